@@ -1,0 +1,39 @@
+# `make demo` and `make test` set up all that they need: .venv, a CPU build of torch, the package with its extras, data.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# With two threads each, two busy processes slow one another down 20 to 100 times.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test test-all check docs clean
+.DELETE_ON_ERROR:
+
+# torch first and by itself: the plain name, pulled in by another package, would bring gigabytes of CUDA
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(PIP) install "$(TORCH)"
+	$(PIP) install -e ".[ray,test,docs]"
+	touch $@
+
+demo: .venv/installed
+	rm -rf runs/demo
+	$(BIN)/python -m studies.digit_pairs --out runs/demo
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+test-all: .venv/installed
+	$(BIN)/python -m pytest -m "not gpu"
+
+check: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+docs: .venv/installed
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf .venv site runs build dist

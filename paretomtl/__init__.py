@@ -1,0 +1,65 @@
+"""Explore the trade-off front between the objectives of a torch model, choose a point on it, get the model back."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from paretomtl.exploration import explore
+from paretomtl.front import select as rules
+from paretomtl.front.front import Front, Pick
+from paretomtl.front.score import EmptyFrontError, Score
+from paretomtl.front.select import NoFeasiblePoint
+from paretomtl.point import Point
+from paretomtl.problem import Objective, Problem, Truth
+from paretomtl.solver import (
+    Aggregation,
+    Closure,
+    Code,
+    EpochMeans,
+    Scalarization,
+    Solver,
+    Status,
+    Stepper,
+    Sweep,
+    Weighting,
+)
+from paretomtl.training.measuring import evaluate
+from paretomtl.training.study import Step
+
+if TYPE_CHECKING:
+    from paretomtl.sweep.ray_tune import RayTune, trainable
+
+__all__ = [
+    "Aggregation",
+    "Closure",
+    "Code",
+    "EmptyFrontError",
+    "EpochMeans",
+    "Front",
+    "NoFeasiblePoint",
+    "Objective",
+    "Pick",
+    "Point",
+    "Problem",
+    "RayTune",
+    "Scalarization",
+    "Score",
+    "Solver",
+    "Status",
+    "Step",
+    "Stepper",
+    "Sweep",
+    "Truth",
+    "Weighting",
+    "evaluate",
+    "explore",
+    "rules",
+    "trainable",
+]
+
+_LAZY = {"RayTune": "paretomtl.sweep.ray_tune", "trainable": "paretomtl.sweep.ray_tune"}  # ray takes seconds to import
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'paretomtl' has no attribute {name!r}")

@@ -1,0 +1,251 @@
+"""The result of an exploration: its points, figures and choices, over the records of a folder."""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from torch import nn
+
+from paretomtl.front import score
+from paretomtl.front.score import EmptyFrontError, Score
+from paretomtl.front.select import Constraint, Rule, candidates
+from paretomtl.front.store import Store
+from paretomtl.point import Point
+from paretomtl.problem import Objective
+
+
+class Front:
+    """A front, made by `explore` or `Front.load`.
+
+    Attributes:
+        objectives: what was traded off.
+        ref_point: the hypervolume reference, as fixed in the problem.
+        points: the points that succeeded, in the order of the preferences; arrays follow this order.
+        corners: the points trained on one objective alone that succeeded.
+        failed: the points that did not, with their reasons.
+        study: what was asked for, as stored.
+        folder: where its files are.
+    """
+
+    def __init__(self, store: Store, study: Mapping[str, Any], points: Sequence[Point], keep: Any = None):
+        self._store, self._keep = store, keep
+        self.folder = store.folder
+        self.study = study
+        self.objectives = tuple(Objective(**o) for o in study["objectives"])
+        self.ref_point = tuple(study["ref_point"])
+        self.points = tuple(p for p in points if p.state == "done" and p.corner is None)
+        self.corners = tuple(p for p in points if p.state == "done" and p.corner is not None)
+        self.failed = tuple(p for p in points if p.state == "failed")
+
+    @classmethod
+    def load(cls, folder: str | Path, keep: tempfile.TemporaryDirectory | None = None) -> "Front":
+        """The front of a folder.
+
+        Args:
+            folder: as given to `explore` as `out`.
+            keep: a temporary folder that is to live as long as the front.
+        """
+        store = Store(folder)
+        study = store.read_front()["study"]
+        points = store.read_points([o["name"] for o in study["objectives"]], study["points"])
+        return cls(store, study, points, keep)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The objectives' names."""
+        return tuple(o.name for o in self.objectives)
+
+    @property
+    def losses(self) -> Float[np.ndarray, "n m"]:
+        """The mean validation losses."""
+        return self.losses_on("validate")
+
+    @property
+    def values(self) -> Float[np.ndarray, "n m"]:
+        """The validation measures, in their own sense; the losses where the problem has no measure."""
+        return self._array([p.values["validate"] for p in self.points])
+
+    @property
+    def preferences(self) -> Float[np.ndarray, "n m"]:
+        """The preferences asked for."""
+        return self._array([p.preference for p in self.points])
+
+    @property
+    def control_errors(self) -> Float[np.ndarray, " n"]:
+        """Degrees between the ray asked for and the losses reached."""
+        return np.array([p.control_error for p in self.points], dtype=np.float64)
+
+    @property
+    def ideals(self) -> Float[np.ndarray, " m"] | None:
+        """Each objective's loss when trained alone; None unless every corner was trained and succeeded."""
+        alone = {p.corner: p.losses["validate"][self.names.index(p.corner)] for p in self.corners if p.corner}
+        return np.array([alone[name] for name in self.names]) if set(alone) == set(self.names) else None
+
+    def losses_on(self, split: str) -> Float[np.ndarray, "n m"]:
+        """The mean losses on "validate" or "test"."""
+        missing = [p.id for p in self.points if split not in p.losses]
+        if missing:
+            raise ValueError(f"split={split!r} was not measured; this front has {', '.join(self.study['splits'])}")
+        return self._array([p.losses[split] for p in self.points])
+
+    def hypervolume(self) -> float | None:
+        """The hypervolume of the validation losses against `ref_point`; None where no point dominates it."""
+        return score.hypervolume(self.losses, self.ref_point)
+
+    def score(self) -> Score:
+        """The front's figures, as a table."""
+        losses, angles = self.losses, self.control_errors
+        return Score(
+            hypervolume=self.hypervolume(),
+            ref_point=self.ref_point,
+            n_outside=score.n_outside(losses, self.ref_point),
+            control_error_mean=float(angles.mean()),
+            control_error_worst=float(angles.max()),
+            spacing=score.spacing(losses),
+            n_points=len(losses),
+            n_nondominated=len(np.unique(losses[score.nondominated(losses)], axis=0)),
+            n_failed=len(self.failed),
+            n_relaxed=sum(p.counts["relaxed"] for p in self.points),
+            n_fallback=sum(p.counts["fell_back"] for p in self.points),
+        )
+
+    def nondominated(self) -> "Front":
+        """The front without the points that another dominates in the validation losses."""
+        kept = [p for p, keep in zip(self.points, score.nondominated(self.losses), strict=True) if keep]
+        return Front(self._store, self.study, [*kept, *self.corners, *self.failed], self._keep)
+
+    def select(
+        self,
+        rule: Rule | None = None,
+        *,
+        best: str | None = None,
+        subject_to: Mapping[str, float] | None = None,
+    ) -> "Pick":
+        """Choose a point by a rule, or by `best` in one objective, `subject_to` bounds on others.
+
+        A bound is "no worse than" in the measure's own sense. Choices are made on the validation measures.
+
+        Raises:
+            NoFeasiblePoint: no point keeps the bounds; it names the nearest.
+            EmptyFrontError: there is no point.
+        """
+        if rule is None:
+            if best is None:
+                raise ValueError("select needs a rule, or best= one of " + ", ".join(map(repr, self.names)))
+            rule = Constraint(best, dict(subject_to or {}))
+        elif best is not None or subject_to is not None:
+            raise ValueError("give a rule, or best= and subject_to=, not both")
+        choice = rule.choose(candidates(self.points, self.objectives))
+        return Pick(self, choice.point, choice.why, choice.runners_up)
+
+    def load_model(self, point: Point, build: Callable[[], nn.Module]) -> nn.Module:
+        """The trained model of a point, in eval mode, on the CPU.
+
+        Args:
+            point: of this front.
+            build: makes the module that the weights belong to; usually the problem's `model`.
+
+        Raises:
+            ValueError: the weights are damaged, or belong to another model; with the difference.
+        """
+        if point.weights is None:
+            raise ValueError(f"{point.id} has no weights: {point.reason or point.state}")
+        weights, model = self._store.read_weights(point.weights), build()
+        there = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+        stored = {key: tuple(value.shape) for key, value in weights.items()}
+        if there != stored:
+            raise ValueError(f"the model of {point.id} is not the one that build() makes: {_difference(stored, there)}")
+        model.load_state_dict(weights)
+        return model.eval()
+
+    def plot(self, path: str | Path, pick: "Pick | None" = None) -> Path:
+        """Draw the front of two objectives to an .svg, .pdf or .png file, with its data as .csv beside it.
+
+        Args:
+            path: of the figure.
+            pick: a choice, to be ringed.
+        """
+        from paretomtl.show.plots import plot
+
+        return plot(self, path, None if pick is None else pick.point)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of this front should know: its notes, failures, constant objectives, points off their ray."""
+        found = list(self.study["notes"])
+        if self.failed:
+            reasons = "; ".join(f"{p.id}: {p.reason}" for p in self.failed)
+            asked = len(self.study["points"])
+            found.append(f"{len(self.failed)} of {asked} points failed ({reasons})")
+        if len(self.points) > 1:
+            for name, flat in zip(self.names, score.constant(self.losses), strict=True):
+                if flat:
+                    found.append(f"no trade-off on {name!r}: its loss is the same at every point")
+        told = {}
+        for p in (*self.points, *self.corners):
+            for warning in p.warnings:
+                told.setdefault(warning, []).append(p.id)
+        return (*found, *(f"{', '.join(ids)}: {warning}" for warning, ids in told.items()))
+
+    def table(self) -> str:
+        """One line a point: preference, losses by split, control error, status."""
+        splits = list(self.study["splits"])
+        head = ["point", *(f"r {name}" for name in self.names)]
+        head += [f"{split} {name}" for split in splits for name in self.names] + ["off ray", "status"]
+        rows = [head]
+        for p in (*self.points, *self.corners, *self.failed):
+            losses = [f"{x:.4f}" for split in splits for x in p.losses.get(split, ())] or [""] * (len(head) - 5)
+            asked = [f"{r:.3f}" for r in p.preference]
+            angle = "" if p.control_error is None else f"{p.control_error:.2f}°"
+            end = p.status if p.state == "done" else f"failed: {p.reason}"
+            rows.append([p.id, *asked, *losses, "" if p.corner else angle, "alone" if p.corner else str(end)])
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        return "\n".join(
+            "  ".join(cell.ljust(w) if i in (0, len(head) - 1) else cell.rjust(w)
+                      for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+            for row in rows
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __repr__(self) -> str:
+        return f"Front({len(self.points)} points of {' and '.join(map(repr, self.names))}, {str(self.folder)!r})"
+
+    def _array(self, rows: Sequence[Sequence[float]]) -> np.ndarray:
+        return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.objectives))
+
+
+class Pick:
+    """A choice: the point (None where the rule found none), why, and the next best by the same rule."""
+
+    def __init__(self, front: Front, point: Point | None, why: str, runners_up: tuple[Point, ...]):
+        self._front = front
+        self.point, self.why, self.runners_up = point, why, runners_up
+
+    def load(self, build: Callable[[], nn.Module]) -> nn.Module:
+        """The chosen model, a plain module in eval mode, its weights checked against their hash."""
+        if self.point is None:
+            raise ValueError(f"nothing was chosen: {self.why}")
+        return self._front.load_model(self.point, build)
+
+    def __repr__(self) -> str:
+        return f"Pick({None if self.point is None else self.point.id!r}: {self.why})"
+
+
+def _difference(stored: Mapping[str, tuple], there: Mapping[str, tuple]) -> str:
+    """Keys that one of two models lacks, and shapes that differ; the first few of each."""
+    parts = []
+    for text, keys in (
+        ("stored only", [f"{k} {stored[k]}" for k in stored if k not in there]),
+        ("in the model only", [f"{k} {there[k]}" for k in there if k not in stored]),
+        ("of other shapes", [f"{k} {stored[k]}, {there[k]}" for k in stored if k in there and stored[k] != there[k]]),
+    ):
+        if keys:
+            parts.append(f"{text}: {', '.join(keys[:5])}{' …' if len(keys) > 5 else ''}")
+    return "; ".join(parts)
+
+
+__all__ = ["EmptyFrontError", "Front", "Pick"]

@@ -1,0 +1,41 @@
+"""A point of a front: what was asked, what was reached, and how it went."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Point:
+    """One trained model of a front, without its weights. Numbers are in the order of the objectives.
+
+    Args:
+        id: its name within the front.
+        preference: what was asked.
+        corner: the objective that was trained alone, for the corners; else None.
+        state: "done", or "failed" with the reason.
+        losses: mean losses by split ("validate", and "test" where there is one).
+        values: the measures by split; the mean losses where the problem has no measure.
+        control_error: degrees between the ray asked and the validation losses reached.
+        status: how the solver left it, in a word; see `paretomtl.solver.Code`.
+        residual: the solver's last one; 0 where the preference is met.
+        counts: steps, finish_steps, skipped (batches without any label), relaxed, fell_back.
+        weights: SHA-256 of the weights' file.
+        warnings: what happened on the way.
+        reason: why it failed.
+        trace: where it failed, from our training loop on.
+    """
+
+    id: str
+    preference: tuple[float, ...]
+    corner: str | None = None
+    state: Literal["done", "failed"] = "done"
+    losses: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    values: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    control_error: float | None = None
+    status: str | None = None
+    residual: float | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    weights: str | None = None
+    warnings: tuple[str, ...] = ()
+    reason: str | None = None
+    trace: str | None = None

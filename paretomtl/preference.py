@@ -1,0 +1,137 @@
+"""A preference is a point r of the simplex: how much each objective matters.
+
+A larger r_i asks for a smaller loss i, and it has no other meaning anywhere. Methods convert it:
+
+- weights of a sum: w = r
+- the ray on which the loss vector should lie, where r_i l_i is equal over i: ray_i = (1/r_i) / sum(1/r)
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+FLOOR = 1e-6  # of the simplex: what a zero entry becomes where a method divides by it or takes its logarithm
+
+
+class Design(NamedTuple):
+    """The preferences of a study (K, m), and notes on what was changed to get them."""
+
+    preferences: Float[np.ndarray, "K m"]
+    notes: tuple[str, ...]
+    even: bool  # laid out by us; then the corners are trained apart, as the ideals
+
+
+def design(given: "int | Sequence | np.ndarray", names: Sequence[str]) -> Design:
+    """The preferences that a study asks for, checked.
+
+    Args:
+        given: a number of them, for an even design; or an (K, m) array; or a list of `{name: number}`.
+        names: the m objectives.
+
+    Raises:
+        ValueError: wrong length, negative, all zero, not finite; with the row and the value.
+    """
+    m = len(names)
+    if isinstance(given, (int, np.integer)) and not isinstance(given, bool):
+        if given < 1:
+            raise ValueError(f"preferences={given}: give at least 1")
+        return Design(even(m, int(given)), (), True)
+    rows, notes = [], []
+    for k, row in enumerate(_rows(given, names)):
+        rows.append(normalised(row, m, where=f"preferences[{k}]"))
+        if abs(float(np.sum(np.asarray(row, dtype=np.float64))) - 1) > 1e-9:
+            notes.append(f"preferences[{k}] = {np.asarray(row).tolist()} did not sum to 1 and was normalised")
+    if not rows:
+        raise ValueError("preferences is empty: give a number, or at least one preference")
+    kept = [row for k, row in enumerate(rows) if not any(np.allclose(row, other, atol=1e-12) for other in rows[:k])]
+    if len(kept) < len(rows):
+        notes.append(f"{len(rows) - len(kept)} duplicate preference(s) dropped, {len(kept)} left")
+    return Design(np.stack(kept), tuple(notes), False)
+
+
+def normalised(row: Sequence[float] | np.ndarray, m: int, where: str = "preference") -> Float[np.ndarray, " m"]:
+    """One preference, checked and divided by its sum, in float64."""
+    try:
+        values = np.asarray(row, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where} = {row!r} is not a list of numbers") from error
+    if values.shape != (m,):
+        raise ValueError(f"{where} = {row!r} has shape {values.shape}; give {m} numbers, one an objective")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{where} = {values.tolist()} is not finite; give finite numbers")
+    if (values < 0).any():
+        raise ValueError(f"{where} = {values.tolist()} has a negative entry; give numbers of at least 0")
+    if not values.any():
+        raise ValueError(f"{where} = {values.tolist()} is all zero; at least one objective must matter")
+    values = values / values.max()  # first, so that the sum of very large entries does not overflow
+    return values / values.sum()
+
+
+def even(m: int, K: int) -> Float[np.ndarray, "K m"]:
+    """K interior points spread evenly over the simplex.
+
+    At m = 2 these are a = k / (K + 1), k = 1..K. Above, a Riesz-energy design, which reaches the boundary, is drawn in
+    towards the centre by x -> (p x + 1) / (p + m), where p is the (real) number of divisions at which a lattice has K
+    points. The same map takes the even design with corners to a = k / (K + 1) at m = 2.
+    """
+    if m == 2:
+        a = np.arange(1, K + 1) / (K + 1)
+        return np.stack([a, 1 - a], axis=1)
+    if K < m:
+        return np.full((1, m), 1 / m) if K == 1 else even(m, m)[:K]
+    from pymoo.util.ref_dirs import get_reference_directions
+
+    lattice = np.asarray(get_reference_directions("energy", m, K, seed=1), dtype=np.float64)
+    p = _divisions(m, K)
+    points = (p * lattice + 1) / (p + m)
+    return points[np.lexsort(np.round(points, 6).T[::-1])]
+
+
+def floored(r: Float[np.ndarray, "*points m"]) -> Float[np.ndarray, "*points m"]:
+    """The preference with zero entries raised to the floor, on the simplex again."""
+    raised = np.maximum(r, FLOOR)
+    return raised / raised.sum(axis=-1, keepdims=True)
+
+
+def ray(r: Float[np.ndarray, "*points m"]) -> Float[np.ndarray, "*points m"]:
+    """The direction on which r_i l_i is equal over i, on the simplex."""
+    inverse = 1 / floored(r)
+    return inverse / inverse.sum(axis=-1, keepdims=True)
+
+
+def control_error(
+    losses: Float[np.ndarray, "*points m"], r: Float[np.ndarray, "*points m"]
+) -> Float[np.ndarray, "*points"]:
+    """The angle, in degrees, between the ray asked for and the loss vector reached."""
+    asked = ray(r)
+    asked = asked / np.linalg.norm(asked, axis=-1, keepdims=True)
+    length = np.linalg.norm(losses, axis=-1, keepdims=True)
+    reached = losses / np.where(length > 0, length, 1)
+    # the chord is accurate at small angles, where the arc cosine of the product is not
+    chord = np.linalg.norm(asked - reached, axis=-1)
+    return np.degrees(2 * np.arcsin(np.clip(chord / 2, 0, 1)))
+
+
+def _rows(given, names: Sequence[str]) -> list:
+    if isinstance(given, (str, bytes, bool, float, Mapping)) or not hasattr(given, "__iter__"):
+        raise ValueError(f"preferences={given!r}: give a number of preferences, or a list of them")
+    rows = []
+    for k, row in enumerate(given):
+        if isinstance(row, Mapping):
+            if set(row) != set(names):
+                raise ValueError(f"preferences[{k}] has the keys {sorted(map(str, row))}; give {list(names)}")
+            row = [row[name] for name in names]  # noqa: PLW2901
+        rows.append(row)
+    return rows
+
+
+def _divisions(m: int, K: int) -> float:
+    """The real p with binomial(p + m - 1, m - 1) = K, by bisection."""
+    low, high = 0.0, float(K)
+    for _ in range(60):
+        middle = (low + high) / 2
+        points = np.prod([(middle + i) / i for i in range(1, m)])
+        low, high = (middle, high) if points < K else (low, middle)
+    return (low + high) / 2

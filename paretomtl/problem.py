@@ -1,0 +1,173 @@
+"""What is to be solved: a model, its named losses, the data, and how a trained model is measured.
+
+Losses are always made small. A measure is what people read and choose by; it has a `goal` and a unit of its own.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor, nn
+
+GOALS = ("min", "max")
+Batches = Iterable[Any] | Callable[[], Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A named loss, and the measure that people read in its place.
+
+    Args:
+        name: how the objective is called everywhere; printable, at most 100 characters.
+        unit: the unit of the measure, for tables and axes ("nats", "%").
+        goal: the sense of the MEASURE, "min" or "max". The loss is minimised whatever it says.
+    """
+
+    name: str
+    unit: str = ""
+    goal: Literal["min", "max"] = "min"
+
+    def __post_init__(self):
+        if not isinstance(self.name, str) or not self.name.strip() or not self.name.isprintable():
+            raise ValueError(f"objective name {self.name!r}: give a printable, non-empty text")
+        if len(self.name) > 100:
+            raise ValueError(f"objective name {self.name[:20]!r}…: {len(self.name)} characters, at most 100")
+        if self.goal not in GOALS:
+            raise ValueError(f"objective {self.name!r}: goal={self.goal!r} is not one of {', '.join(map(repr, GOALS))}")
+
+    @property
+    def sign(self) -> int:
+        """1 where a smaller measure is better, -1 where a larger one is."""
+        return -1 if self.goal == "max" else 1
+
+    def label(self) -> str:
+        """The name with its unit."""
+        return f"{self.name} [{self.unit}]" if self.unit else self.name
+
+
+class Truth(NamedTuple):
+    """What is known of a problem's front: (N, m) points of it, the ideal and the nadir (m,), the hypervolume."""
+
+    front: Float[np.ndarray, "N m"]
+    ideal: Float[np.ndarray, " m"]
+    nadir: Float[np.ndarray, " m"]
+    hypervolume: float
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A model with several losses, and all that is needed to train and to measure it.
+
+    Args:
+        objectives: two or more, as `Objective` or as plain names.
+        model: `() -> nn.Module`, a new one at each call; called under the study's seed.
+        losses: `(model, batch) -> {name: scalar}`. The value None says that the batch has no label for that objective;
+            a NaN never says so.
+        ref_point: the hypervolume reference, one number an objective; fixed here, before any front is seen.
+        train, validate, test: a DataLoader, another re-iterable of batches, or a factory `() -> such`. Factories travel
+            to workers; prefer them for large data. Fronts are drawn on `validate`; `test` is measured beside it.
+        measure: `(model, batches) -> {name: float}`; by default the mean losses.
+        project: `(model) -> None`, called after each step, for bounds on parameters.
+        deterministic: for analytic problems: no data, `batch` is None, and the budget is given in `steps`.
+        truth: what is known of the front, if anything.
+    """
+
+    objectives: Sequence[str | Objective]
+    model: Callable[[], nn.Module]
+    losses: Callable[[Any, Any], Mapping[str, Tensor | None]]
+    ref_point: Sequence[float]
+    train: Batches | None = None
+    validate: Batches | None = None
+    test: Batches | None = None
+    measure: Callable[[Any, Iterable[Any]], Mapping[str, float]] | None = None
+    project: Callable[[Any], None] | None = None
+    deterministic: bool = False
+    truth: Truth | None = None
+    names: tuple[str, ...] = field(init=False, repr=False)
+
+    def __post_init__(self):
+        if isinstance(self.objectives, str):
+            raise TypeError(f"objectives={self.objectives!r} is one text; give a list of names")
+        objectives = tuple(o if isinstance(o, Objective) else Objective(o) for o in self.objectives)
+        object.__setattr__(self, "objectives", objectives)
+        object.__setattr__(self, "names", tuple(o.name for o in objectives))
+        if len(objectives) < 2:
+            raise ValueError(f"objectives={list(self.names)}: with fewer than two there is nothing to trade off")
+        if len(set(self.names)) < len(objectives):
+            raise ValueError(f"objectives={list(self.names)}: names must differ")
+        object.__setattr__(self, "ref_point", tuple(check_reference(self.ref_point, len(objectives)).tolist()))
+        for name in ("model", "losses", "measure", "project"):
+            value = getattr(self, name)
+            if value is not None and not callable(value):
+                raise TypeError(f"{name}={value!r} cannot be called; give a function")
+        if isinstance(self.model, nn.Module):
+            raise TypeError("model is a module; give a factory `() -> module`, so that each point starts with its own")
+        self._check_measure()
+        self._check_data()
+
+    def _check_measure(self):
+        maximised = [o.name for o in self.described if o.goal == "max"]
+        if maximised and self.measure is None:
+            raise ValueError(
+                f"objective {maximised[0]!r} has goal='max', but there is no measure: losses are minimised. "
+                "Give measure=, or leave goal out"
+            )
+
+    def _check_data(self):
+        given = [name for name in ("train", "validate", "test") if getattr(self, name) is not None]
+        if self.deterministic:
+            if given:
+                raise ValueError(f"deterministic=True, but {given[0]}= is given; leave one of the two out")
+            return
+        for name in ("train", "validate"):
+            if name not in given:
+                raise ValueError(f"{name}= is missing; give batches, or deterministic=True for a problem without data")
+
+    @property
+    def described(self) -> tuple[Objective, ...]:
+        """The objectives as `Objective`s, whatever they were given as."""
+        return tuple(o for o in self.objectives if isinstance(o, Objective))
+
+    def loss_list(self, model: nn.Module, batch: Any) -> list[Tensor | None]:
+        """The losses of a batch in the order of the objectives, checked; None for a missing label."""
+        losses = self.losses(model, batch)
+        if not isinstance(losses, Mapping):
+            raise TypeError(f"losses returned {type(losses).__name__}; give a dict with the keys {list(self.names)}")
+        if set(losses) != set(self.names):
+            raise ValueError(
+                f"losses returned the keys {sorted(map(str, losses))}, the objectives are {list(self.names)}; "
+                "give one value for each (None where a batch has no label)"
+            )
+        for name, loss in losses.items():
+            if loss is not None and not (isinstance(loss, Tensor) and loss.ndim == 0):
+                kind = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+                raise ValueError(f"loss {name!r} is {kind}; give a 0-dimensional tensor, such as its mean")
+        return [losses[name] for name in self.names]
+
+    def open(self) -> dict[str, Iterable[Any]]:
+        """The data by split, factories called; a deterministic problem has one batch, None, to be measured on."""
+        if self.deterministic:
+            return {"validate": [None]}
+        splits = {"train": self.train, "validate": self.validate, "test": self.test}
+        return {name: _batches(name, given) for name, given in splits.items() if given is not None}
+
+
+def check_reference(ref_point: Sequence[float] | np.ndarray, m: int) -> Float[np.ndarray, " m"]:
+    """The hypervolume reference as an array, or an error that says what is wrong with it."""
+    point = np.asarray(ref_point, dtype=np.float64)
+    if point.shape != (m,):
+        raise ValueError(f"ref_point={ref_point!r} has shape {point.shape}; give {m} numbers, one an objective")
+    if not np.isfinite(point).all():
+        raise ValueError(f"ref_point={ref_point!r} is not finite; give {m} finite numbers")
+    return point
+
+
+def _batches(name: str, given: Batches) -> Iterable[Any]:
+    batches = given() if callable(given) and not hasattr(given, "__iter__") else given
+    if not hasattr(batches, "__iter__"):
+        raise TypeError(f"{name} gave {type(batches).__name__}, which cannot be iterated over; give batches")
+    if iter(batches) is batches:  # type: ignore[arg-type]
+        raise TypeError(f"{name} can be read only once (it is an iterator); give a list, a DataLoader or a factory")
+    return batches  # type: ignore[return-value]

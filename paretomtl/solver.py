@@ -1,0 +1,195 @@
+"""The contract of a method: from losses, gradients and a preference to the next direction.
+
+A method is a frozen dataclass of hyper-parameters on one of four classes, according to the least that it needs to see:
+
+===============  ==================================  ===================================================
+class            sees                                returns
+===============  ==================================  ===================================================
+`Scalarization`  losses, preference                  weights of the losses; one backward pass
+`Weighting`      losses, Gramian, preference         weights of the shared gradients; m gradients a step
+`Aggregation`    losses, Jacobian, preference        a direction in shared-parameter space
+`Stepper`        the losses as a function            does its own step
+===============  ==================================  ===================================================
+
+Shapes: losses (*points, m), Gramian (*points, m, m), Jacobian (*points, m, n), preference (*points, m). Parameters move
+by -learning_rate * direction. State is a value, handed in and returned; its tensors lead with the points axes.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class Code(IntEnum):
+    """How a solver's call ended, for one point."""
+
+    SOLVED = 0
+    STATIONARY = 1  # no direction lowers the losses; nothing more to do there
+    RELAXED = 2  # the program had no solution as stated, and a relaxed one was solved
+    FELL_BACK = 3  # the solvers failed, and min-norm weights stand in
+    SUSPECTED = 4  # noisy problem: the ray seems not to meet the front
+    UNREACHABLE = 5  # deterministic problem: the ray does not meet the front
+    NOT_CONVERGED = 6  # deterministic problem: neither on the ray nor shown to be off it
+
+    @property
+    def word(self) -> str:
+        """The name in plain words."""
+        return self.name.lower().replace("_", " ")
+
+
+class Status(NamedTuple):
+    """What a solver says of a call: a code per point and a residual, 0 where the preference is met."""
+
+    code: Int[Tensor, "*points"]
+    residual: Float[Tensor, "*points"]
+
+
+class EpochMeans(NamedTuple):
+    """Means over one epoch of noisy training: losses and the solver's weights, (m,) each."""
+
+    losses: Float[Tensor, " m"]
+    weights: Float[Tensor, " m"]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a solver may know of the study that it works in.
+
+    Args:
+        preferences: all of the study's, (K, m).
+        points: which rows of them the call's points are; its shape is the points axes, () for a single point.
+        steps: how many steps each point gets.
+        deterministic: whether the losses are exact, without a batch's noise.
+        generators: one a point, in order, for methods that sample.
+    """
+
+    preferences: Float[Tensor, "K m"]
+    points: Int[Tensor, "*points"]
+    steps: int
+    deterministic: bool
+    generators: tuple[torch.Generator, ...]
+
+
+class Closure(Protocol):
+    """The losses as a function of all parameters, laid end to end."""
+
+    @property
+    def parameters(self) -> Float[Tensor, " n"]:
+        """Where the model stands."""
+        ...
+
+    def __call__(self, parameters: Float[Tensor, " n"] | None = None, batch: Any = None) -> Float[Tensor, " m"]:
+        """The losses there, without gradients; at None, where the model stands. The model stays where it is."""
+        ...
+
+    def jacobian(self) -> tuple[Float[Tensor, " m"], Float[Tensor, "m n"]]:
+        """The losses and their Jacobian where the model stands."""
+        ...
+
+    def move(self, parameters: Float[Tensor, " n"]) -> None:
+        """Put the model there, within its bounds."""
+        ...
+
+
+class Solver(ABC):
+    """What the four classes share.
+
+    Class variables:
+        uses_preference: False for methods that go to one point whatever is asked.
+        follows_ray: True for methods that promise r_i l_i equal over i; their control error is watched.
+        nonnegative: True for methods that need losses of at least 0.
+        stateful: True if a step depends on earlier ones; then every batch must have every label.
+    """
+
+    uses_preference: ClassVar[bool] = True
+    follows_ray: ClassVar[bool] = False
+    nonnegative: ClassVar[bool] = False
+    stateful: ClassVar[bool] = False
+
+    def init(self, sweep: Sweep) -> Any:
+        """The state before the first step."""
+        del sweep
+
+    def finish(self, closure: Closure, state: Any, preference: Float[Tensor, " m"]) -> Status | None:
+        """Called once a point after the last step, or on a stall, on deterministic problems only."""
+        del closure, state, preference
+
+    def suspect(self, epochs: list[EpochMeans], preference: Float[Tensor, " m"]) -> bool:
+        """Whether, after noisy training, the ray seems not to meet the front; judged by the epochs' means."""
+        del epochs, preference
+        return False
+
+
+class Scalarization(Solver):
+    """A method that sees the losses alone."""
+
+    @abstractmethod
+    def update(
+        self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]
+    ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
+        """The weights of the losses, the next state and the status."""
+
+    def __call__(
+        self, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]
+    ) -> Float[Tensor, "*points m"]:
+        """The weights, for a single call outside a study."""
+        return self.update(None, losses, preference)[0]
+
+
+class Weighting(Solver):
+    """A method that sees the losses and the Gramian of their gradients on the shared parameters.
+
+    The weights are in the scale that the paper's equations define; the engine does not rescale them.
+    """
+
+    @abstractmethod
+    def update(
+        self,
+        state: Any,
+        losses: Float[Tensor, "*points m"],
+        gramian: Float[Tensor, "*points m m"],
+        preference: Float[Tensor, "*points m"],
+    ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
+        """The weights of the shared gradients, the next state and the status."""
+
+    def __call__(
+        self,
+        losses: Float[Tensor, "*points m"],
+        gramian: Float[Tensor, "*points m m"],
+        preference: Float[Tensor, "*points m"],
+    ) -> Float[Tensor, "*points m"]:
+        """The weights, for a single call outside a study."""
+        return self.update(None, losses, gramian, preference)[0]
+
+
+class Aggregation(Solver):
+    """A method that sees the losses and their Jacobian on the shared parameters."""
+
+    @abstractmethod
+    def update(
+        self,
+        state: Any,
+        losses: Float[Tensor, "*points m"],
+        jacobian: Float[Tensor, "*points m n"],
+        preference: Float[Tensor, "*points m"],
+    ) -> tuple[Float[Tensor, "*points n"], Any, Status]:
+        """The direction in shared-parameter space, the next state and the status."""
+
+
+class Stepper(Solver):
+    """A method that does its own step, and may ask for the losses elsewhere."""
+
+    @abstractmethod
+    def step(self, state: Any, closure: Closure, preference: Float[Tensor, " m"]) -> tuple[Any, Status]:
+        """One step; the next state and the status."""
+
+
+def solved(like: Float[Tensor, "*points m"]) -> Status:
+    """The status of a method whose answer is a formula: solved, nothing left over."""
+    points = like.shape[:-1]
+    return Status(torch.zeros(points, dtype=torch.int64), torch.zeros(points, dtype=torch.float64))

@@ -1,0 +1,55 @@
+"""The one line of a running sweep: points done, best hypervolume so far, time left. Quiet when not a terminal."""
+
+import sys
+
+import numpy as np
+
+from paretomtl.front import score
+from paretomtl.sweep.here import Done
+
+LINE = "{desc}  |{bar:24}|  {elapsed} gone, {remaining} left{postfix}"
+
+
+class Progress:
+    """Follows a sweep.
+
+    Args:
+        title: what is swept.
+        n: points to come.
+        ref_point: for the hypervolume.
+    """
+
+    def __init__(self, title: str, n: int, ref_point: tuple[float, ...]):
+        from tqdm import tqdm
+
+        self._title, self._n, self._reference = title, n, ref_point
+        self._losses: list[tuple[float, ...]] = []
+        self._done = self._failed = 0
+        self._bar = tqdm(total=n, bar_format=LINE, file=sys.stderr, disable=None, dynamic_ncols=True)
+        self._describe()
+
+    def __call__(self, news: Done | float) -> None:
+        """A finished point, or the share of the one in work."""
+        if isinstance(news, Done):
+            self._done += 1
+            self._failed += news.point.state == "failed"
+            if news.point.state == "done" and news.point.corner is None:
+                self._losses.append(news.point.losses["validate"])
+            self._move(self._done)
+            self._describe()
+        else:
+            self._move(self._done + news)
+
+    def close(self) -> None:
+        """Leave the line as it is."""
+        self._bar.close()
+
+    def _move(self, to: float) -> None:
+        self._bar.update(to - self._bar.n)
+
+    def _describe(self) -> None:
+        self._bar.set_description_str(f"{self._title}: {self._done} of {self._n} points", refresh=False)
+        failed = f", {self._failed} failed" if self._failed else ""
+        volume = score.hypervolume(np.array(self._losses), self._reference) if self._losses else None
+        text = "" if volume is None else f", hypervolume {volume:.4f}"
+        self._bar.set_postfix_str((text + failed).removeprefix(", "), refresh=True)

@@ -1,0 +1,98 @@
+"""What one batch can reveal, before any work starts: every error names the field, the value and the remedy."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from paretomtl.gradients import reached
+from paretomtl.training.measuring import to_device
+from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
+from paretomtl.training.study import Study
+
+
+def resolve_device(device: str) -> str:
+    """The device to use; "auto" is CUDA where there is one.
+
+    Raises:
+        ValueError: not a device, or CUDA is asked for and absent.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise ValueError(f"device={device!r} is not a torch device; give 'cpu', 'cuda' or 'auto'") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={device!r}, but torch sees no CUDA device here; give 'cpu', or 'auto' for either")
+    return device
+
+
+def dry_run(study: Study) -> None:
+    """One batch of each split through a new model: names, shapes, signs, graph, lengths."""
+    problem = study.problem
+    splits = problem.open()
+    _check_lengths(splits, study)
+    with reproducible():
+        reseed(seed_of(study.seed, 0, INITIAL))
+        model, second = problem.model(), problem.model()
+        _check_models(model, second)
+        model = model.to(study.device)
+        model.train()
+        for split, batches in splits.items():
+            batch = to_device(_first(batches, split), study.device)
+            losses = problem.loss_list(model, batch)
+            if split == "train" or problem.deterministic:
+                _check_graph(problem.names, losses, model)
+            _check_signs(study, losses, split)
+
+
+def _check_models(model: Any, second: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model() returned {type(model).__name__}; return a torch.nn.Module")
+    mine = {p.data_ptr() for p in model.parameters() if p.numel()}
+    if model is second or any(p.data_ptr() in mine for p in second.parameters() if p.numel()):
+        raise ValueError(
+            "model() returned the same weights twice; build a new module at each call, or every point trains on the last"
+        )
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError("model() has no parameter that requires a gradient; there is nothing to train")
+
+
+def _check_lengths(splits: dict[str, Iterable[Any]], study: Study) -> None:
+    for split, batches in splits.items():
+        try:
+            length = len(batches)  # type: ignore[arg-type]
+        except TypeError:
+            if split == "train" and study.steps is not None:
+                continue
+            remedy = "give steps= in place of epochs=" if split == "train" else "give batches that end"
+            raise ValueError(f"{split} has no length, so it may never end; {remedy}") from None
+        if length == 0:
+            raise ValueError(f"{split} is empty: it has no batch; check its data, its batch size and drop_last")
+
+
+def _first(batches: Iterable[Any], split: str) -> Any:
+    for batch in batches:
+        return batch
+    raise ValueError(f"{split} is empty: it gave no batch; check its data, its batch size and drop_last")
+
+
+def _check_graph(names: Iterable[str], losses: list, model: nn.Module) -> None:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    for name, loss in zip(names, losses, strict=True):
+        if loss is not None and not any(reached(loss, parameters)):
+            why = "does not depend on the model's parameters" if loss.requires_grad else "has no gradient (detached?)"
+            raise ValueError(f"loss {name!r} {why}; compute it from the model's output without .detach(), .item() or numpy")
+
+
+def _check_signs(study: Study, losses: list, split: str) -> None:
+    if not study.solver.nonnegative:
+        return
+    for name, loss in zip(study.problem.names, losses, strict=True):
+        if loss is not None and float(loss.detach()) < 0:
+            raise ValueError(
+                f"loss {name!r} is {float(loss.detach()):.4g} on the first batch of {split}, and "
+                f"{type(study.solver).__name__} needs losses of at least 0; shift it, or use Linear"
+            )

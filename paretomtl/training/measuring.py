@@ -1,0 +1,113 @@
+"""Measuring a trained model: mean losses, and the problem's own measures."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from paretomtl.gradients import NonFinite
+from paretomtl.problem import Problem
+
+
+class Measured(NamedTuple):
+    """Mean losses and measures on one split, in the order of the objectives."""
+
+    losses: tuple[float, ...]
+    values: tuple[float, ...]
+
+
+def evaluate(problem: Problem, model: nn.Module, split: str = "validate") -> dict[str, float]:
+    """The mean losses of a model on a split, by objective, measured as the points of a front are.
+
+    Args:
+        problem: what the model was trained for.
+        model: is put into eval mode for it, and back.
+        split: "train", "validate" or "test".
+    """
+    batches = problem.open()
+    if split not in batches:
+        raise ValueError(f"split={split!r}: this problem has {', '.join(map(repr, batches))}")
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    return dict(zip(problem.names, measure(problem, model, batches[split], device, split).losses, strict=True))
+
+
+def measure(problem: Problem, model: nn.Module, batches: Iterable[Any], device: Any, split: str) -> Measured:
+    """Mean losses and measures on a split.
+
+    The mean of a loss is over the batches that have its label, each weighed by the length of its first tensor.
+
+    Raises:
+        NonFinite: a mean or a measure is NaN or infinite; a non-finite number never gets onto a front.
+    """
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            batches = OnDevice(batches, device)
+            losses = _mean_losses(problem, model, batches, split)
+            values = losses if problem.measure is None else _measures(problem, model, batches)
+    finally:
+        model.train(training)
+    for kind, numbers in (("loss", losses), ("measure", values)):
+        for name, number in zip(problem.names, numbers, strict=True):
+            if not np.isfinite(number):
+                raise NonFinite(f"{'nan' if np.isnan(number) else 'inf'} in the {kind} {name!r} on {split}")
+    return Measured(losses, values)
+
+
+class OnDevice:
+    """Batches that are moved to a device as they are read; can be read again and again."""
+
+    def __init__(self, batches: Iterable[Any], device: Any):
+        self._batches, self._device = batches, device
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self._batches:
+            yield to_device(batch, self._device)
+
+    def __len__(self) -> int:
+        return len(self._batches)  # type: ignore[arg-type]
+
+
+def to_device(batch: Any, device: Any) -> Any:
+    """A batch with its tensors on the device: a tensor, a mapping, or a (named) tuple or list of such."""
+    if isinstance(batch, (Tensor, nn.Module)) or hasattr(batch, "to"):
+        return batch.to(device)
+    if isinstance(batch, Mapping):
+        return {key: to_device(value, device) for key, value in batch.items()}
+    if isinstance(batch, (tuple, list)):
+        parts = [to_device(part, device) for part in batch]
+        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
+    return batch
+
+
+def _mean_losses(problem: Problem, model: nn.Module, batches: Iterable[Any], split: str) -> tuple[float, ...]:
+    totals, weights = np.zeros(len(problem.names)), np.zeros(len(problem.names))
+    for batch in batches:
+        size = _length(batch)
+        for i, loss in enumerate(problem.loss_list(model, batch)):
+            if loss is not None:
+                totals[i] += size * float(loss)
+                weights[i] += size
+    for name, weight in zip(problem.names, weights, strict=True):
+        if weight == 0:
+            raise ValueError(f"no batch of {split} has a label for {name!r}; its loss cannot be measured")
+    return tuple((totals / weights).tolist())
+
+
+def _measures(problem: Problem, model: nn.Module, batches: Iterable[Any]) -> tuple[float, ...]:
+    assert problem.measure is not None
+    values = problem.measure(model, batches)
+    if set(values) != set(problem.names):
+        raise ValueError(f"measure returned the keys {sorted(map(str, values))}; give {list(problem.names)}")
+    return tuple(float(values[name]) for name in problem.names)
+
+
+def _length(batch: Any) -> int:
+    """The length of the first tensor or array in a batch; 1 where there is none."""
+    if getattr(batch, "shape", None):
+        return int(batch.shape[0])
+    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (tuple, list)) else ()
+    return next((_length(part) for part in parts if getattr(part, "shape", None)), 1)

@@ -1,0 +1,57 @@
+"""Common random numbers: every point of a study sees the same initial weights and the same order of the data.
+
+So neighbours on a front differ by preference and not by luck, and no result depends on where or when it was computed.
+"""
+
+import contextlib
+import hashlib
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+INITIAL, MEASURING = -1, -2  # in place of the epoch
+
+
+def seed_of(study: int, replicate: int, epoch: int) -> int:
+    """A seed below 2^63, by SHA-256."""
+    digest = hashlib.sha256(f"{study}/{replicate}/{epoch}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def reseed(seed: int) -> None:
+    """Seed python, numpy and torch, all devices."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - users' data sets draw from the global generator
+    torch.manual_seed(seed)
+
+
+def reseed_loader(loader: Any, seed: int) -> bool:
+    """Seed the generators of a loader and of its samplers; True if one was missing where order depends on it."""
+    missing = False
+    sampler = getattr(loader, "sampler", None)
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    for part in (loader, sampler, batch_sampler, getattr(batch_sampler, "sampler", None)):
+        generator = getattr(part, "generator", None)
+        if isinstance(generator, torch.Generator):
+            generator.manual_seed(seed)
+        elif part is sampler and isinstance(part, (torch.utils.data.RandomSampler, torch.utils.data.SubsetRandomSampler)):
+            missing = True  # it draws its order from torch's global generator, which `reseed` has set
+    return missing
+
+
+@contextlib.contextmanager
+def reproducible() -> Iterator[None]:
+    """Within it torch runs on one thread; after it, thread count and all global generators are as they were."""
+    threads, python, numpy = torch.get_num_threads(), random.getstate(), np.random.get_state()  # noqa: NPY002
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002

@@ -1,0 +1,107 @@
+"""What one exploration asks for: the problem, the method, the preferences and the budget."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from paretomtl.problem import Problem
+from paretomtl.solver import Aggregation, Solver, Stepper, Sweep
+
+
+def adam(parameters: Any) -> torch.optim.Optimizer:
+    """The optimizer of a study that names none: Adam at a learning rate of 1e-3."""
+    return torch.optim.Adam(parameters, lr=1e-3)
+
+
+class Job(NamedTuple):
+    """One point to be trained: a preference, or the objective of a corner that is trained alone."""
+
+    id: str
+    preference: Float[np.ndarray, " m"]
+    corner: int | None = None
+
+
+class Step(NamedTuple):
+    """What a callback is told after each step."""
+
+    point: str
+    preference: Float[np.ndarray, " m"]
+    epoch: int
+    step: int
+    losses: dict[str, float]
+    weights: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One exploration, as it travels to the workers.
+
+    Args:
+        problem, solver: what is solved, and how.
+        preferences: (K, m), checked.
+        corners: whether the corners are trained as well, as the ideals.
+        epochs, steps: the budget of each point; one of the two.
+        optimizer: `(parameters) -> optimizer`, or `-> (optimizer, scheduler)`; the scheduler steps after every step.
+        seed: of the study.
+        device: where models and batches live.
+        callbacks: called with a `Step` after each step, where the point is trained.
+    """
+
+    problem: Problem
+    solver: Solver
+    preferences: Float[np.ndarray, "K m"]
+    corners: bool
+    epochs: int | None
+    steps: int | None
+    optimizer: Callable[[Any], Any] = adam
+    seed: int = 0
+    device: str = "cpu"
+    callbacks: tuple[Callable[[Step], None], ...] = ()
+
+    def __post_init__(self):
+        if not isinstance(self.solver, Solver):
+            raise TypeError(f"solver={self.solver!r} is not a Solver; give an instance, such as EPO()")
+        if isinstance(self.solver, (Aggregation, Stepper)):
+            raise TypeError(
+                f"{type(self.solver).__name__}: the training loop drives scalarizations and weightings, "
+                "not yet aggregations and steppers"
+            )
+        if not self.solver.uses_preference and len(self.preferences) > 1:
+            raise ValueError(
+                f"{type(self.solver).__name__} ignores preferences, so {len(self.preferences)} of them would give "
+                "the same point each; give preferences=1, or a method that follows them"
+            )
+        self._check_budget()
+
+    def _check_budget(self):
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError(f"epochs={self.epochs}, steps={self.steps}: give one of the two")
+        name, budget = ("epochs", self.epochs) if self.steps is None else ("steps", self.steps)
+        if not isinstance(budget, int) or isinstance(budget, bool) or budget < 1:
+            raise ValueError(f"{name}={budget!r}: give a whole number of at least 1")
+        if self.problem.deterministic and self.steps is None:
+            raise ValueError("a deterministic problem has no epochs; give steps=")
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The points to train, in their order: preferences first, then the corners."""
+        jobs = [Job(f"point-{k + 1:03d}", row) for k, row in enumerate(self.preferences)]
+        if self.corners:
+            m = len(self.problem.names)
+            jobs += [Job(f"ideal-{i + 1}", np.eye(m)[i], corner=i) for i in range(m)]
+        return tuple(jobs)
+
+    def sweep(self, job: Job, steps: int) -> Sweep:
+        """What the solver may know while it works on a job."""
+        k = next(k for k, other in enumerate(self.jobs) if other.id == job.id)
+        return Sweep(
+            preferences=torch.from_numpy(self.preferences),
+            points=torch.tensor(k),
+            steps=steps,
+            deterministic=self.problem.deterministic,
+            generators=(torch.Generator().manual_seed(self.seed),),
+        )

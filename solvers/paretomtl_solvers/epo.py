@@ -1,0 +1,194 @@
+"""EPO: exact Pareto optimal search (Mahapatra and Rajan, ICML 2020; the linear program of the authors' release).
+
+Notation: m losses l, preference r (simplex), Gramian C of the gradients, lhat_j = r_j l_j / sum_i r_i l_i,
+non-uniformity mu = KL(lhat || 1/m), anchor a_j = r_j (log(m lhat_j) - mu); J' a is the gradient of mu up to a positive
+factor, and a' l = 0. While mu > eps a step balances: it lowers mu as fast as the worst objective's not rising allows.
+Else it descends: all losses at once, as far as possible without undoing the balance.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from paretomtl.preference import control_error, floored
+from paretomtl.solver import Closure, Code, EpochMeans, Status, Sweep, Weighting
+from torch import Tensor
+
+from paretomtl_solvers import qp
+from paretomtl_solvers.polish import polish
+
+EXACT, NOISY = 1e-8, 1e-4  # eps, where it is not given: for exact losses, for a batch's
+TIE = 1e-9  # relative: objectives this close to the worst are all worst
+VANISHED = 1e-7  # |direction| relative to the largest gradient: below, it is zero
+
+
+@dataclass(frozen=True)
+class EPO(Weighting):
+    """Exact Pareto optimal search: reaches the front where r_i l_i is equal over i.
+
+    Args:
+        eps: the non-uniformity mu at which a step turns from balancing to descent; dimensionless. It governs how close
+            to the ray the points come: mu is quadratic in the error, 4e-7 is .05 degrees at the diagonal. By default
+            1e-8 on deterministic problems and 1e-4 (the published value) on noisy ones.
+        backend: "auto" is the closed form at m = 2 and cvxpy above; "cvxpy" forces cvxpy.
+
+    The weights (*points, m) are on the simplex, without the factor m that the released code multiplies by. `Status`:
+    "relaxed" where the restricted descent is infeasible (m >= 3 only) and the relaxed one was solved; "fell back" where
+    no solver answered and min-norm weights stand in; residual max(mu - eps, 0).
+
+    Raises:
+        ValueError: a loss is negative, or losses or Gramian are not finite.
+    """
+
+    eps: float | None = None
+    backend: Literal["auto", "cvxpy"] = "auto"
+
+    follows_ray: ClassVar[bool] = True
+    nonnegative: ClassVar[bool] = True
+
+    def __post_init__(self):
+        if self.eps is not None and not 0 < self.eps < 1:
+            raise ValueError(f"eps={self.eps!r}: give a number between 0 and 1, or None")
+        if self.backend not in ("auto", "cvxpy"):
+            raise ValueError(f"backend={self.backend!r} is not one of 'auto', 'cvxpy'")
+
+    def init(self, sweep: Sweep) -> Float[Tensor, "*points"]:
+        """The eps in force for each point."""
+        eps = self.eps or (EXACT if sweep.deterministic else NOISY)
+        return torch.full(sweep.points.shape, eps, dtype=torch.float64)
+
+    def update(
+        self,
+        state: Float[Tensor, "*points"] | None,
+        losses: Float[Tensor, "*points m"],
+        gramian: Float[Tensor, "*points m m"],
+        preference: Float[Tensor, "*points m"],
+    ) -> tuple[Float[Tensor, "*points m"], Float[Tensor, "*points"] | None, Status]:
+        """The weights, the state as it came, the status."""
+        l, C, r = (_array(x) for x in (losses, gramian, preference))
+        _check(l, C)
+        r = floored(r)
+        eps = np.broadcast_to((self.eps or EXACT) if state is None else _array(state), l.shape[:-1])
+        mu, a = anchor(l, r)
+        if l.shape[-1] == 2 and self.backend == "auto":
+            alpha, code = _closed_form(l, C, r, a, mu > eps)
+        else:
+            alpha, code = np.empty_like(l), np.empty(l.shape[:-1], dtype=np.int64)
+            for p in np.ndindex(l.shape[:-1]):
+                alpha[p], code[p] = _programs(l[p], C[p], r[p], a[p], bool(mu[p] > eps[p]))
+        squared = np.einsum("...i,...ij,...j->...", alpha, C, alpha)
+        largest = np.diagonal(C, axis1=-2, axis2=-1).max(axis=-1)
+        code = np.where(squared <= VANISHED**2 * largest, Code.STATIONARY, code)
+        weights = torch.from_numpy(alpha).to(losses.device)
+        return weights, state, Status(_tensor(code, torch.int64), _tensor(np.maximum(mu - eps, 0)))
+
+    def finish(self, closure: Closure, state: Float[Tensor, "*points"], preference: Float[Tensor, " m"]) -> Status:
+        """Polish a point that is off its ray, and say whether its ray meets the front."""
+        eps, r = float(state), floored(_array(preference))
+        mu = float(anchor(_array(closure()), r)[0])
+        code = Code.SOLVED
+        if mu > eps:
+            code = polish(closure, r)
+            mu = float(anchor(_array(closure()), r)[0])
+        return Status(_tensor(np.asarray(int(code)), torch.int64), _tensor(np.asarray(max(mu - eps, 0))))
+
+    def suspect(self, epochs: list[EpochMeans], preference: Float[Tensor, " m"]) -> bool:
+        """True if the last epoch worked on the worst objectives alone, in vain: off the ray, and no closer than before.
+
+        "Off" is over 5 degrees, "alone" 95 % of the weight on objectives within 5 % of the worst, "no closer" less than
+        5 % of the angle won since the epoch before. On noisy losses this is a suspicion, not a proof.
+        """
+        if len(epochs) < 2:
+            return False
+        r = floored(_array(preference))
+        before, last = (float(control_error(_array(epoch.losses), r)) for epoch in epochs[-2:])
+        rl = r * _array(epochs[-1].losses)
+        worst = rl >= 0.95 * rl.max()
+        return bool(last > 5 and last > 0.95 * before and _array(epochs[-1].weights)[worst].sum() > 0.95)
+
+
+def anchor(
+    l: Float[np.ndarray, "*points m"], r: Float[np.ndarray, "*points m"]
+) -> tuple[Float[np.ndarray, "*points"], Float[np.ndarray, "*points m"]]:
+    """The non-uniformity mu and the anchor a. A zero loss has lhat = 0 and its logarithm clipped at log(m 1e-12)."""
+    m = l.shape[-1]
+    rl = r * l
+    total = rl.sum(axis=-1, keepdims=True)
+    lhat = np.where(total > 0, rl / np.where(total > 0, total, 1), 1 / m)  # all losses zero: nothing to balance
+    logs = np.log(m * np.maximum(lhat, 1e-12))
+    mu = np.maximum((lhat * logs).sum(axis=-1), 0)
+    return mu, r * (logs - mu[..., None])
+
+
+def _closed_form(l, C, r, a, balance):
+    """The linear programs at m = 2, for any number of points: their optimum is an end of the segment or a breakpoint.
+
+    Write i for the worse objective, k for the other, alpha = t e_i + (1 - t) e_k, q = C a; then a_i > 0 > a_k.
+    """
+    rl = r * l
+    i = (rl[..., 1] > rl[..., 0]).astype(np.int64)
+    q = np.einsum("...ij,...j->...i", C, a)
+    first = np.arange(2) == i[..., None]  # the worse objective's place
+    q_i, q_k = np.where(first, q, 0).sum(-1), np.where(first, 0, q).sum(-1)
+    c_kk = np.where(i == 0, C[..., 1, 1], C[..., 0, 0])
+    c_11, c_22, c_ik = C[..., 0, 0], C[..., 1, 1], C[..., 0, 1]
+
+    # balance: the end with the larger q, unless objective k, already improving too fast, binds first
+    gap = c_kk - c_ik
+    bound = (c_kk - q_k) / np.where(gap > 0, gap, 1)
+    t_i = np.where((q_i > 0) & (q_k <= 0), np.where(c_ik >= q_k, 1.0, bound), (q_i >= q_k).astype(np.float64))
+    t_balance = np.where(i == 0, t_i, 1 - t_i)
+
+    # descent: the end of [lo, hi], where no loss rises and mu does not either, with the larger sum of C alpha
+    opposed = c_ik < 0
+    lo = np.where(opposed, -c_ik / np.where(opposed, c_11 - c_ik, 1), 0.0)
+    hi = np.where(opposed, c_22 / np.where(opposed, c_22 - c_ik, 1), 1.0)
+    s = q[..., 0] - q[..., 1]
+    cut = (np.minimum(0, q.max(axis=-1)) - q[..., 1]) / np.where(s == 0, 1, s)
+    lo, hi = np.where(s > 0, np.maximum(lo, cut), lo), np.where(s < 0, np.minimum(hi, cut), hi)
+    t_descent = np.where(c_11 > c_22, hi, np.where(c_11 < c_22, lo, (lo + hi) / 2))
+
+    t = np.clip(np.where(balance, t_balance, t_descent), 0, 1)
+    return np.stack([t, 1 - t], axis=-1), np.zeros(balance.shape, dtype=np.int64)
+
+
+def _programs(l, C, r, a, balance: bool) -> tuple[np.ndarray, Code]:
+    """One point's linear program, through cvxpy, for any m."""
+    scale = qp.scale_of(C)
+    if scale == 0:
+        return r, Code.STATIONARY
+    C = C / scale
+    q = C @ a
+    try:
+        if balance:
+            rising = q > 0
+            bounds = np.where(rising, -np.inf, q) if rising.any() else np.zeros_like(q)
+            bounds[r * l >= (1 - TIE) * (r * l).max()] = 0  # the worst one never rises
+            return qp.simplex_lp(q, C, bounds), Code.SOLVED
+        bounds = np.zeros_like(q)
+        try:
+            restricted = np.append(bounds, min(0.0, q.max()))
+            return qp.simplex_lp(C.sum(axis=0), np.vstack([C, q]), restricted), Code.SOLVED
+        except qp.Infeasible:
+            return qp.simplex_lp(C.sum(axis=0), C, bounds), Code.RELAXED
+    except (qp.Failed, qp.Infeasible):
+        return qp.min_norm(C), Code.FELL_BACK
+
+
+def _check(l: np.ndarray, C: np.ndarray) -> None:
+    if not np.isfinite(l).all():
+        raise ValueError(f"EPO: the losses {l.tolist()} are not finite")
+    if (l < 0).any():
+        raise ValueError(f"EPO needs losses of at least 0 and got {l.tolist()}; shift them, or use Linear")
+    if not np.isfinite(C).all():
+        raise ValueError(f"EPO: the Gramian {C.tolist()} is not finite")
+
+
+def _array(x: Tensor) -> np.ndarray:
+    return x.detach().cpu().double().numpy()
+
+
+def _tensor(x: np.ndarray, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.as_tensor(x, dtype=dtype)

@@ -1,0 +1,22 @@
+"""Linear scalarization: the weighted sum of the losses, sum_i r_i l_i.
+
+The baseline of every comparison. It reaches every point of a convex front, and only the ends of a concave one.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float
+from paretomtl.solver import Scalarization, Status, solved
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Linear(Scalarization):
+    """Linear scalarization: the weights of the losses are the preference."""
+
+    def update(
+        self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]
+    ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
+        """The preference, as it is."""
+        return preference, state, solved(losses)
