@@ -1,0 +1,51 @@
+"""Small problems for the tests: quick to train, with a real trade-off."""
+
+from functools import partial
+from typing import Any
+
+import paretomtl as pm
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+
+class TwoHeads(nn.Module):
+    """A trunk of one shared unit and a head for each of two regressions, which pull the unit apart."""
+
+    def __init__(self):
+        super().__init__()
+        self.trunk = nn.Linear(4, 1)
+        self.a, self.b = nn.Linear(1, 1), nn.Linear(1, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z = self.trunk(x)
+        return self.a(z)[:, 0], self.b(z)[:, 0]
+
+
+def losses(model: TwoHeads, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    x, y = batch
+    a, b = model(x)
+    return {"a": (a - y[:, 0]).square().mean(), "b": (b - y[:, 1]).square().mean()}
+
+
+def regression(seed: int, n: int = 64) -> TensorDataset:
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, 4, generator=g)
+    return TensorDataset(x, torch.stack([x[:, 0], x[:, 1]], dim=1) + 0.1 * torch.randn(n, 2, generator=g))
+
+
+def loader(seed: int, shuffle: bool = False) -> DataLoader:
+    return DataLoader(regression(seed), 16, shuffle=shuffle, generator=torch.Generator() if shuffle else None)
+
+
+def two_regressions(**changes: Any) -> pm.Problem:
+    """Two regressions through one shared unit: 4 batches of 16 an epoch; `changes` replace fields of the problem."""
+    fields = {
+        "objectives": ["a", "b"],
+        "model": TwoHeads,
+        "losses": losses,
+        "train": partial(loader, 1, True),
+        "validate": partial(loader, 2),
+        "ref_point": [2.0, 2.0],
+    }
+    return pm.Problem(**(fields | changes))
