@@ -16,9 +16,9 @@ from paretomtl.front.score import EmptyFrontError
 from paretomtl.front.store import Store
 from paretomtl.preference import design
 from paretomtl.problem import Problem
-from paretomtl.sweep.progress import Progress
 from paretomtl.solver import Solver
 from paretomtl.sweep.here import Done, Executor, Here
+from paretomtl.sweep.progress import Progress
 from paretomtl.training.dry_run import dry_run, resolve_device
 from paretomtl.training.study import Step, Study, adam
 
@@ -57,11 +57,20 @@ def explore(
     """
     asked = design(preferences, problem.names)
     study = Study(
-        problem, solver, asked.preferences, asked.even, epochs, steps, optimizer, seed, resolve_device(device), tuple(callbacks)
+        problem,
+        solver,
+        asked.preferences,
+        asked.even,
+        epochs,
+        steps,
+        optimizer,
+        seed,
+        resolve_device(device),
+        tuple(callbacks),
     )
     dry_run(study)
     keep = tempfile.TemporaryDirectory(prefix="paretomtl-") if out is None else None
-    store = Store(Path(out) if keep is None else Path(keep.name) / "front")
+    store = Store(Path(keep.name) / "front" if keep else Path(str(out)))
     store.create()
     description = describe(study, asked.notes)
     store.write_front(description, [])
@@ -109,5 +118,6 @@ def describe(study: Study, notes: Sequence[str]) -> dict[str, Any]:
         "splits": [s for s in ("validate", "test") if s == "validate" or getattr(problem, s) is not None],
         "measured": problem.measure is not None,
         "notes": list(notes),
-        "versions": {name: version(name) for name in ("paretomtl", "torch", "numpy")} | {"python": platform.python_version()},
+        "versions": {name: version(name) for name in ("paretomtl", "torch", "numpy")}
+        | {"python": platform.python_version()},
     }

@@ -79,7 +79,7 @@ def even(m: int, K: int) -> Float[np.ndarray, "K m"]:
     if m == 2:
         a = np.arange(1, K + 1) / (K + 1)
         return np.stack([a, 1 - a], axis=1)
-    if K < m:
+    if m > K:
         return np.full((1, m), 1 / m) if K == 1 else even(m, m)[:K]
     from pymoo.util.ref_dirs import get_reference_directions
 
@@ -122,7 +122,7 @@ def _rows(given, names: Sequence[str]) -> list:
         if isinstance(row, Mapping):
             if set(row) != set(names):
                 raise ValueError(f"preferences[{k}] has the keys {sorted(map(str, row))}; give {list(names)}")
-            row = [row[name] for name in names]  # noqa: PLW2901
+            row = [row[name] for name in names]
         rows.append(row)
     return rows
 

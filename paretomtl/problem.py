@@ -42,10 +42,6 @@ class Objective:
         """1 where a smaller measure is better, -1 where a larger one is."""
         return -1 if self.goal == "max" else 1
 
-    def label(self) -> str:
-        """The name with its unit."""
-        return f"{self.name} [{self.unit}]" if self.unit else self.name
-
 
 class Truth(NamedTuple):
     """What is known of a problem's front: (N, m) points of it, the ideal and the nadir (m,), the hypervolume."""

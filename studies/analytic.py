@@ -1,15 +1,16 @@
 """Problems whose front is known, so that a study can state its distance to the truth.
 
-    paretomtl run studies.analytic:fonseca --method EPO --preferences 10 --steps 1000 --out runs/fonseca
+paretomtl run studies.analytic:fonseca --method EPO --preferences 10 --steps 1000 --out runs/fonseca
 """
 
 from functools import cache
 
 import numpy as np
-import paretomtl as pm
 import torch
-from paretomtl.front.score import hypervolume
 from torch import Tensor, nn
+
+import paretomtl as pm
+from paretomtl.front.score import hypervolume
 
 REFERENCE = 1.1
 START = 0.1  # standard deviation of the start

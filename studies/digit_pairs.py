@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-import paretomtl as pm
-import paretomtl_solvers as ps
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
+import paretomtl as pm
+import paretomtl_solvers as ps
 from studies import data
 
 SPLITS = ("train", "validate", "test")
@@ -124,7 +124,9 @@ RULE = pm.rules.Constraint(best="right", subject_to={"left": 0.7})
 
 def main(arguments: list[str] | None = None) -> int:
     """Explore, print, choose, load again in another process, plot."""
-    parser = argparse.ArgumentParser(prog="python -m studies.digit_pairs", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m studies.digit_pairs", description="From pairs of real digits to a chosen model."
+    )
     parser.add_argument("--size", choices=SIZES, default="demo")
     parser.add_argument("--kind", choices=KINDS, default="digits")
     parser.add_argument("--width", choices=WIDTHS, default="published")
@@ -160,7 +162,6 @@ def demonstrate(problem: pm.Problem, chosen: argparse.Namespace) -> int:
     print(front.score(), end="\n\n")
     pick = front.select(RULE)
     print(f"chosen: {pick.why}")
-    return 0
     figure = front.plot(chosen.out / "front.svg", pick)
     print(f"written: {figure}, {figure.with_suffix('.csv')} and the front's folder {front.folder}", flush=True)
     again = [sys.executable, "-m", "studies.digit_pairs", "--check", str(chosen.out)]

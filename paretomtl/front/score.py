@@ -1,7 +1,7 @@
 """Indicators of a front, by pymoo and moocore over checked input: neither answers rightly on NaN or on nothing."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -53,7 +53,7 @@ def _shown(value) -> str:
 def check_losses(losses) -> Float[np.ndarray, "n m"]:
     """Losses as an (n, m) array of finite numbers with n > 0, or an error."""
     array = np.asarray(losses, dtype=np.float64)
-    if array.ndim == 2 and len(array) == 0 or array.size == 0:
+    if (array.ndim == 2 and len(array) == 0) or array.size == 0:
         raise EmptyFrontError("the front has no point, so nothing can be said of it")
     if array.ndim != 2:
         raise ValueError(f"losses have shape {array.shape}; give one row a point, one column an objective")
@@ -69,7 +69,8 @@ def hypervolume(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float] | n
     losses = check_losses(losses)
     reference = check_reference(ref_point, losses.shape[1])
     inside = losses[(losses < reference).all(axis=1)]
-    return float(HV(ref_point=reference)(inside)) if len(inside) else None
+    volume: Any = HV(ref_point=reference)(inside) if len(inside) else None
+    return None if volume is None else float(volume)
 
 
 def n_outside(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float] | np.ndarray) -> int:

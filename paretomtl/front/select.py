@@ -103,7 +103,9 @@ class Constraint(Rule):
         chosen, value = among.points[order[0]], _number(among, order[0], i)
         superlative = "highest" if among.objectives[i].sign < 0 else "lowest"
         why = f"{chosen.id} has the {superlative} {self.best}, {value}, "
-        why += f"of the {_count(feasible)} with {bounds}" if bounds else f"of the {_count(feasible)} that none dominates"
+        why += (
+            f"of the {_count(feasible)} with {bounds}" if bounds else f"of the {_count(feasible)} that none dominates"
+        )
         if len(order) > 1:
             why += f"; next is {among.points[order[1]].id} with {_number(among, order[1], i)}"
         return Choice(chosen, why, tuple(among.points[k] for k in order[1:4]))

@@ -55,7 +55,9 @@ class Store:
         """Make the folder; it must not hold a front yet."""
         check_name(self.folder.resolve().name if self.folder.name in ("", ".", "..") else self.folder.name)
         if (self.folder / "front.json").exists() or any(self.folder.glob("points/*.json")):
-            raise FileExistsError(f"out={str(self.folder)!r} already holds a front; give a new folder, or move that one away")
+            raise FileExistsError(
+                f"out={str(self.folder)!r} already holds a front; give a new folder, or move that one away"
+            )
         for part in ("points", "weights"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
 
@@ -88,7 +90,7 @@ class Store:
     def write_front(self, study: Mapping[str, Any], points: Sequence[Point]) -> None:
         """Write front.json and points.csv from the study's description and the records."""
         names = [o["name"] for o in study["objectives"]]
-        states = {id: "absent" for id in study["points"]} | {p.id: p.state for p in points}
+        states = dict.fromkeys(study["points"], "absent") | {p.id: p.state for p in points}
         checksums = {
             f"points/{p.id}.json": hashlib.sha256((self.folder / "points" / f"{p.id}.json").read_bytes()).hexdigest()
             for p in points

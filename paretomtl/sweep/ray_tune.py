@@ -4,6 +4,7 @@
 that `explore` takes: several points a trial, actors reused, one thread a worker, and the same bytes as computed here.
 """
 
+import logging
 import math
 import os
 import tempfile
@@ -55,7 +56,9 @@ def trainable(
         epochs, steps, optimizer, seed, device: as in `explore`.
     """
     m = len(problem.names)
-    study = Study(problem, solver, np.full((1, m), 1 / m), False, epochs, steps, optimizer, seed, resolve_device(device))
+    study = Study(
+        problem, solver, np.full((1, m), 1 / m), False, epochs, steps, optimizer, seed, resolve_device(device)
+    )
     return tune.with_parameters(_train_preference, study=study)
 
 
@@ -90,7 +93,7 @@ class RayTune(Executor):
         """Compute the jobs, several a trial. The folder must be on storage that all nodes share."""
         ours = not ray.is_initialized()
         if ours:
-            ray.init(num_cpus=self._cpus(), include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            ray.init(num_cpus=self._cpus(), include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         try:
             errors = self._fit(study, jobs, store, report)
         finally:

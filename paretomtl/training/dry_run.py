@@ -54,7 +54,7 @@ def _check_models(model: Any, second: Any) -> None:
     mine = {p.data_ptr() for p in model.parameters() if p.numel()}
     if model is second or any(p.data_ptr() in mine for p in second.parameters() if p.numel()):
         raise ValueError(
-            "model() returned the same weights twice; build a new module at each call, or every point trains on the last"
+            "model() returned the same weights twice; build a new module at each call, else points share one model"
         )
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError("model() has no parameter that requires a gradient; there is nothing to train")
@@ -84,7 +84,9 @@ def _check_graph(names: Iterable[str], losses: list, model: nn.Module) -> None:
     for name, loss in zip(names, losses, strict=True):
         if loss is not None and not any(reached(loss, parameters)):
             why = "does not depend on the model's parameters" if loss.requires_grad else "has no gradient (detached?)"
-            raise ValueError(f"loss {name!r} {why}; compute it from the model's output without .detach(), .item() or numpy")
+            raise ValueError(
+                f"loss {name!r} {why}; compute it from the model's output without .detach(), .item() or numpy"
+            )
 
 
 def _check_signs(study: Study, losses: list, split: str) -> None:

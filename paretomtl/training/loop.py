@@ -83,7 +83,7 @@ class _Run:
         self.problem: Problem = study.problem
         self.solver: Solver = study.solver if job.corner is None else _Alone(job.corner)
         self.step, self.training = 0, False
-        self.counts = dict.fromkeys(("steps", "finish_steps", "skipped", "relaxed", "fell_back"), 0)
+        self.counts: dict[str, int] = dict.fromkeys(("steps", "finish_steps", "skipped", "relaxed", "fell_back"), 0)
         self.warnings: list[str] = []
         self.epochs: list[EpochMeans] = []
 
@@ -175,7 +175,9 @@ class _Run:
             return
         missing = [name for i, name in enumerate(self.problem.names) if i not in present]
         if self.solver.stateful:
-            raise ValueError(f"{type(self.solver).__name__} carries its state from step to step and cannot go without {missing}")
+            raise ValueError(
+                f"{type(self.solver).__name__} carries its state from step to step and cannot go without {missing}"
+            )
         if not present:
             self.counts["skipped"] += 1
 

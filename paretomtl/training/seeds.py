@@ -37,7 +37,9 @@ def reseed_loader(loader: Any, seed: int) -> bool:
         generator = getattr(part, "generator", None)
         if isinstance(generator, torch.Generator):
             generator.manual_seed(seed)
-        elif part is sampler and isinstance(part, (torch.utils.data.RandomSampler, torch.utils.data.SubsetRandomSampler)):
+        elif part is sampler and isinstance(
+            part, (torch.utils.data.RandomSampler, torch.utils.data.SubsetRandomSampler)
+        ):
             missing = True  # it draws its order from torch's global generator, which `reseed` has set
     return missing
 

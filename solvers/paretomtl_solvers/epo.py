@@ -12,10 +12,10 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 from jaxtyping import Float
-from paretomtl.preference import control_error, floored
-from paretomtl.solver import Closure, Code, EpochMeans, Status, Sweep, Weighting
 from torch import Tensor
 
+from paretomtl.preference import control_error, floored
+from paretomtl.solver import Closure, Code, EpochMeans, Status, Sweep, Weighting
 from paretomtl_solvers import qp
 from paretomtl_solvers.polish import polish
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxtyping import Float
-from paretomtl.solver import Scalarization, Status, solved
 from torch import Tensor
+
+from paretomtl.solver import Scalarization, Status, solved
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ slack at the minimiser: then no point of the front (locally, on a non-convex pro
 
 import numpy as np
 from jaxtyping import Float
-from paretomtl.solver import Closure, Code
 
+from paretomtl.solver import Closure, Code
 from paretomtl_solvers import qp
 
 WIDEST, NARROWEST, SHRINK = 0.1, 1e-6, 0.98  # relative width of the active set, over the iterations

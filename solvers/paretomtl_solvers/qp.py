@@ -7,7 +7,7 @@ afterwards, because a solver's own status is not to be trusted alone.
 
 import warnings
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -37,7 +37,7 @@ def scale_of(gramian: Float[np.ndarray, "m m"]) -> float:
 
 
 def min_norm(gramian: Float[np.ndarray, "m m"]) -> Float[np.ndarray, " m"]:
-    """argmin of w' C w over the simplex: the min-norm point of the gradients' convex hull.
+    """Argmin of w' C w over the simplex: the min-norm point of the gradients' convex hull.
 
     By non-negative least squares on a factor of C, an active-set method: exact, also where gradient norms differ by
     1e4, where interior-point methods are not. With A'A = C, min |A x|^2 + (1'x - 1)^2 over x >= 0 is x = s w, w the
@@ -56,11 +56,11 @@ def min_norm(gramian: Float[np.ndarray, "m m"]) -> Float[np.ndarray, " m"]:
 
 
 class _Program(NamedTuple):
-    problem: object
-    alpha: object
-    objective: object
-    rows: object
-    bounds: object
+    problem: Any  # cvxpy is imported at first use, so its types are not named
+    alpha: Any
+    objective: Any
+    rows: Any
+    bounds: Any
 
 
 @cache
@@ -70,7 +70,8 @@ def _program(m: int, k: int) -> _Program:
 
     alpha = cp.Variable(m, nonneg=True)
     objective, rows, bounds = cp.Parameter(m), cp.Parameter((k, m)), cp.Parameter(k)
-    problem = cp.Problem(cp.Maximize(objective @ alpha), [cp.sum(alpha) == 1, rows @ alpha >= bounds])
+    constraints: Any = [cp.sum(alpha) == 1, rows @ alpha >= bounds]
+    problem = cp.Problem(cp.Maximize(objective @ alpha), constraints)
     assert problem.is_dpp()
     return _Program(problem, alpha, objective, rows, bounds)
 
@@ -78,11 +79,11 @@ def _program(m: int, k: int) -> _Program:
 def simplex_lp(
     objective: Float[np.ndarray, " m"], rows: Float[np.ndarray, "k m"], bounds: Float[np.ndarray, " k"]
 ) -> Float[np.ndarray, " m"]:
-    """argmax of c' alpha over the simplex, subject to A alpha >= b; rows with b = -inf are free.
+    """Argmax of c' alpha over the simplex, subject to A alpha >= b; rows with b = -inf are free.
 
     Raises:
         Infeasible: no point of the simplex satisfies the rows.
-        Failed: neither HiGHS nor Clarabel gave an answer that passes the check.
+        Failed: neither Clarabel nor HiGHS gave an answer that passes the check.
     """
     import cvxpy as cp
 
@@ -91,20 +92,19 @@ def simplex_lp(
     program = _program(objective.size, bounds.size)
     program.objective.value = objective / max(np.abs(objective).max(), 1e-300)
     program.rows.value, program.bounds.value = scaled, limits
-    infeasible = False
-    for solver, options in ((cp.HIGHS, {"time_limit": TIME_LIMIT}), (cp.CLARABEL, {"time_limit": TIME_LIMIT})):
+    # Clarabel first: a third of the time of HiGHS through cvxpy, and 1e-8 close to its exact vertices
+    for solver in (cp.CLARABEL, cp.HIGHS):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # "inaccurate" is judged below, by the answer itself
-                program.problem.solve(solver=solver, **options)
+                program.problem.solve(solver=solver, time_limit=TIME_LIMIT)
         except cp.SolverError:
             continue
-        infeasible |= program.problem.status in (cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE)
+        if program.problem.status == cp.INFEASIBLE:
+            raise Infeasible
         alpha = _on_simplex(program.alpha.value)
         if alpha is not None and (scaled @ alpha >= limits - FEASIBLE).all():
             return alpha
-    if infeasible:
-        raise Infeasible
     raise Failed
 
 
