@@ -1,7 +1,6 @@
 """`explore`: the one verb that joins problem, solver, preferences, executor and front."""
 
 import platform
-import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -13,7 +12,7 @@ import numpy as np
 
 from paretomtl.front.front import Front
 from paretomtl.front.score import EmptyFrontError
-from paretomtl.front.store import Store
+from paretomtl.front.store import Scratch, Store
 from paretomtl.preference import design
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver
@@ -69,8 +68,8 @@ def explore(
         tuple(callbacks),
     )
     dry_run(study)
-    keep = tempfile.TemporaryDirectory(prefix="paretomtl-") if out is None else None
-    store = Store(Path(keep.name) / "front" if keep else Path(str(out)))
+    keep = Scratch() if out is None else None
+    store = Store(keep.folder / "front" if keep else Path(str(out)))
     store.create()
     description = describe(study, asked.notes)
     store.write_front(description, [])

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from paretomtl.problem import Problem
-from paretomtl.solver import Scalarization, Solver, Status, Weighting, solved
+from paretomtl.solver import Closure, Scalarization, Solver, Status, Weighting, solved
 
 
 class NonFinite(ArithmeticError):
@@ -80,8 +80,8 @@ def reached(loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[bool]:
     return [gradient is not None for gradient in gradients]
 
 
-class Losses:
-    """The losses of a deterministic problem as a function of all parameters, laid end to end: a `Closure`."""
+class Losses(Closure):
+    """The losses of a deterministic problem as a function of all parameters, laid end to end."""
 
     def __init__(self, problem: Problem, model: nn.Module):
         self._problem, self._model = problem, model

@@ -111,7 +111,7 @@ def control_error(
     reached = losses / np.where(length > 0, length, 1)
     # the chord is accurate at small angles, where the arc cosine of the product is not
     chord = np.linalg.norm(asked - reached, axis=-1)
-    return np.degrees(2 * np.arcsin(np.clip(chord / 2, 0, 1)))
+    return np.asarray(np.degrees(2 * np.arcsin(np.clip(chord / 2, 0, 1))))
 
 
 def _rows(given, names: Sequence[str]) -> list:

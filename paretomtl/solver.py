@@ -18,7 +18,7 @@ by -learning_rate * direction. State is a value, handed in and returned; its ten
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -75,25 +75,25 @@ class Sweep:
     generators: tuple[torch.Generator, ...]
 
 
-class Closure(Protocol):
+class Closure(ABC):
     """The losses as a function of all parameters, laid end to end."""
 
     @property
+    @abstractmethod
     def parameters(self) -> Float[Tensor, " n"]:
         """Where the model stands."""
-        ...
 
+    @abstractmethod
     def __call__(self, parameters: Float[Tensor, " n"] | None = None, batch: Any = None) -> Float[Tensor, " m"]:
         """The losses there, without gradients; at None, where the model stands. The model stays where it is."""
-        ...
 
+    @abstractmethod
     def jacobian(self) -> tuple[Float[Tensor, " m"], Float[Tensor, "m n"]]:
         """The losses and their Jacobian where the model stands."""
-        ...
 
+    @abstractmethod
     def move(self, parameters: Float[Tensor, " n"]) -> None:
         """Put the model there, within its bounds."""
-        ...
 
 
 class Solver(ABC):  # noqa: B024 - subclass one of the four below, not this

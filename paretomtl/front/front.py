@@ -1,6 +1,5 @@
 """The result of an exploration: its points, figures and choices, over the records of a folder."""
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from torch import nn
 from paretomtl.front import score
 from paretomtl.front.score import EmptyFrontError, Score
 from paretomtl.front.select import Constraint, Rule, candidates
-from paretomtl.front.store import Store
+from paretomtl.front.store import Scratch, Store
 from paretomtl.point import Point
 from paretomtl.problem import Objective
 
@@ -30,7 +29,7 @@ class Front:
         folder: where its files are.
     """
 
-    def __init__(self, store: Store, study: Mapping[str, Any], points: Sequence[Point], keep: Any = None):
+    def __init__(self, store: Store, study: Mapping[str, Any], points: Sequence[Point], keep: Scratch | None = None):
         self._store, self._keep = store, keep
         self.folder = store.folder
         self.study = study
@@ -41,7 +40,7 @@ class Front:
         self.failed = tuple(p for p in points if p.state == "failed")
 
     @classmethod
-    def load(cls, folder: str | Path, keep: tempfile.TemporaryDirectory | None = None) -> "Front":
+    def load(cls, folder: str | Path, keep: Scratch | None = None) -> "Front":
         """The front of a folder.
 
         Args:
@@ -176,17 +175,16 @@ class Front:
         """What a reader of this front should know: its notes, failures, constant objectives, points off their ray."""
         found = list(self.study["notes"])
         if self.failed:
-            reasons = "; ".join(f"{p.id}: {p.reason}" for p in self.failed)
+            reasons = "; ".join(
+                f"{', '.join(ids)}: {why}" for why, ids in _by(self.failed, lambda p: [p.reason]).items()
+            )
             asked = len(self.study["points"])
             found.append(f"{len(self.failed)} of {asked} points failed ({reasons})")
         if len(self.points) > 1:
             for name, flat in zip(self.names, score.constant(self.losses), strict=True):
                 if flat:
                     found.append(f"no trade-off on {name!r}: its loss is the same at every point")
-        told = {}
-        for p in (*self.points, *self.corners):
-            for warning in p.warnings:
-                told.setdefault(warning, []).append(p.id)
+        told = _by((*self.points, *self.corners), lambda p: p.warnings)
         return (*found, *(f"{', '.join(ids)}: {warning}" for warning, ids in told.items()))
 
     def table(self) -> str:
@@ -233,6 +231,15 @@ class Pick:
 
     def __repr__(self) -> str:
         return f"Pick({None if self.point is None else self.point.id!r}: {self.why})"
+
+
+def _by(points: Sequence[Point], texts: Callable[[Point], Sequence[str | None]]) -> dict[str | None, list[str]]:
+    """The ids of the points that carry each text."""
+    found: dict[str | None, list[str]] = {}
+    for point in points:
+        for text in texts(point):
+            found.setdefault(text, []).append(point.id)
+    return found
 
 
 def _difference(stored: Mapping[str, tuple], there: Mapping[str, tuple]) -> str:

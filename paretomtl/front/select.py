@@ -95,11 +95,11 @@ class Constraint(Rule):
                 raise ValueError(f"subject_to[{name!r}] = {bound!r} is not finite; give a number")
             excess[:, j] = np.maximum(among.costs[:, j] - among.objectives[j].sign * bound, 0)
         feasible = np.flatnonzero(~excess.any(axis=1))
-        bounds = " and ".join(f"{n} {'≥' if among.objectives[among.column(n)].sign < 0 else '≤'} {b:g}"
-                              for n, b in self.subject_to.items())  # fmt: skip
+        signs = {o.name: "≥" if o.sign < 0 else "≤" for o in among.objectives}
+        bounds = " and ".join(f"{name} {signs[name]} {bound:g}" for name, bound in self.subject_to.items())
         if not len(feasible):
             raise self._none_feasible(among, excess, bounds)
-        order = feasible[np.argsort(among.costs[feasible, i], kind="stable")]
+        order = feasible[np.argsort(among.costs[feasible, i], kind="stable")].tolist()
         chosen, value = among.points[order[0]], _number(among, order[0], i)
         superlative = "highest" if among.objectives[i].sign < 0 else "lowest"
         why = f"{chosen.id} has the {superlative} {self.best}, {value}, "
@@ -136,7 +136,7 @@ class Knee(Rule):
             return Choice(None, f"no knee: it is undefined on {distinct} distinct non-dominated point(s), 3 are needed")
         scaled = score.unit_range(among.costs)
         bulge = 1 - scaled.sum(axis=1)
-        order = np.argsort(-bulge, kind="stable")
+        order = np.argsort(-bulge, kind="stable").tolist()
         most = float(bulge[order[0]])
         if most < LEAST_BULGE:
             shape = "bulges away from the ideal" if bulge.min() < -LEAST_BULGE else "is flat"

@@ -14,8 +14,10 @@ import io
 import json
 import os
 import re
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -39,6 +41,14 @@ def check_name(name: str) -> str:
             "and no name of a Windows device"
         )
     return name
+
+
+class Scratch:
+    """A temporary folder that goes when the last front on it does."""
+
+    def __init__(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="paretomtl-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
 
 class Store:

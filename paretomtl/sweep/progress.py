@@ -1,5 +1,6 @@
 """The one line of a running sweep: points done, best hypervolume so far, time left. Quiet when not a terminal."""
 
+import shutil
 import sys
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from paretomtl.front import score
 from paretomtl.sweep.here import Done
 
-LINE = "{desc}  |{bar:24}|  {elapsed} gone, {remaining} left{postfix}"
+LINE = "{desc} |{bar:12}| {remaining} left{postfix}"  # 80 columns, with a failure or two
 
 
 class Progress:
@@ -25,8 +26,17 @@ class Progress:
         self._title, self._n, self._reference = title, n, ref_point
         self._losses: list[tuple[float, ...]] = []
         self._done = self._failed = 0
-        self._bar = tqdm(total=n, bar_format=LINE, file=sys.stderr, disable=None, dynamic_ncols=True)
-        self._describe()
+        # 80 by 24 where the terminal does not know its size: then tqdm, left to itself, prints nothing
+        columns, rows = shutil.get_terminal_size()
+        self._bar = tqdm(
+            total=n,
+            desc=self._title_line(),
+            bar_format=LINE,
+            file=sys.stderr,
+            disable=None,
+            ncols=columns,
+            nrows=rows,
+        )
 
     def __call__(self, news: Done | float) -> None:
         """A finished point, or the share of the one in work."""
@@ -35,7 +45,7 @@ class Progress:
             self._failed += news.point.state == "failed"
             if news.point.state == "done" and news.point.corner is None:
                 self._losses.append(news.point.losses["validate"])
-            self._move(self._done)
+            self._move(float(self._done))
             self._describe()
         else:
             self._move(self._done + news)
@@ -47,8 +57,11 @@ class Progress:
     def _move(self, to: float) -> None:
         self._bar.update(to - self._bar.n)
 
+    def _title_line(self) -> str:
+        return f"{self._title}: {self._done} of {self._n} points"
+
     def _describe(self) -> None:
-        self._bar.set_description_str(f"{self._title}: {self._done} of {self._n} points", refresh=False)
+        self._bar.set_description_str(self._title_line(), refresh=False)
         failed = f", {self._failed} failed" if self._failed else ""
         volume = score.hypervolume(np.array(self._losses), self._reference) if self._losses else None
         text = "" if volume is None else f", hypervolume {volume:.4f}"

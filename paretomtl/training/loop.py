@@ -52,8 +52,9 @@ def train_point(study: Study, job: Job, splits: Splits, tick: Tick | None = None
         with reproducible():
             return run.train(asked)
     except Exception as error:
+        first = (str(error).splitlines() or [""])[0]
         at = f" at step {run.step}" if isinstance(error, NonFinite) and run.training else ""
-        reason = f"{error}{at}" if isinstance(error, NonFinite) else f"{type(error).__name__}: {error}"
+        reason = f"{first}{at}" if isinstance(error, NonFinite) else f"{type(error).__name__}: {first}"
         return Trained(_failed(asked, reason, error, run), None)
 
 
@@ -119,7 +120,7 @@ class _Run:
         parameters = [p for p in model.parameters() if p.requires_grad]
         built = self.study.optimizer(parameters)
         optimizer, scheduler = built if isinstance(built, tuple) else (built, None)
-        preference = torch.from_numpy(self.job.preference)
+        preference = torch.tensor(self.job.preference)
         state = self.solver.init(self.study.sweep(self.job, self._budget()))
         status, stalled = None, _Stall()
         means = _Means(len(self.problem.names))

@@ -99,7 +99,7 @@ class Study:
         """What the solver may know while it works on a job."""
         k = next(k for k, other in enumerate(self.jobs) if other.id == job.id)
         return Sweep(
-            preferences=torch.from_numpy(self.preferences),
+            preferences=torch.tensor(self.preferences),
             points=torch.tensor(k),
             steps=steps,
             deterministic=self.problem.deterministic,

@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from paretomtl.preference import control_error, floored
@@ -92,7 +93,7 @@ class EPO(Weighting):
         if mu > eps:
             code = polish(closure, r)
             mu = float(anchor(_array(closure()), r)[0])
-        return Status(_tensor(np.asarray(int(code)), torch.int64), _tensor(np.asarray(max(mu - eps, 0))))
+        return Status(_tensor(int(code), torch.int64), _tensor(max(mu - eps, 0)))
 
     def suspect(self, epochs: list[EpochMeans], preference: Float[Tensor, " m"]) -> bool:
         """True if the last epoch worked on the worst objectives alone, in vain: off the ray, and no closer than before.
@@ -118,7 +119,7 @@ def anchor(
     total = rl.sum(axis=-1, keepdims=True)
     lhat = np.where(total > 0, rl / np.where(total > 0, total, 1), 1 / m)  # all losses zero: nothing to balance
     logs = np.log(m * np.maximum(lhat, 1e-12))
-    mu = np.maximum((lhat * logs).sum(axis=-1), 0)
+    mu = np.asarray(np.maximum((lhat * logs).sum(axis=-1), 0))
     return mu, r * (logs - mu[..., None])
 
 
@@ -190,5 +191,5 @@ def _array(x: Tensor) -> np.ndarray:
     return x.detach().cpu().double().numpy()
 
 
-def _tensor(x: np.ndarray, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.as_tensor(x, dtype=dtype)
+def _tensor(x: ArrayLike, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.as_tensor(np.asarray(x), dtype=dtype)

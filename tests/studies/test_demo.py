@@ -1,0 +1,54 @@
+"""The main job, end to end on real data: what `make demo` promises."""
+
+import csv
+import math
+
+import pytest
+from scipy.stats import spearmanr
+
+import paretomtl as pm
+
+
+@pytest.fixture(scope="module")
+def front(demo):
+    return pm.Front.load(demo[0])
+
+
+def test_seven_points_and_two_corners_are_there(front):
+    assert (len(front.points), len(front.corners), len(front.failed)) == (7, 2, 0)
+
+
+def test_losses_follow_the_preference(front):
+    for i in range(2):
+        correlation = spearmanr(front.preferences[:, i], front.losses[:, i]).statistic
+        assert correlation <= -0.8
+
+
+def test_nothing_is_non_finite(front):
+    for point in (*front.points, *front.corners):
+        numbers = [*point.losses["validate"], *point.losses["test"], point.control_error, point.residual]
+        assert all(map(math.isfinite, numbers))
+
+
+def test_prints_table_figures_choice_and_the_reloaded_model(demo, front):
+    printed = demo[1]
+    assert all(f"{x:.4f}" in printed for p in front.points for x in p.losses["validate"])
+    assert f"hypervolume          {front.hypervolume():.5g}" in printed
+    assert "ref_point            (2, 2)" in printed
+    assert "chosen: point-" in printed
+    assert "in a new process" in printed  # its exit code, checked by the fixture, is 0 only within 1e-6
+
+
+def test_writes_the_figure_and_its_data(demo):
+    folder = demo[0]
+    assert "<svg" in (folder / "front.svg").read_text()
+    rows = list(csv.DictReader((folder / "front.csv").read_text().splitlines()))
+    assert sum(row["mark"] in ("front", "chosen", "dominated") for row in rows) == 7
+    assert sum(row["mark"] == "chosen" for row in rows) == 1
+
+
+def test_scarce_fronts_use_a_smaller_net(mnist):
+    from studies.digit_pairs import LeNet
+
+    sizes = {width: sum(p.numel() for p in LeNet(width).parameters()) for width in ("published", "scarce")}
+    assert sizes["published"] == 31_910 > sizes["scarce"]

@@ -1,0 +1,60 @@
+"""The wheel, in a fresh environment and an empty folder: an editable install hides what a wheel lacks."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*command, **options):
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, **options)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    """The python of an environment with the wheel and what it requires, and nothing else."""
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT)
+    [wheel] = folder.glob("*.whl")
+    run(sys.executable, "-m", "venv", folder / "env")
+    python = folder / "env" / "bin" / "python"
+    pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    try:
+        run(*pip, os.environ.get("TORCH", "torch==2.13.0"))
+        run(*pip, wheel)
+    except AssertionError as error:
+        if re.search("connection|resolve|timed out|No matching distribution", str(error), re.IGNORECASE):
+            pytest.skip(f"the package registry cannot be reached: {str(error).splitlines()[-1]}")
+        raise
+    return python
+
+
+def test_the_readme_runs_as_it_stands(fresh, tmp_path):
+    [example] = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "example.py").write_text(example)
+    environment = {**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
+    printed = run(fresh, "-W", "error", "example.py", cwd=tmp_path, env=environment)
+    assert "hypervolume" in printed
+    assert "lowest purity" in printed
+    assert (tmp_path / "front.svg").exists()
+    command = fresh.parent / "paretomtl"
+    assert "point-001" in run(command, "show", "runs/mine", cwd=tmp_path, env=environment)
+    assert "EPO" in run(command, "methods", cwd=tmp_path, env=environment)
+
+
+def test_the_wheel_has_the_two_packages_and_no_more(fresh):
+    found = run(fresh, "-c", "import importlib.util as u; print([bool(u.find_spec(n)) for n in "
+                "('paretomtl', 'paretomtl_solvers', 'studies', 'tests', 'ray')])", cwd="/")  # fmt: skip
+    assert found.strip() == "[True, True, False, False, False]"
+
+
+def test_without_ray_the_error_says_what_to_install(fresh):
+    printed = run(fresh, "-c", "import paretomtl as pm\ntry: pm.RayTune\nexcept ImportError as e: print(e)", cwd="/")
+    assert "pip install 'paretomtl[ray]'" in printed
