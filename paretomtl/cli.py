@@ -29,11 +29,11 @@ class Usage(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code: 0 ok, 1 failed, 2 bad usage, 3 front incomplete, 130 interrupted."""
-    parser = _parser()
-    asked = parser.parse_args(arguments)
-    warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
+    asked = _parser().parse_args(arguments)
     try:
-        return asked.command(asked)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
+            return asked.command(asked)
     except Usage as error:
         print(f"paretomtl {asked.name}: {error}", file=sys.stderr)
         return USAGE

@@ -84,7 +84,8 @@ def explore(
     store.log("ended", done=len(front.points) + len(front.corners), failed=len(front.failed))
     if not front.points:
         reasons = "; ".join(dict.fromkeys(str(p.reason) for p in front.failed))
-        raise EmptyFrontError(f"all points failed: {reasons}. Their records are in {store.folder}")
+        kept = "" if out is None else f". Their records are in {store.folder}"
+        raise EmptyFrontError(f"all points failed: {reasons}{kept}")
     return front
 
 

@@ -41,11 +41,13 @@ def design(given: "int | Sequence | np.ndarray", names: Sequence[str]) -> Design
     rows, notes = [], []
     for k, row in enumerate(_rows(given, names)):
         rows.append(normalised(row, m, where=f"preferences[{k}]"))
-        if abs(float(np.sum(np.asarray(row, dtype=np.float64))) - 1) > 1e-9:
+        if not np.allclose(np.asarray(row, dtype=np.float64), rows[-1], rtol=0, atol=1e-9):
             notes.append(f"preferences[{k}] = {np.asarray(row).tolist()} did not sum to 1 and was normalised")
     if not rows:
         raise ValueError("preferences is empty: give a number, or at least one preference")
-    kept = [row for k, row in enumerate(rows) if not any(np.allclose(row, other, atol=1e-12) for other in rows[:k])]
+    kept = [
+        row for k, row in enumerate(rows) if not any(np.allclose(row, other, rtol=0, atol=1e-12) for other in rows[:k])
+    ]
     if len(kept) < len(rows):
         notes.append(f"{len(rows) - len(kept)} duplicate preference(s) dropped, {len(kept)} left")
     return Design(np.stack(kept), tuple(notes), False)
@@ -57,6 +59,8 @@ def normalised(row: Sequence[float] | np.ndarray, m: int, where: str = "preferen
         values = np.asarray(row, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where} = {row!r} is not a list of numbers") from error
+    if values.ndim == 0:
+        raise ValueError(f"{where} = {row!r} is one number; give a list of preferences, such as [[0.3, 0.7]]")
     if values.shape != (m,):
         raise ValueError(f"{where} = {row!r} has shape {values.shape}; give {m} numbers, one an objective")
     if not np.isfinite(values).all():
@@ -110,7 +114,7 @@ def control_error(
     length = np.linalg.norm(losses, axis=-1, keepdims=True)
     reached = losses / np.where(length > 0, length, 1)
     # the chord is accurate at small angles, where the arc cosine of the product is not
-    chord = np.linalg.norm(asked - reached, axis=-1)
+    chord = np.where(length[..., 0] > 0, np.linalg.norm(asked - reached, axis=-1), 0)
     return np.asarray(np.degrees(2 * np.arcsin(np.clip(chord / 2, 0, 1))))
 
 

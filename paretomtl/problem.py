@@ -96,7 +96,7 @@ class Problem:
         object.__setattr__(self, "ref_point", tuple(check_reference(self.ref_point, len(objectives)).tolist()))
         for name in ("model", "losses", "measure", "project"):
             value = getattr(self, name)
-            if value is not None and not callable(value):
+            if not callable(value) and (value is not None or name in ("model", "losses")):
                 raise TypeError(f"{name}={value!r} cannot be called; give a function")
         if isinstance(self.model, nn.Module):
             raise TypeError("model is a module; give a factory `() -> module`, so that each point starts with its own")
@@ -152,7 +152,10 @@ class Problem:
 
 def check_reference(ref_point: Sequence[float] | np.ndarray, m: int) -> Float[np.ndarray, " m"]:
     """The hypervolume reference as an array, or an error that says what is wrong with it."""
-    point = np.asarray(ref_point, dtype=np.float64)
+    try:
+        point = np.asarray(ref_point, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"ref_point={ref_point!r} is not a list of numbers; give {m}, one an objective") from error
     if point.shape != (m,):
         raise ValueError(f"ref_point={ref_point!r} has shape {point.shape}; give {m} numbers, one an objective")
     if not np.isfinite(point).all():
@@ -161,9 +164,11 @@ def check_reference(ref_point: Sequence[float] | np.ndarray, m: int) -> Float[np
 
 
 def _batches(name: str, given: Batches) -> Iterable[Any]:
-    batches = given() if callable(given) and not hasattr(given, "__iter__") else given
+    batches = given() if callable(given) and (isinstance(given, type) or not hasattr(given, "__iter__")) else given
     if not hasattr(batches, "__iter__"):
         raise TypeError(f"{name} gave {type(batches).__name__}, which cannot be iterated over; give batches")
     if iter(batches) is batches:  # type: ignore[arg-type]
-        raise TypeError(f"{name} can be read only once (it is an iterator); give a list, a DataLoader or a factory")
+        raise TypeError(
+            f"{name} can be read only once (it is an iterator); give a list, a DataLoader, or a factory that returns one"
+        )
     return batches  # type: ignore[return-value]

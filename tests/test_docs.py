@@ -19,12 +19,18 @@ def blocks(page: Path) -> list[tuple[str, str]]:
     return FENCE.findall(page.read_text())
 
 
+def _stop_ray():
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_blocks_run(page, request, tmp_path, monkeypatch):
     if "<!-- demo -->" in page.read_text():
         shutil.copytree(request.getfixturevalue("demo")[0], tmp_path / "runs" / "demo")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    request.addfinalizer(_stop_ray)
     namespace = {"__name__": "page"}
     for language, text in blocks(page):
         if language == "python":

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from torch import nn
+from torch import Tensor, nn
 
 from paretomtl.front import score
 from paretomtl.front.score import EmptyFrontError, Score
@@ -104,11 +104,11 @@ class Front:
             control_error_mean=float(angles.mean()),
             control_error_worst=float(angles.max()),
             spacing=score.spacing(losses),
-            n_points=len(losses),
+            n_points=len(np.unique(losses, axis=0)),
             n_nondominated=len(np.unique(losses[score.nondominated(losses)], axis=0)),
             n_failed=len(self.failed),
-            n_relaxed=sum(p.counts["relaxed"] for p in self.points),
-            n_fallback=sum(p.counts["fell_back"] for p in self.points),
+            n_relaxed=sum(p.counts.get("relaxed", 0) for p in self.points),
+            n_fallback=sum(p.counts.get("fell_back", 0) for p in self.points),
         )
 
     def nondominated(self) -> "Front":
@@ -153,8 +153,7 @@ class Front:
         if point.weights is None:
             raise ValueError(f"{point.id} has no weights: {point.reason or point.state}")
         weights, model = self._store.read_weights(point.weights), build()
-        there = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-        stored = {key: tuple(value.shape) for key, value in weights.items()}
+        there, stored = _layout(model.state_dict()), _layout(weights)
         if there != stored:
             raise ValueError(f"the model of {point.id} is not the one that build() makes: {_difference(stored, there)}")
         model.load_state_dict(weights)
@@ -194,7 +193,8 @@ class Front:
         head += [f"{split} {name}" for split in splits for name in self.names] + ["off ray", "status"]
         rows = [head]
         for p in (*self.points, *self.corners, *self.failed):
-            losses = [f"{x:.4f}" for split in splits for x in p.losses.get(split, ())] or [""] * (len(head) - 5)
+            blank = [""] * len(splits) * len(self.names)
+            losses = [f"{x:.4f}" for split in splits for x in p.losses.get(split, ())] or blank
             asked = [f"{r:.3f}" for r in p.preference]
             angle = "" if p.control_error is None else f"{p.control_error:.2f}°"
             end = p.status if p.state == "done" else f"failed: {p.reason}"
@@ -242,13 +242,21 @@ def _by(points: Sequence[Point], texts: Callable[[Point], Sequence[str | None]])
     return found
 
 
-def _difference(stored: Mapping[str, tuple], there: Mapping[str, tuple]) -> str:
-    """Keys that one of two models lacks, and shapes that differ; the first few of each."""
+def _layout(weights: Mapping[str, Tensor]) -> dict[str, str]:
+    """The type and shape of each tensor."""
+    return {key: f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}" for key, value in weights.items()}
+
+
+def _difference(stored: Mapping[str, str], there: Mapping[str, str]) -> str:
+    """Keys that one of two models lacks, and types and shapes that differ; the first few of each."""
     parts = []
     for text, keys in (
         ("stored only", [f"{k} {stored[k]}" for k in stored if k not in there]),
         ("in the model only", [f"{k} {there[k]}" for k in there if k not in stored]),
-        ("of other shapes", [f"{k} {stored[k]}, {there[k]}" for k in stored if k in there and stored[k] != there[k]]),
+        (
+            "different",
+            [f"{k} {stored[k]} stored, {there[k]} here" for k in stored if k in there and stored[k] != there[k]],
+        ),
     ):
         if keys:
             parts.append(f"{text}: {', '.join(keys[:5])}{' …' if len(keys) > 5 else ''}")

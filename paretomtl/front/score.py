@@ -19,7 +19,8 @@ class Score(NamedTuple):
     hypervolume: of the losses against the reference; None where no point dominates it.
     n_outside: points that do not dominate the reference.
     control_error_mean, control_error_worst: degrees between the rays asked and reached.
-    spacing: Schott's, of losses scaled to the front's own range; 0 is perfectly even; None below two distinct points.
+    spacing: pymoo's form of Schott's, of losses scaled to the front's own range; 0 is perfectly even; None below two
+        distinct points.
     n_points, n_nondominated: distinct ones.
     n_failed, n_relaxed, n_fallback: points that failed; steps whose program was relaxed, or whose solvers failed.
     """
@@ -100,7 +101,7 @@ def constant(losses: Float[np.ndarray, "n m"]) -> Bool[np.ndarray, " m"]:
 
 
 def spacing(losses: Float[np.ndarray, "n m"]) -> float | None:
-    """Schott's spacing of the distinct points, scaled to their range; None below two of them."""
+    """Schott's spacing, as pymoo has it, of the distinct points scaled to their range; None below two of them."""
     from pymoo.indicators.spacing import SpacingIndicator
 
     scaled = unit_range(np.unique(check_losses(losses), axis=0))

@@ -91,8 +91,8 @@ class Constraint(Rule):
         excess = np.zeros(among.values.shape)
         for name, bound in self.subject_to.items():
             j = among.column(name)
-            if not np.isfinite(bound):
-                raise ValueError(f"subject_to[{name!r}] = {bound!r} is not finite; give a number")
+            if not isinstance(bound, (int, float, np.number)) or not np.isfinite(bound):
+                raise ValueError(f"subject_to[{name!r}] = {bound!r} is not a finite number; give one")
             excess[:, j] = np.maximum(among.costs[:, j] - among.objectives[j].sign * bound, 0)
         feasible = np.flatnonzero(~excess.any(axis=1))
         signs = {o.name: "≥" if o.sign < 0 else "≤" for o in among.objectives}
@@ -115,7 +115,7 @@ class Constraint(Rule):
         worst = (excess / np.where(span > 0, span, 1)).max(axis=1)
         k = int(np.argmin(worst))
         nearest = among.points[k]
-        broken = [f"{o.name} = {_number(among, k, j)}" for j, o in enumerate(among.objectives) if excess[k, j] > 0]
+        broken = [f"{o.name} = {among.values[k, j]:.8g}" for j, o in enumerate(among.objectives) if excess[k, j] > 0]
         return NoFeasiblePoint(
             f"no point of the front has {bounds}; nearest is {nearest.id} with {', '.join(broken)}", nearest
         )
@@ -135,7 +135,10 @@ class Knee(Rule):
         if distinct < 3:
             return Choice(None, f"no knee: it is undefined on {distinct} distinct non-dominated point(s), 3 are needed")
         scaled = score.unit_range(among.costs)
-        bulge = 1 - scaled.sum(axis=1)
+        if scaled.shape[1] < 2:
+            return Choice(None, "no knee: fewer than two objectives vary over the front")
+        below = np.linalg.lstsq(_ends(scaled), np.ones(scaled.shape[1]), rcond=None)[0]
+        bulge = np.round(1 - scaled @ below, 9)  # so that rounding breaks no tie
         order = np.argsort(-bulge, kind="stable").tolist()
         most = float(bulge[order[0]])
         if most < LEAST_BULGE:
@@ -145,11 +148,17 @@ class Knee(Rule):
         reached = ", ".join(f"{o.name} {_number(among, order[0], j)}" for j, o in enumerate(among.objectives))
         why = (
             f"{chosen.id} ({reached}) is the knee of the {_count(order)} that none dominates: "
-            f"it lies {most:.2f} of the front's range below the line through its ends"
+            f"it lies {most:.2f} of the front's range below the flat front through its ends"
         )
         if len(order) > 1:
             why += f"; next is {among.points[order[1]].id} with {bulge[order[1]]:.2f}"
         return Choice(chosen, why, tuple(among.points[k] for k in order[1:4]))
+
+
+def _ends(scaled: np.ndarray) -> np.ndarray:
+    """The points that are best in one objective each; ties by the objectives that follow it, in a circle."""
+    k = scaled.shape[1]
+    return np.stack([scaled[np.lexsort(np.roll(scaled, -i, axis=1).T[::-1])[0]] for i in range(k)])
 
 
 def _number(among: Candidates, k: int, j: int) -> str:

@@ -17,6 +17,7 @@ import re
 import shutil
 import tempfile
 import time
+import uuid
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -73,12 +74,13 @@ class Store:
 
     def write_point(self, point: Point, weights: Mapping[str, Tensor] | None, names: Sequence[str]) -> Point:
         """Write a point's weights, then its record; the point, with the hash of its weights."""
+        path = self.folder / "points" / f"{check_name(point.id)}.json"
         if weights is not None:
             data = _serialised(weights)
             digest = hashlib.sha256(data).hexdigest()
             _write(self.folder / "weights" / f"{digest}.safetensors", data)
             point = Point(**{**asdict(point), "weights": digest})
-        _write(self.folder / "points" / f"{check_name(point.id)}.json", _json(_record(point, names)))
+        _write(path, _json(_record(point, names)))
         return point
 
     def read_points(self, names: Sequence[str], ids: Sequence[str]) -> list[Point]:
@@ -95,7 +97,7 @@ class Store:
         found = hashlib.sha256(data).hexdigest()
         if found != digest:
             raise ValueError(f"{path}: its SHA-256 is {found[:12]}…, not {digest[:12]}…; the file is damaged")
-        return load(data)
+        return dict(sorted(load(data).items()))  # safetensors gives them in an order of its own, new at each call
 
     def write_front(self, study: Mapping[str, Any], points: Sequence[Point]) -> None:
         """Write front.json and points.csv from the study's description and the records."""
@@ -136,7 +138,10 @@ def _record(point: Point, names: Sequence[str]) -> dict[str, Any]:
     return record
 
 
-def _point(record: dict[str, Any], names: Sequence[str], path: Path) -> Point:
+def _point(record: Any, names: Sequence[str], path: Path) -> Point:
+    schema = record.get("schema") if isinstance(record, dict) else None
+    if schema != SCHEMA:
+        raise ValueError(f"{path}: schema {schema!r}; this version of paretomtl reads schema {SCHEMA}")
     try:
         fields = {key: value for key, value in record.items() if key != "schema"}
         fields["preference"] = tuple(record["preference"][name] for name in names)
@@ -175,7 +180,8 @@ def _csv(points: Sequence[Point], names: Sequence[str]) -> str:
 
 def plain(text: str) -> str:
     """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    text = text.replace("\r\n", "\n").replace("\r", "\n")  # csv leaves a bare carriage return unquoted
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\n")) else text
 
 
 def _json(value: Any) -> bytes:
@@ -184,23 +190,26 @@ def _json(value: Any) -> bytes:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
+    except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _refused(text: str) -> None:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def _write(path: Path, data: bytes) -> None:
     """All of the file or nothing of it, also when the machine stops in between."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:

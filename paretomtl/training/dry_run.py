@@ -51,6 +51,8 @@ def dry_run(study: Study) -> None:
 def _check_models(model: Any, second: Any) -> None:
     if not isinstance(model, nn.Module):
         raise TypeError(f"model() returned {type(model).__name__}; return a torch.nn.Module")
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        raise TypeError("model() returned a DistributedDataParallel, which is not supported; return the plain module")
     mine = {p.data_ptr() for p in model.parameters() if p.numel()}
     if model is second or any(p.data_ptr() in mine for p in second.parameters() if p.numel()):
         raise ValueError(

@@ -5,6 +5,7 @@ the front goes on.
 """
 
 import itertools
+import math
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -101,6 +102,8 @@ class _Run:
             if split != "train"
         }
         losses = {split: m.losses for split, m in measured.items()}
+        if not math.isfinite(status.residual):
+            raise NonFinite(f"{float(status.residual)} in the residual of {type(self.solver).__name__}")
         error = float(control_error(np.array(losses["validate"]), self.job.preference))
         if self.solver.follows_ray and error > OFF_RAY:
             self.warnings.append(f"{error:.1f} degrees off the ray asked for ({Code(int(status.code)).word})")

@@ -12,7 +12,6 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 from torch import Tensor
 
 from paretomtl.preference import control_error, floored
@@ -82,8 +81,8 @@ class EPO(Weighting):
         squared = np.einsum("...i,...ij,...j->...", alpha, C, alpha)
         largest = np.diagonal(C, axis1=-2, axis2=-1).max(axis=-1)
         code = np.where(squared <= VANISHED**2 * largest, Code.STATIONARY, code)
-        weights = torch.from_numpy(alpha).to(losses.device)
-        return weights, state, Status(_tensor(code, torch.int64), _tensor(np.maximum(mu - eps, 0)))
+        status = Status(torch.as_tensor(code), torch.as_tensor(np.maximum(mu - eps, 0)))
+        return torch.from_numpy(alpha).to(losses.device), state, status
 
     def finish(self, closure: Closure, state: Float[Tensor, "*points"], preference: Float[Tensor, " m"]) -> Status:
         """Polish a point that is off its ray, and say whether its ray meets the front."""
@@ -93,7 +92,7 @@ class EPO(Weighting):
         if mu > eps:
             code = polish(closure, r)
             mu = float(anchor(_array(closure()), r)[0])
-        return Status(_tensor(int(code), torch.int64), _tensor(max(mu - eps, 0)))
+        return Status(torch.tensor(int(code)), torch.tensor(max(mu - eps, 0.0), dtype=torch.float64))
 
     def suspect(self, epochs: list[EpochMeans], preference: Float[Tensor, " m"]) -> bool:
         """True if the last epoch worked on the worst objectives alone, in vain: off the ray, and no closer than before.
@@ -189,7 +188,3 @@ def _check(l: np.ndarray, C: np.ndarray) -> None:
 
 def _array(x: Tensor) -> np.ndarray:
     return x.detach().cpu().double().numpy()
-
-
-def _tensor(x: ArrayLike, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.as_tensor(np.asarray(x), dtype=dtype)
