@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from paretomtl.problem import Problem
-from paretomtl.solver import Closure, Scalarization, Solver, Status, Weighting, solved
+from paretomtl.solver import Closure, Code, Scalarization, Solver, Status, Weighting, solved
 
 
 class NonFinite(ArithmeticError):
@@ -39,7 +39,7 @@ def descend(
         names: of the losses, for messages.
 
     Raises:
-        NonFinite: a loss or a gradient is NaN or infinite.
+        NonFinite: a loss, or a weighting's gradient on the shared parameters, is NaN or infinite.
         TypeError: a solver of a class that the training loop does not drive.
     """
     values = torch.stack([loss.detach() for loss in losses])
@@ -58,6 +58,8 @@ def descend(
     gramian = (jacobian @ jacobian.T).double()
     check_finite(torch.diagonal(gramian), names, "the gradient of ")
     weights, state, status = solver.update(state, values, gramian, preference)
+    if status.code == Code.STATIONARY and any(p.grad is not None and p.grad.any() for p in parameters):
+        status = status._replace(code=torch.tensor(int(Code.SOLVED)))  # the heads, which alone have a .grad yet, go on
     direction = weights.to(jacobian) @ jacobian
     for parameter, piece in zip(shared, direction.split([p.numel() for p in shared]), strict=True):
         parameter.grad = piece.view_as(parameter).to(parameter.dtype)

@@ -119,7 +119,11 @@ def anchor(
     lhat = np.where(total > 0, rl / np.where(total > 0, total, 1), 1 / m)  # all losses zero: nothing to balance
     logs = np.log(m * np.maximum(lhat, 1e-12))
     mu = np.asarray(np.maximum((lhat * logs).sum(axis=-1), 0))
-    return mu, r * (logs - mu[..., None])
+    deviation = logs - mu[..., None]
+    deviation = np.where(
+        np.abs(deviation).max(axis=-1, keepdims=True) > 1e-13, deviation, 0
+    )  # rounding is no direction
+    return mu, r * deviation
 
 
 def _closed_form(l, C, r, a, balance):

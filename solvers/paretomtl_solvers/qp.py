@@ -40,8 +40,9 @@ def min_norm(gramian: Float[np.ndarray, "m m"]) -> Float[np.ndarray, " m"]:
     """Argmin of w' C w over the simplex: the min-norm point of the gradients' convex hull.
 
     By non-negative least squares on a factor of C, an active-set method: exact, also where gradient norms differ by
-    1e4, where interior-point methods are not. With A'A = C, min |A x|^2 + (1'x - 1)^2 over x >= 0 is x = s w, w the
-    answer. All gradients zero: equal weights.
+    1e4, where interior-point methods are not. With A'A = C, min |A x|^2 + c^2 (1'x - 1)^2 over x >= 0 is x = s w, w the
+    answer; c is the smallest norm, and the factor is taken of the cosines, so that small gradients are not lost beside
+    large ones. All gradients zero: equal weights.
     """
     from scipy.optimize import nnls
 
@@ -49,9 +50,13 @@ def min_norm(gramian: Float[np.ndarray, "m m"]) -> Float[np.ndarray, " m"]:
     scale = scale_of(gramian)
     if scale == 0:
         return np.full(m, 1 / m)
-    values, vectors = np.linalg.eigh((gramian + gramian.T) / (2 * scale))
-    factor = np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
-    x, _ = nnls(np.vstack([factor, np.ones((1, m))]), np.append(np.zeros(m), 1.0), maxiter=100 * m)
+    gramian = (gramian + gramian.T) / (2 * scale)
+    norms = np.sqrt(np.diagonal(gramian).clip(0))
+    sizes = np.where(norms > 0, norms, 1)
+    values, vectors = np.linalg.eigh(gramian / np.outer(sizes, sizes))
+    factor = np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T * norms
+    one = norms[norms > 0].min()
+    x, _ = nnls(np.vstack([factor, np.full((1, m), one)]), np.append(np.zeros(m), one), maxiter=100 * m)
     return x / x.sum()
 
 
@@ -87,6 +92,8 @@ def simplex_lp(
     """
     import cvxpy as cp
 
+    if not (np.isfinite(objective).all() and np.isfinite(rows).all() and (bounds < np.inf).all()):
+        raise ValueError("the program's objective, rows or bounds are not finite")
     sizes = np.maximum(np.abs(rows).max(axis=1), 1e-300)
     scaled, limits = rows / sizes[:, None], np.maximum(bounds / sizes, FREE)
     program = _program(objective.size, bounds.size)
@@ -98,10 +105,12 @@ def simplex_lp(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # "inaccurate" is judged below, by the answer itself
                 program.problem.solve(solver=solver, time_limit=TIME_LIMIT)
-        except cp.SolverError:
+        except (cp.SolverError, ValueError):  # cvxpy raises the latter on an unknown status
             continue
         if program.problem.status == cp.INFEASIBLE:
             raise Infeasible
+        if program.problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
+            continue  # stopped by its time limit, a solver still has a point
         alpha = _on_simplex(program.alpha.value)
         if alpha is not None and (scaled @ alpha >= limits - FEASIBLE).all():
             return alpha
