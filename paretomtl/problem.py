@@ -167,8 +167,8 @@ def _batches(name: str, given: Batches) -> Iterable[Any]:
     batches = given() if callable(given) and (isinstance(given, type) or not hasattr(given, "__iter__")) else given
     if not hasattr(batches, "__iter__"):
         raise TypeError(f"{name} gave {type(batches).__name__}, which cannot be iterated over; give batches")
-    if iter(batches) is batches:  # type: ignore[arg-type]
+    if hasattr(batches, "__next__"):
         raise TypeError(
-            f"{name} can be read only once (it is an iterator); give a list, a DataLoader, or a factory that returns one"
+            f"{name} can be read only once (an iterator); give a list, a DataLoader, or a factory that returns one"
         )
     return batches  # type: ignore[return-value]

@@ -11,10 +11,10 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-import paretomtl as pm
-import paretomtl_solvers as ps
 import torch
 
+import paretomtl as pm
+import paretomtl_solvers as ps
 from studies.analytic import fonseca
 
 SEEDS = range(5)

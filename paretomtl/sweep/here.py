@@ -36,7 +36,7 @@ class Here(Executor):
 
     def run(self, study: Study, jobs: Sequence[Job], store: Store, report: Report) -> None:
         """Compute the jobs in their order."""
-        splits = study.problem.open()
+        splits = study.open()
         for job in jobs:
             report(compute(study, job, splits, store, report))
 

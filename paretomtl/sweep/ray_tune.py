@@ -68,7 +68,7 @@ def _train_preference(config: dict[str, Any], study: Study) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(Path(scratch) / "point")
         store.create()
-        done = compute(study, job, study.problem.open(), store)
+        done = compute(study, job, study.open(), store)
         if done.point.state == "failed":
             raise RuntimeError(f"preference {config['preference']}: {done.point.reason}")
         metrics = {f"loss/{n}": x for n, x in zip(names, done.point.losses["validate"], strict=True)}
@@ -128,20 +128,20 @@ class RayTune(Executor):
         return None if self.workers is None else math.ceil(self.workers * self.resources.get("cpu", 1))
 
     def _workers(self) -> int:
-        if self.workers is not None:
-            return self.workers
+        """How many at once; an error where not even one fits, which Ray would wait for without end."""
         there = ray.cluster_resources()
-        fits = [there.get(kind.upper(), 0) / n for kind, n in self.resources.items() if n > 0]
+        names = {"cpu": "CPU", "gpu": "GPU"}  # asked for in lower case, counted in upper
+        fits = [there.get(names.get(kind, kind), 0) / n for kind, n in self.resources.items() if n > 0]
         if not fits or min(fits) < 1:
             raise ValueError(f"resources={dict(self.resources)}: no worker fits into this Ray, which has {there}")
-        return int(min(fits))
+        return self.workers or int(min(fits))
 
     def _trials(self, n: int) -> int:
         return min(n, TRIALS_PER_WORKER * self._workers())
 
 
 def _train_points(config: dict[str, Any], study: Study, folder: str) -> None:
-    splits, jobs = study.problem.open(), {job.id: job for job in study.jobs}
+    splits, jobs = study.open(), {job.id: job for job in study.jobs}
     for id in config["points"]:
         done = compute(study, jobs[id], splits, Store(folder))
         tune.report({"id": id, "seconds": done.seconds, "host": done.host})
@@ -152,6 +152,9 @@ class _Forward(tune.Callback):
 
     def __init__(self, store: Store, names: Sequence[str], report: Report):
         self._store, self._names, self._report = store, names, report
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Ray writes its callbacks into its scratch folder, where a progress line cannot go
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         del iteration, trials, trial, info

@@ -32,7 +32,7 @@ def resolve_device(device: str) -> str:
 def dry_run(study: Study) -> None:
     """One batch of each split through a new model: names, shapes, signs, graph, lengths."""
     problem = study.problem
-    splits = problem.open()
+    splits = study.open()
     _check_lengths(splits, study)
     with reproducible():
         reseed(seed_of(study.seed, 0, INITIAL))

@@ -68,13 +68,10 @@ def _failed(asked: Point, reason: str, error: Exception, run: "_Run") -> Point:
 
 
 class _Alone(Scalarization):
-    """One loss alone: how the corners are trained, whatever the study's method."""
-
-    def __init__(self, i: int):
-        self._i = i
+    """How the corners are trained, whatever the study's method: their preference, one loss alone, is the weights."""
 
     def update(self, state: Any, losses: Tensor, preference: Tensor) -> tuple[Tensor, Any, Status]:
-        return torch.eye(len(preference), dtype=torch.float64)[self._i], state, solved(losses)
+        return preference, state, solved(losses)
 
 
 class _Run:
@@ -83,11 +80,15 @@ class _Run:
     def __init__(self, study: Study, job: Job, splits: Splits, tick: Tick | None):
         self.study, self.job, self.splits, self.tick = study, job, splits, tick
         self.problem: Problem = study.problem
-        self.solver: Solver = study.solver if job.corner is None else _Alone(job.corner)
+        self.solver: Solver = study.solver if job.corner is None else _Alone()
         self.step, self.training = 0, False
         self.counts: dict[str, int] = dict.fromkeys(("steps", "finish_steps", "skipped", "relaxed", "fell_back"), 0)
         self.warnings: list[str] = []
         self.epochs: list[EpochMeans] = []
+        self.means = _Means(len(self.problem.names))
+        self.preference = torch.tensor(job.preference)
+        self.state: Any = None
+        self.status: Status = solved(self.preference)
 
     def train(self, asked: Point) -> Trained:
         reseed(seed_of(self.study.seed, 0, INITIAL))
@@ -123,86 +124,91 @@ class _Run:
         parameters = [p for p in model.parameters() if p.requires_grad]
         built = self.study.optimizer(parameters)
         optimizer, scheduler = built if isinstance(built, tuple) else (built, None)
-        preference = torch.tensor(self.job.preference)
-        state = self.solver.init(self.study.sweep(self.job, self._budget()))
-        status, stalled = None, _Stall()
-        means = _Means(len(self.problem.names))
+        self.state = self.solver.init(self.study.sweep(self.job, self._budget()))
+        stalled = _Stall()
         for epoch, batch in self._batches():
             if epoch > len(self.epochs):
-                self._end_epoch(means)
+                self._end_epoch()
             model.train()
             optimizer.zero_grad(set_to_none=True)
             losses = self.problem.loss_list(model, batch)
-            present = [i for i, loss in enumerate(losses) if loss is not None]
-            self._check_labels(present)
-            if present:
-                status, state, weights = self._descend(state, losses, present, preference, parameters)
-                means.add(present, losses, weights)
-                if self.problem.deterministic and status.code == Code.STATIONARY:
-                    break  # before a step that would be rounding
+            weights = self._backward(losses, parameters)
+            if self.problem.deterministic and self.status.code == Code.STATIONARY:
+                break  # before a step that would be rounding
+            if weights:
                 optimizer.step()
                 if scheduler is not None:
                     scheduler.step()
                 if self.problem.project is not None:
                     self.problem.project(model)
-                self._call_back(epoch, losses, present, weights)
+                self._call_back(epoch, losses, weights)
             self.step += 1
             self.counts["steps"] += 1
             if self.tick is not None:
                 self.tick(self.step / self._budget())
-            if self.problem.deterministic and status is not None and stalled(status):
+            if self.problem.deterministic and stalled(self.status):
                 break
-        self._end_epoch(means, partial=self.study.epochs is None)
-        assert status is not None
-        return self._finish(model, state, status, preference)
+        self._end_epoch(partial=self.study.epochs is None)
+        return self._finish(model)
 
-    def _descend(self, state, losses, present, preference, parameters):
-        r = preference if len(present) == len(losses) else _renormalised(preference, present)
-        names = [self.problem.names[i] for i in present]
-        weights, state, status = descend(self.solver, state, [losses[i] for i in present], r, parameters, names)
-        for code, name in ((Code.RELAXED, "relaxed"), (Code.FELL_BACK, "fell_back")):
-            self.counts[name] += int((status.code == code).sum())
-        return status, state, weights
-
-    def _finish(self, model: nn.Module, state: Any, status: Status, preference: Tensor) -> Status:
-        if self.problem.deterministic:
-            closure = Losses(self.problem, model)
-            status = self.solver.finish(closure, state, preference) or status
-            self.counts["finish_steps"] = closure.moves
-            return status
-        suspected = self.solver.suspect(self.epochs, preference)
-        code = torch.tensor(int(Code.SUSPECTED if suspected else Code.SOLVED))
-        return Status(code, status.residual)
-
-    def _check_labels(self, present: list[int]) -> None:
-        if len(present) == len(self.problem.names):
-            return
-        missing = [name for i, name in enumerate(self.problem.names) if i not in present]
-        if self.solver.stateful:
+    def _backward(self, losses: list[Tensor | None], parameters: list[nn.Parameter]) -> dict[int, float]:
+        """Fill the gradients; the weights of the losses that are there, none where these have no share."""
+        there = {i: loss for i, loss in enumerate(losses) if loss is not None}
+        missing = [name for i, name in enumerate(self.problem.names) if i not in there]
+        if missing and self.solver.stateful:
             raise ValueError(
                 f"{type(self.solver).__name__} carries its state from step to step and cannot go without {missing}"
             )
-        if not present:
+        r = self.preference[list(there)]
+        if not r.any():
             self.counts["skipped"] += 1
+            self.means.add(there, {})
+            return {}
+        weights, self.state, self.status = descend(
+            self.solver,
+            self.state,
+            list(there.values()),
+            r / r.sum() if missing else r,
+            parameters,
+            [self.problem.names[i] for i in there],
+        )
+        for code, name in ((Code.RELAXED, "relaxed"), (Code.FELL_BACK, "fell_back")):
+            self.counts[name] += int(self.status.code == code)
+        by_place = dict(zip(there, weights.tolist(), strict=True))
+        self.means.add(there, by_place)
+        return by_place
 
-    def _end_epoch(self, means: "_Means", partial: bool = False) -> None:
+    def _finish(self, model: nn.Module) -> Status:
+        if self.problem.deterministic:
+            closure = Losses(self.problem, model)
+            status = self.solver.finish(closure, self.state, self.preference) or self.status
+            self.counts["finish_steps"] = closure.moves
+            return status
+        code = Code.SUSPECTED if self.solver.suspect(self.epochs, self.preference) else Code.SOLVED
+        return self.status._replace(code=torch.tensor(int(code)))
+
+    def _end_epoch(self, partial: bool = False) -> None:
         """Close an epoch's means; an objective that had no label in all of it is an error."""
-        if self.problem.deterministic or (partial and self.epochs and not all(means.seen)):
+        seen = self.means.seen
+        if self.problem.deterministic or (partial and self.epochs and not all(seen)):
             return
-        for name, seen in zip(self.problem.names, means.seen, strict=True):
-            if not seen:
+        for name, count in zip(self.problem.names, seen, strict=True):
+            if not count:
                 raise ValueError(f"no batch of train had a label for {name!r} in epoch {len(self.epochs)}")
-        self.epochs.append(means.close())
+        self.epochs.append(self.means.close())
 
-    def _call_back(self, epoch: int, losses: list, present: list[int], weights: Tensor) -> None:
+    def _call_back(self, epoch: int, losses: list[Tensor | None], weights: dict[int, float]) -> None:
         if not self.study.callbacks:
             return
-        names = [self.problem.names[i] for i in present]
+        names = self.problem.names
         told = Step(
-            self.job.id, self.job.preference, epoch, self.step,
-            {name: float(losses[i].detach()) for name, i in zip(names, present, strict=True)},
-            dict(zip(names, weights.tolist(), strict=True)),
-        )  # fmt: skip
+            point=self.job.id,
+            preference=self.job.preference,
+            epoch=epoch,
+            step=self.step,
+            losses={names[i]: float(loss.detach()) for i, loss in enumerate(losses) if loss is not None},
+            weights={names[i]: weight for i, weight in weights.items()},
+        )
         for callback in self.study.callbacks:
             callback(told)
 
@@ -244,10 +250,10 @@ class _Means:
         self.losses = torch.zeros(self.m, dtype=torch.float64)
         self.weights, self.seen = self.losses.clone(), [0] * self.m
 
-    def add(self, present: list[int], losses: list, weights: Tensor) -> None:
-        for i, weight in zip(present, weights.tolist(), strict=True):
-            self.losses[i] += float(losses[i].detach())
-            self.weights[i] += weight
+    def add(self, losses: dict[int, Tensor], weights: dict[int, float]) -> None:
+        for i, loss in losses.items():
+            self.losses[i] += float(loss.detach())
+            self.weights[i] += weights.get(i, 0.0)
             self.seen[i] += 1
 
     def close(self) -> EpochMeans:
@@ -268,9 +274,3 @@ class _Stall:
         self.since = 0 if residual < self.best or residual == 0 else self.since + 1
         self.best = min(self.best, residual)
         return self.since >= STALL
-
-
-def _renormalised(preference: Tensor, present: list[int]) -> Tensor:
-    """The preference over the objectives that a batch has labels for; equal where none of these matters."""
-    part = preference[present]
-    return part / part.sum() if part.sum() > 0 else torch.full_like(part, 1 / len(part))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-INITIAL, MEASURING = -1, -2  # in place of the epoch
+INITIAL, MEASURING, OPENING = -1, -2, -3  # in place of the epoch
 
 
 def seed_of(study: int, replicate: int, epoch: int) -> int:
@@ -31,15 +31,13 @@ def reseed(seed: int) -> None:
 def reseed_loader(loader: Any, seed: int) -> bool:
     """Seed the generators of a loader and of its samplers; True if one was missing where order depends on it."""
     missing = False
-    sampler = getattr(loader, "sampler", None)
     batch_sampler = getattr(loader, "batch_sampler", None)
-    for part in (loader, sampler, batch_sampler, getattr(batch_sampler, "sampler", None)):
+    samplers = (getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))
+    for part in (loader, *samplers):
         generator = getattr(part, "generator", None)
         if isinstance(generator, torch.Generator):
             generator.manual_seed(seed)
-        elif part is sampler and isinstance(
-            part, (torch.utils.data.RandomSampler, torch.utils.data.SubsetRandomSampler)
-        ):
+        elif part is not loader and hasattr(part, "generator"):
             missing = True  # it draws its order from torch's global generator, which `reseed` has set
     return missing
 

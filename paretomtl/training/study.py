@@ -1,6 +1,6 @@
 """What one exploration asks for: the problem, the method, the preferences and the budget."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from paretomtl.problem import Problem
 from paretomtl.solver import Aggregation, Solver, Stepper, Sweep
+from paretomtl.training.seeds import OPENING, reproducible, reseed, seed_of
 
 
 def adam(parameters: Any) -> torch.optim.Optimizer:
@@ -94,6 +95,12 @@ class Study:
             m = len(self.problem.names)
             jobs += [Job(f"ideal-{i + 1}", np.eye(m)[i], corner=i) for i in range(m)]
         return tuple(jobs)
+
+    def open(self) -> dict[str, Iterable[Any]]:
+        """The problem's data by split; factories are called under the study's seed."""
+        with reproducible():
+            reseed(seed_of(self.seed, 0, OPENING))
+            return self.problem.open()
 
     def sweep(self, job: Job, steps: int) -> Sweep:
         """What the solver may know while it works on a job."""

@@ -89,7 +89,9 @@ class EPO(Weighting):
         eps, r = float(state), floored(_array(preference))
         mu = float(anchor(_array(closure()), r)[0])
         code = Code.SOLVED
-        if mu > eps:
+        if not closure.jacobian()[1].any():
+            code = Code.STATIONARY
+        elif mu > eps:
             code = polish(closure, r)
             mu = float(anchor(_array(closure()), r)[0])
         return Status(torch.tensor(int(code)), torch.tensor(max(mu - eps, 0.0), dtype=torch.float64))
