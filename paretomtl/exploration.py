@@ -80,8 +80,9 @@ def explore(
     front = Front.load(store.folder, keep)
     for warning in front.warnings():
         store.log("warning", text=warning)
-        warnings.warn(warning, stacklevel=2)
     store.log("ended", done=len(front.points) + len(front.corners), failed=len(front.failed))
+    for warning in front.warnings():
+        warnings.warn(warning, stacklevel=2)
     if not front.points:
         reasons = "; ".join(dict.fromkeys(str(p.reason) for p in front.failed))
         kept = "" if out is None else f". Their records are in {store.folder}"

@@ -69,10 +69,14 @@ def fetch(archive: Archive) -> Path:
     path = folder() / archive.file
     if not path.exists():
         _download(archive, path)
+    _check(archive, path)
+    return path
+
+
+def _check(archive: Archive, path: Path) -> None:
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != archive.sha256:
         raise Missing(f"{path}: its SHA-256 is {found}, not {archive.sha256}; delete the file and fetch it again")
-    return path
 
 
 def _download(archive: Archive, path: Path) -> None:
@@ -90,6 +94,7 @@ def _download(archive: Archive, path: Path) -> None:
         arrived = [file for file in Path(scratch).iterdir() if file.is_file()]
         if len(arrived) != 1:
             raise Missing(f"`{' '.join(archive.command)}` left {len(arrived)} files, not one")
+        _check(archive, arrived[0])
         arrived[0].replace(path)  # the client's spelling of the name may differ: ~ becomes %7e in some
 
 

@@ -119,7 +119,7 @@ def digit_pairs(size: Size = "demo", kind: Kind = "digits", width: Width = "publ
 
 
 EPOCHS, PREFERENCES = 3, 7
-RULE = pm.rules.Constraint(best="right", subject_to={"left": 0.7})
+RULE = pm.rules.Constraint(best="right", subject_to={"left": 0.8})
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -132,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--width", choices=WIDTHS, default="published")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--preferences", type=int, default=PREFERENCES)
-    parser.add_argument("--ray", action="store_true", help="compute the points on Ray")
+    parser.add_argument("--ray", action="store_true", help="compute the points on Ray, with two workers")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--out", type=Path, help="the folder for the front")
     where.add_argument("--check", type=Path, metavar="FOLDER", help="load the chosen model of a front and measure it")
@@ -155,7 +155,7 @@ def demonstrate(problem: pm.Problem, chosen: argparse.Namespace) -> int:
         preferences=chosen.preferences,
         epochs=chosen.epochs,
         out=chosen.out,
-        executor=pm.RayTune() if chosen.ray else None,
+        executor=pm.RayTune(workers=2) if chosen.ray else None,
     )
     minutes = (time.perf_counter() - start) / 60
     print(front.table(), end="\n\n")

@@ -3,10 +3,11 @@
 from functools import partial
 from typing import Any
 
-import paretomtl as pm
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
+
+import paretomtl as pm
 
 
 class TwoHeads(nn.Module):

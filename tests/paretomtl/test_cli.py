@@ -18,7 +18,20 @@ def here(tmp_path_factory):
     """A folder that is not the repository, with a problem's module in it and a front explored from it."""
     folder = tmp_path_factory.mktemp("user")
     (folder / "mine.py").write_text(PROBLEM)
-    command = "run mine:problem --method Linear --preferences 3 --epochs 2 --lr 0.01 --out runs/a".split()
+    command = [
+        "run",
+        "mine:problem",
+        "--method",
+        "Linear",
+        "--preferences",
+        "3",
+        "--epochs",
+        "2",
+        "--lr",
+        "0.01",
+        "--out",
+        "runs/a",
+    ]
     return folder, subprocess.run(
         [sys.executable, "-m", "paretomtl", *command], cwd=folder, capture_output=True, text=True
     )

@@ -2,11 +2,16 @@
 
 import csv
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from scipy.stats import spearmanr
 
 import paretomtl as pm
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +52,18 @@ def test_writes_the_figure_and_its_data(demo):
     assert sum(row["mark"] == "chosen" for row in rows) == 1
 
 
-def test_scarce_fronts_use_a_smaller_net(mnist):
-    from studies.digit_pairs import LeNet
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*")}
 
-    sizes = {width: sum(p.numel() for p in LeNet(width).parameters()) for width in ("published", "scarce")}
-    assert sizes["published"] == 31_910 > sizes["scarce"]
+
+def test_two_workers_on_ray_give_the_same_bytes(demo, tmp_path):
+    command = [sys.executable, "-m", "studies.digit_pairs", "--ray", "--out", str(tmp_path / "demo")]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    here, there = (
+        {str(p.relative_to(f)): p.read_bytes() for p in f.rglob("*.*")} for f in (demo[0], tmp_path / "demo")
+    )
+    del here["log.jsonl"], there["log.jsonl"]  # the one file that knows when and where
+    assert here.keys() == there.keys()
+    assert len(here) == 9 + 9 + 4  # records, weights, front.json, points.csv, the figure and its data
+    assert [name for name in here if here[name] != there[name]] == []

@@ -1,0 +1,400 @@
+"""One point's training: what ends it early, what it may depend on, and what it leaves as it was."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SubsetRandomSampler, WeightedRandomSampler
+
+import paretomtl as pm
+import paretomtl_solvers as ps
+from paretomtl.solver import solved
+from paretomtl.training.loop import Trained, train_point
+from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
+from paretomtl.training.study import Study
+from tests import toys
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*degrees off the ray:UserWarning")
+
+SGD = partial(torch.optim.SGD, lr=0.1)
+THREE = [[0.2, 0.8], [0.5, 0.5], [0.8, 0.2]]
+
+
+def train(problem: pm.Problem, solver=None, preference=(0.5, 0.5), job=0, tick=None, **asked) -> Trained:
+    """One point, without a front around it; two epochs of SGD, unless something else is asked."""
+    budget = {"steps": None, "epochs": None if "steps" in asked else 2}
+    asked = {"optimizer": SGD} | budget | asked
+    study = Study(problem, solver or ps.Linear(), np.array([preference]), corners=True, **asked)
+    return train_point(study, study.jobs[job], problem.open(), tick)
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def initial() -> toys.TwoHeads:
+    with reproducible():
+        reseed(seed_of(0, 0, INITIAL))
+        return toys.TwoHeads()
+
+
+@dataclass
+class Fault:
+    """Spoils loss 'b' at one step of the second point. A callback sees the points, losses do not."""
+
+    spoil: Callable
+    step: int = 3
+    due: bool = False
+    last: tuple[str, int] | None = None
+
+    def callback(self, told: pm.Step) -> None:
+        self.last = told.point, told.step
+        self.due = self.last == ("point-002", self.step - 1)
+
+    def losses(self, model, batch):
+        values = toys.losses(model, batch)
+        if self.due and model.training:
+            self.due = False
+            values["b"] = self.spoil(values["b"], model)
+        return values
+
+
+def spoiled(fault: Fault, solver: pm.Solver) -> pm.Point:
+    """The point that a fault fails; the other two must be as they are without it."""
+    run = partial(pm.explore, solver=solver, preferences=THREE, steps=8, optimizer=SGD)
+    with pytest.warns(UserWarning, match="1 of 3 points failed"):
+        front = run(toys.two_regressions(losses=fault.losses), callbacks=[fault.callback])
+    whole = run(toys.two_regressions())
+    assert fault.last == ("point-003", 7)
+    assert [p.weights for p in front.points] == [whole.points[0].weights, whole.points[2].weights]
+    (failed,) = front.failed
+    assert (failed.id, failed.losses, failed.weights) == ("point-002", {}, None)
+    return failed
+
+
+@pytest.mark.parametrize("solver", [ps.Linear(), ps.EPO()])
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [
+        pytest.param(np.nan, "nan", marks=pytest.mark.fault(1)),
+        pytest.param(np.inf, "inf", marks=pytest.mark.fault(2)),
+        pytest.param(-np.inf, "inf", marks=pytest.mark.fault(2)),
+    ],
+)
+def test_a_loss_that_is_not_finite_ends_its_point_at_once_and_no_other(solver, number, word):
+    failed = spoiled(Fault(lambda b, _: b + number), solver)
+    assert (failed.reason, failed.counts["steps"]) == (f"{word} in 'b' at step 3", 3)
+
+
+def nan_gradient(b, model):
+    return b + (model.trunk.weight * 0).sum().sqrt()
+
+
+@pytest.mark.fault(1)
+@pytest.mark.parametrize(
+    ("solver", "step", "reason"),
+    [
+        (ps.EPO(), 3, "nan in the gradient of 'b' at step 3"),
+        # a scalarization looks at no gradient: the next losses tell, or the measuring
+        (ps.Linear(), 3, "nan in 'a' at step 4"),
+        (ps.Linear(), 7, "nan in the loss 'a' on validate"),
+    ],
+)
+def test_a_gradient_that_is_nan_is_found(solver, step, reason):
+    assert spoiled(Fault(nan_gradient, step=step), solver).reason == reason
+
+
+@pytest.mark.fault(3)
+@pytest.mark.parametrize(("number", "word"), [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "inf")])
+def test_a_measure_that_is_not_finite(number, word):
+    results = iter([0.5, number, 0.7])
+    problem = toys.two_regressions(
+        objectives=["a", pm.Objective("b", goal="max")], measure=lambda model, batches: {"a": 1.0, "b": next(results)}
+    )
+    with pytest.warns(UserWarning, match="1 of 3 points failed"):
+        front = pm.explore(problem, ps.Linear(), preferences=THREE, epochs=1)
+    assert front.failed[0].reason == f"{word} in the measure 'b' on validate"
+    assert front.values[:, 1].tolist() == [0.5, 0.7]
+    assert front.score().n_points == 2
+
+
+@pytest.mark.fault(3)
+def test_a_loss_that_is_nan_on_the_test_data_alone():
+    point = train(toys.two_regressions(test=[(x * np.nan, y) for x, y in toys.loader(3)])).point
+    assert (point.state, point.reason) == ("failed", "nan in the loss 'a' on test")
+
+
+class Place(nn.Module):
+    def __init__(self, start: float):
+        super().__init__()
+        self.x = nn.Parameter(torch.full((2,), start, dtype=torch.float64))
+
+
+def bowls(offset: float, start: float = 0.0) -> pm.Problem:
+    """1 + |x|² and offset + |x|²: no gradient at the start."""
+    return pm.Problem(
+        objectives=["a", "b"],
+        model=partial(Place, start),
+        losses=lambda model, _: {"a": 1 + model.x.square().sum(), "b": offset + model.x.square().sum()},
+        ref_point=[9.0, 9.0],
+        deterministic=True,
+    )
+
+
+@pytest.mark.fault(8)
+@pytest.mark.parametrize("offset", [1.0, 3.0], ids=["on its ray", "off its ray"])
+def test_without_any_gradient_a_point_is_stationary_and_done(offset):
+    point, weights = train(bowls(offset), ps.EPO(), steps=50)
+    assert (point.state, point.status, point.counts["steps"]) == ("done", "stationary", 0)
+    assert point.losses["validate"] == (1.0, offset)
+    assert not weights["x"].any()
+
+
+@dataclass(frozen=True)
+class Mean(pm.Weighting):
+    """Equal weights; says so where nothing is left to descend, and keeps its residual."""
+
+    def update(self, state, losses, gramian, preference):
+        code = pm.Code.STATIONARY if not gramian.any() else pm.Code.SOLVED
+        return torch.full_like(preference, 0.5), state, pm.Status(torch.tensor(int(code)), torch.tensor(1.0))
+
+
+@pytest.mark.fault(8)
+@pytest.mark.parametrize(("lr", "status", "least", "most"), [(0.5, "stationary", 1, 1), (1e-4, "solved", 100, 150)])
+def test_a_deterministic_point_stops_where_it_is_stationary_or_no_closer_for_long(lr, status, least, most):
+    point = train(bowls(1.0, start=1.0), Mean(), steps=500, optimizer=partial(torch.optim.SGD, lr=lr)).point
+    assert (point.state, point.status) == ("done", status)
+    assert least <= point.counts["steps"] <= most
+
+
+# --- missing labels: batches are (x, y, names of the objectives that have a label) ---
+
+
+def labelled(model, batch):
+    x, y, names = batch
+    return {name: loss if name in names else None for name, loss in toys.losses(model, (x, y)).items()}
+
+
+def marked(*names: str, seed: int = 1) -> list:
+    return [(x, y, n) for (x, y), n in zip(toys.loader(seed), names, strict=False)]
+
+
+def partly(*names: str) -> pm.Problem:
+    return toys.two_regressions(losses=labelled, train=marked(*names), validate=marked("ab", "ab", seed=2))
+
+
+@pytest.mark.fault(16)
+@pytest.mark.parametrize("solver", [ps.Linear(), ps.EPO()])
+def test_a_missing_label_is_masked(solver):
+    told = []
+    point = train(partly("ab", "a", "b"), solver, epochs=1, callbacks=(told.append,)).point
+    assert (point.state, point.counts["skipped"]) == ("done", 0)
+    assert [set(step.losses) for step in told] == [{"a", "b"}, {"a"}, {"b"}]
+    assert [step.weights for step in told[1:]] == [{"a": 1.0}, {"b": 1.0}]
+    first = train(partly("ab", "ab"), solver, steps=1).weights
+    only_a = train(partly("ab", "a", "b"), solver, steps=2).weights
+    assert torch.equal(first["b.weight"], only_a["b.weight"])
+    assert not torch.equal(first["a.weight"], only_a["a.weight"])
+
+
+@pytest.mark.fault(16)
+def test_the_preference_is_renormalised_over_the_labels_that_are_there():
+    def losses(model, batch):
+        both = labelled(model, batch)
+        return both | {"c": model.trunk.weight.square().sum() if "c" in batch[2] else None}
+
+    told, fields = [], {"objectives": ["a", "b", "c"], "ref_point": [2.0] * 3, "losses": losses}
+    batches = marked("abc", "ab", "bc")
+    problem = toys.two_regressions(train=batches, validate=batches, **fields)
+    train(problem, preference=(0.2, 0.3, 0.5), epochs=1, callbacks=(told.append,))
+    expected = [{"a": 0.2, "b": 0.3, "c": 0.5}, {"a": 0.4, "b": 0.6}, {"b": 0.375, "c": 0.625}]
+    assert [step.weights for step in told] == [pytest.approx(e) for e in expected]
+
+
+@pytest.mark.fault(16)
+def test_a_batch_without_any_label_is_skipped_and_counted():
+    told = []
+    with_gap = train(partly("ab", "", "ab", ""), callbacks=(told.append,))
+    assert (with_gap.point.counts["steps"], with_gap.point.counts["skipped"], len(told)) == (8, 4, 4)
+    problem = toys.two_regressions(train=[list(toys.loader(1))[i] for i in (0, 2)])
+    assert same(with_gap.weights, train(problem).weights)
+
+
+@pytest.mark.fault(16)
+def test_data_without_any_label_for_an_objective_name_it():
+    point = train(partly("a", "a", "")).point
+    assert (point.state, point.counts["steps"]) == ("failed", 3)
+    assert "no batch of train had a label for 'b' in epoch 0" in str(point.reason)
+    problem = toys.two_regressions(losses=labelled, train=marked("ab"), validate=marked("a", "a"))
+    assert "no batch of validate has a label for 'b'" in str(train(problem).point.reason)
+
+
+@dataclass(frozen=True)
+class Momentum(pm.Scalarization):
+    stateful = True
+
+    def update(self, state, losses, preference):
+        return preference, state, solved(losses)
+
+
+@pytest.mark.fault(16)
+def test_a_stateful_solver_does_not_go_on_without_a_label():
+    point = train(partly("ab", "a", "ab"), Momentum()).point
+    assert (point.state, point.counts["steps"]) == ("failed", 1)
+    assert "Momentum" in str(point.reason)
+    assert "['b']" in str(point.reason)
+
+
+@pytest.mark.fault(16)
+@pytest.mark.parametrize(("corner", "head"), [("a", "b"), ("b", "a")])
+def test_a_corner_learns_nothing_from_batches_that_lack_its_label(corner, head):
+    trained = train(partly("ab", head, "ab", head), job="ab".index(corner) + 1)
+    alone = toys.two_regressions(train=[list(toys.loader(1))[i] for i in (0, 2)])
+    assert trained.point.corner == corner
+    assert same(trained.weights, train(alone, job="ab".index(corner) + 1).weights)
+
+
+ORDERS = {
+    "shuffle": lambda data: DataLoader(data, 16, shuffle=True),
+    "random": lambda data: DataLoader(data, 16, sampler=RandomSampler(data)),
+    "subset": lambda data: DataLoader(data, 16, sampler=SubsetRandomSampler(range(48))),
+    "weighted": lambda data: DataLoader(data, 16, sampler=WeightedRandomSampler([1.0] * 64, 48)),
+    "batch sampler": lambda data: DataLoader(data, batch_sampler=BatchSampler(RandomSampler(data), 16, False)),
+}
+
+
+@pytest.mark.fault(56)
+@pytest.mark.parametrize("order", ORDERS)
+def test_an_order_without_a_generator_is_warned_of_and_reproducible(order):
+    one = train(toys.two_regressions(train=ORDERS[order](toys.regression(1))))
+    drawing = (lambda told: torch.rand(7),)  # what one point draws in an epoch must not shuffle the next one
+    other = train(toys.two_regressions(train=ORDERS[order](toys.regression(1))), callbacks=drawing)
+    assert any("without a generator" in warning for warning in one.point.warnings)
+    assert same(one.weights, other.weights)
+
+
+@pytest.mark.fault(56)
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_sound_loader_is_not_warned_of(shuffle):
+    assert train(toys.two_regressions(train=toys.loader(1, shuffle))).point.warnings == ()
+
+
+class Shout(Fault):
+    def callback(self, told: pm.Step) -> None:
+        super().callback(told)
+        if self.due:
+            raise RuntimeError("enough")
+
+
+@pytest.mark.fault(59)
+def test_a_callback_that_raises_fails_its_point_with_its_trace():
+    failed = spoiled(Shout(lambda b, _: b), ps.Linear())
+    assert failed.reason == "RuntimeError: enough"
+    assert 'raise RuntimeError("enough")' in str(failed.trace)
+
+
+def bang(*_):
+    raise RuntimeError("bang")
+
+
+@pytest.mark.fault(59)
+@pytest.mark.parametrize("part", ["project", "measure", "model", "optimizer"])
+def test_whatever_of_the_users_raises_fails_its_point(part):
+    changes, asked = ({}, {part: bang}) if part == "optimizer" else ({part: bang}, {})
+    point = train(toys.two_regressions(**changes), **asked).point
+    assert point.reason == "RuntimeError: bang"
+    assert "in bang" in str(point.trace)
+
+
+def test_a_scheduler_steps_after_every_step():
+    def two_steps_only(parameters):
+        optimizer = SGD(parameters)
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: float(step < 2))
+
+    short, long = (train(toys.two_regressions(), steps=n, optimizer=two_steps_only) for n in (2, 9))
+    assert long.point.counts["steps"] == 9
+    assert same(short.weights, long.weights)
+    assert not same(short.weights, train(toys.two_regressions(), steps=1).weights)
+
+
+def test_the_projection_is_applied_after_every_step():
+    seen = []
+
+    def losses(model, batch):
+        seen.append(float(model.trunk.weight.detach().abs().max()))
+        return toys.losses(model, batch)
+
+    train(toys.two_regressions(losses=losses, project=lambda model: model.trunk.weight.data.clamp_(-0.01, 0.01)))
+    assert seen[0] > 0.01
+    assert max(seen[1:]) <= 0.01 + 1e-8  # the last ones are seen in measuring
+
+
+def test_a_budget_in_steps_goes_round_the_epochs():
+    told, ticks = [], []
+    trained = train(toys.two_regressions(), steps=10, callbacks=(told.append,), tick=ticks.append)
+    assert [step.step for step in told] == list(range(10))
+    assert [step.epoch for step in told] == [0] * 4 + [1] * 4 + [2] * 2
+    assert ticks == pytest.approx([(i + 1) / 10 for i in range(10)])
+    assert trained.point.counts["steps"] == 10
+    assert same(train(toys.two_regressions(), epochs=2).weights, train(toys.two_regressions(), steps=8).weights)
+
+
+def test_corners_train_one_loss_alone():
+    problem = toys.two_regressions()
+    for job, (mine, other) in enumerate((("a", "b"), ("b", "a"))):
+        weights = train(problem, ps.EPO(), job=1 + job, optimizer=partial(torch.optim.Adam, lr=0.1)).weights
+        start = initial().state_dict()
+        assert torch.equal(weights[f"{other}.weight"], start[f"{other}.weight"])
+        assert not torch.equal(weights[f"{mine}.weight"], start[f"{mine}.weight"])
+        assert not torch.equal(weights["trunk.weight"], start["trunk.weight"])
+
+
+@pytest.mark.fault(52)
+@pytest.mark.parametrize("meddles", [False, True])
+def test_models_train_in_train_mode_and_are_measured_in_eval_mode(meddles):
+    modes = set()
+
+    def losses(model, batch):
+        modes.add((torch.is_grad_enabled(), model.training))
+        values = toys.losses(model, batch)
+        if meddles and torch.is_grad_enabled():
+            model.eval()
+        return values
+
+    train(toys.two_regressions(losses=losses, test=toys.loader(3)))
+    assert modes == {(True, True), (False, False)}
+
+
+@pytest.mark.fault(52)
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluate_leaves_the_mode_as_it_was(training):
+    model = nn.Sequential(nn.Dropout(0.5), toys.TwoHeads()).train(training)
+    problem = toys.two_regressions()
+    assert pm.evaluate(problem, model) == pm.evaluate(problem, model) == pm.evaluate(problem, model[1])
+    assert model.training is training
+
+
+def test_the_mean_of_a_loss_weighs_the_batches_that_have_its_label_by_their_length():
+    x, y = toys.regression(2, n=21).tensors
+    batches = [(x[:8], y[:8], "ab"), (x[8:16], y[8:16], "a"), (x[16:], y[16:], "b"), (x, y, "")]
+    problem = toys.two_regressions(losses=labelled, train=marked("ab"), validate=batches)
+    of_b = [*range(8), *range(16, 21)]
+    with torch.no_grad():
+        a, b = toys.losses(initial(), (x[:16], y[:16]))["a"], toys.losses(initial(), (x[of_b], y[of_b]))["b"]
+    assert pm.evaluate(problem, initial()) == pytest.approx({"a": float(a), "b": float(b)}, rel=1e-5)
+    point = train(problem, steps=1, optimizer=partial(torch.optim.SGD, lr=0.0)).point
+    assert point.losses["validate"] == pytest.approx((float(a), float(b)), rel=1e-5)
+
+
+def test_a_measure_gets_batches_that_can_be_read_twice():
+    def measure(model, batches):
+        assert not model.training
+        return {"a": float(len(list(batches))), "b": float(sum(len(x) for x, _ in batches) + len(batches))}
+
+    point = train(toys.two_regressions(measure=measure)).point
+    assert point.values == {"validate": (4.0, 68.0)}
+    assert point.losses["validate"] != point.values["validate"]
