@@ -38,13 +38,16 @@ def design(given: "int | Sequence | np.ndarray", names: Sequence[str]) -> Design
         if given < 1:
             raise ValueError(f"preferences={given}: give at least 1")
         return Design(even(m, int(given)), (), True)
-    rows, notes = [], []
+    rows, odd, notes = [], [], []
     for k, row in enumerate(_rows(given, names)):
         rows.append(normalised(row, m, where=f"preferences[{k}]"))
         if not np.allclose(np.asarray(row, dtype=np.float64), rows[-1], rtol=0, atol=1e-9):
-            notes.append(f"preferences[{k}] = {np.asarray(row).tolist()} did not sum to 1 and was normalised")
+            odd.append(f"preferences[{k}] = {np.asarray(row).tolist()}")
     if not rows:
         raise ValueError("preferences is empty: give a number, or at least one preference")
+    if odd:
+        more = f", nor did {len(odd) - 1} more" if odd[1:] else ""
+        notes.append(f"{odd[0]} did not sum to 1{more}; normalised")
     kept = [
         row for k, row in enumerate(rows) if not any(np.allclose(row, other, rtol=0, atol=1e-12) for other in rows[:k])
     ]

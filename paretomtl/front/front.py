@@ -187,24 +187,22 @@ class Front:
         return (*found, *(f"{', '.join(ids)}: {warning}" for warning, ids in told.items()))
 
     def table(self) -> str:
-        """One line a point: preference, losses by split, control error, status."""
-        splits = list(self.study["splits"])
+        """One line a point: preference, losses by split, validation measures if any, control error, status."""
+        splits = self.study["splits"]
         head = ["point", *(f"r {name}" for name in self.names)]
-        head += [f"{split} {name}" for split in splits for name in self.names] + ["off ray", "status"]
+        head += [f"{split} {name}" for split in splits for name in self.names]
+        measured = self.objectives if self.study["measured"] else ()
+        head += [f"{o.name} [{o.unit or 'measure'}]" for o in measured] + ["off ray", "status"]
         rows = [head]
         for p in (*self.points, *self.corners, *self.failed):
-            blank = [""] * len(splits) * len(self.names)
-            losses = [f"{x:.4f}" for split in splits for x in p.losses.get(split, ())] or blank
-            asked = [f"{r:.3f}" for r in p.preference]
-            angle = "" if p.control_error is None else f"{p.control_error:.2f}°"
-            end = p.status if p.state == "done" else f"failed: {p.reason}"
-            rows.append([p.id, *asked, *losses, "" if p.corner else angle, "alone" if p.corner else str(end)])
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        return "\n".join(
-            "  ".join(cell.ljust(w) if i in (0, len(head) - 1) else cell.rjust(w)
-                      for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip()
-            for row in rows
-        )  # fmt: skip
+            losses = [f"{x:.4f}" for split in splits for x in p.losses.get(split, ())]
+            values = [f"{x:.4g}" for x in p.values.get("validate", ()) if measured]
+            row = [p.id, *(f"{r:.3f}" for r in p.preference), *losses, *values]
+            if p.state == "failed":
+                rows.append([*row, *[""] * (len(head) - 1 - len(row)), f"failed: {p.reason}"])
+            else:
+                rows.append([*row, *(("", "alone") if p.corner else (f"{p.control_error:.2f}°", str(p.status)))])
+        return _aligned(rows)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -231,6 +229,14 @@ class Pick:
 
     def __repr__(self) -> str:
         return f"Pick({None if self.point is None else self.point.id!r}: {self.why})"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as lines of columns: the first and the last to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = ["<", *[">"] * (len(widths) - 2), "<"]
+    layout = "  ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))
+    return "\n".join(layout.format(*row).rstrip() for row in rows)
 
 
 def _by(points: Sequence[Point], texts: Callable[[Point], Sequence[str | None]]) -> dict[str | None, list[str]]:

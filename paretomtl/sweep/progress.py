@@ -36,6 +36,7 @@ class Progress:
             disable=None,
             ncols=columns,
             nrows=rows,
+            smoothing=0,  # the time left is by the mean pace: the first step, which imports much, is not the pace
         )
 
     def __call__(self, news: Done | float) -> None:

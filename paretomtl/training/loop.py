@@ -175,7 +175,8 @@ class _Run:
         for code, name in ((Code.RELAXED, "relaxed"), (Code.FELL_BACK, "fell_back")):
             self.counts[name] += int(self.status.code == code)
         by_place = dict(zip(there, weights.tolist(), strict=True))
-        self.means.add(there, by_place)
+        if not self.problem.deterministic:  # exact losses need no means
+            self.means.add(there, by_place)
         return by_place
 
     def _finish(self, model: nn.Module) -> Status:

@@ -74,6 +74,7 @@ def stored(tmp_path, points, objectives=("a", "b"), **study):
         "points": [p.id for p in points],
         "splits": ["validate"],
         "notes": [],
+        "measured": False,
     }
     store.write_front(fields | study, [store.write_point(p, None, names) for p in points])
     return pm.Front.load(store.folder)
@@ -406,3 +407,14 @@ def test_repr(front):
     assert repr(front) == f"Front(3 points of 'a' and 'b', {str(front.folder)!r})"
     pick = front.select(best="a")
     assert repr(pick) == f"Pick({pick.point.id!r}: {pick.why})"
+
+
+def test_table_shows_measures_and_failed_corners(tmp_path):
+    good = point("p1", (0.5, 1.0), values={"validate": (81.25, 3.0)})
+    corner = replace(failed("ideal-1"), corner="a")
+    objectives = [pm.Objective("a", unit="%", goal="max"), "b"]
+    head, first, second = stored(tmp_path, [good, corner], objectives, measured=True).table().splitlines()
+    assert "a [%]  b [measure]" in head
+    assert "0.5000" in first
+    assert "81.25" in first
+    assert second.endswith("  failed: nan in 'a' at step 3")
