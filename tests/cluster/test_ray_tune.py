@@ -1,6 +1,5 @@
 """Sweeps on Ray: the same bytes as here, failures kept, a Ray that is not ours left alone."""
 
-import json
 import os
 import socket
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import paretomtl_solvers as ps
 from paretomtl.front.store import Store
 from paretomtl.sweep import ray_tune  # before ray, whose settings it makes
 from tests import toys
+from tests.folders import files, logged
 
 import ray  # isort: skip
 from ray import tune  # isort: skip
@@ -30,17 +30,6 @@ def running():
     ray.init(num_cpus=2, resources={"gold": 2}, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """All but the log, the one file with times."""
-    paths = [p for p in folder.rglob("*") if p.is_file() and p.name != "log.jsonl"]
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths}
-
-
-def logged(folder: Path, event: str) -> list[dict]:
-    lines = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
-    return [line for line in lines if line["event"] == event]
 
 
 def test_a_ray_of_our_own_is_stopped_again():

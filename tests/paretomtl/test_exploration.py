@@ -1,7 +1,6 @@
 """`explore` as a whole: what it refuses, what it warns of, and that equal calls give equal bytes."""
 
 import gc
-import json
 import os
 import pty
 import random
@@ -12,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -22,29 +20,13 @@ import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.solver import solved
 from tests import toys
+from tests.folders import files, logged
 
 ROOT = Path(pm.__file__).parents[1]
 SGD = partial(torch.optim.SGD, lr=0.1)
 THREE = [[0.2, 0.8], [0.5, 0.5], [0.8, 0.2]]
 
 off_ray_is_fine = pytest.mark.filterwarnings("ignore:.*degrees off the ray:UserWarning")
-
-
-@pytest.fixture
-def unchecked(monkeypatch):
-    """As users run it: without the shape checker, which refuses wrong types before our own messages do."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """All but the log, the one file with times."""
-    paths = [p for p in folder.rglob("*") if p.is_file() and p.name != "log.jsonl"]
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths}
-
-
-def logged(folder: Path, event: str) -> list[dict]:
-    lines = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
-    return [line for line in lines if line["event"] == event]
 
 
 # --- what is refused ---

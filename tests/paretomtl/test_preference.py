@@ -1,4 +1,3 @@
-import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,12 +6,6 @@ from hypothesis import strategies as st
 from paretomtl.preference import FLOOR, control_error, design, even, floored, normalised, ray
 
 NAMES = ["a", "b"]
-
-
-@pytest.fixture
-def unchecked(monkeypatch):
-    """As for a user: without the type checks of the tests, which would answer before our own errors."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def simplex(m):

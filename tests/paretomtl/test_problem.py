@@ -1,7 +1,6 @@
 from functools import partial
 from typing import NamedTuple
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -11,11 +10,7 @@ from torch.utils.data import DataLoader
 import paretomtl as pm
 from tests import toys
 
-
-@pytest.fixture(autouse=True)
-def _unchecked(monkeypatch):
-    """As for a user: without the type checks of the tests, which would answer before our own errors."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+pytestmark = pytest.mark.usefixtures("unchecked")
 
 
 def analytic(**changes):

@@ -1,7 +1,6 @@
 """EPO: its two modes, the closed form against the programs, and what it does with hard inputs."""
 
 import cvxpy as cp
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -254,8 +253,8 @@ def test_an_eps_outside_its_range_is_an_error(eps):
         ps.EPO(eps=eps)
 
 
-def test_an_unknown_backend_is_an_error(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for a user, without the tests' type checks
+@pytest.mark.usefixtures("unchecked")
+def test_an_unknown_backend_is_an_error():
     with pytest.raises(ValueError, match="backend='scipy' is not one of 'auto', 'cvxpy'"):
         ps.EPO(backend="scipy")
 

@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import spearmanr
 
 import paretomtl as pm
+from tests.folders import files
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,18 +53,11 @@ def test_writes_the_figure_and_its_data(demo):
     assert sum(row["mark"] == "chosen" for row in rows) == 1
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*")}
-
-
 def test_two_workers_on_ray_give_the_same_bytes(demo, tmp_path):
     command = [sys.executable, "-m", "studies.digit_pairs", "--ray", "--out", str(tmp_path / "demo")]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    here, there = (
-        {str(p.relative_to(f)): p.read_bytes() for p in f.rglob("*.*")} for f in (demo[0], tmp_path / "demo")
-    )
-    del here["log.jsonl"], there["log.jsonl"]  # the one file that knows when and where
+    here, there = map(files, (demo[0], tmp_path / "demo"))
     assert here.keys() == there.keys()
     assert len(here) == 9 + 9 + 4  # records, weights, front.json, points.csv, the figure and its data
     assert [name for name in here if here[name] != there[name]] == []

@@ -1,6 +1,5 @@
 import itertools
 
-import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,12 +19,6 @@ any_finite = st.tuples(st.integers(1, 8), st.integers(2, 4)).flatmap(
     lambda shape: arrays(np.float64, shape, elements=st.floats(-1e300, 1e300))
 )
 often = settings(deadline=None, derandomize=True, max_examples=60)
-
-
-@pytest.fixture
-def unchecked(monkeypatch):
-    """As for a user: without the type checks of the tests, which would answer before our own errors."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def dominates(a, b):
