@@ -2,8 +2,9 @@
 
     python -m studies.fonseca
 
-Start x ~ N(0, 0.1² I), plain gradient descent at 0.1, at most 1000 steps, five seeds. Angles are between the ray asked
-for and the losses reached. Linear scalarization is not made for rays: its weights lead to the two ends of the front.
+Preferences (a, 1 - a), a evenly from .01 to .99, start x ~ N(0, 0.1² I), plain gradient descent at 0.1, at most 1000
+steps, five seeds. Angles are between the ray asked for and the losses reached. Linear scalarization is not made for
+rays: its weights lead to the two ends of the front.
 """
 
 import warnings
@@ -19,6 +20,7 @@ from studies.analytic import fonseca
 
 SEEDS = range(5)
 STEPS = 1000
+PREFERENCES = np.stack([np.linspace(0.01, 0.99, 10), np.linspace(0.99, 0.01, 10)], axis=1)
 METHODS = (ps.EPO(eps=1e-8), ps.EPO(eps=1e-4), ps.Linear())
 
 
@@ -29,19 +31,23 @@ class Result(NamedTuple):
     angles: np.ndarray
 
 
-def trace(solver: pm.Solver, problem: pm.Problem, preferences: np.ndarray, seed: int) -> pm.Front:
+def trace(solver: pm.Solver, seed: int) -> pm.Front:
     """One front, by the protocol above."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # rays that are missed are in the table
         return pm.explore(
-            problem, solver, preferences=preferences, steps=STEPS, optimizer=partial(torch.optim.SGD, lr=0.1), seed=seed
+            fonseca(),
+            solver,
+            preferences=PREFERENCES,
+            steps=STEPS,
+            optimizer=partial(torch.optim.SGD, lr=0.1),
+            seed=seed,
         )
 
 
 def compare(solver: pm.Solver) -> Result:
-    """A method on the two objectives, ten preferences (a, 1 - a), a evenly from .01 to .99."""
-    a = np.linspace(0.01, 0.99, 10)
-    fronts = [trace(solver, fonseca(), np.stack([a, 1 - a], axis=1), seed) for seed in SEEDS]
+    """A method over the seeds."""
+    fronts = [trace(solver, seed) for seed in SEEDS]
     return Result(np.array([f.hypervolume() for f in fronts]), np.array([f.control_errors for f in fronts]))
 
 
