@@ -123,10 +123,11 @@ class Constraint(Rule):
 
 @dataclass(frozen=True)
 class Knee(Rule):
-    """The point where the front bulges most towards the ideal: least sum of the measures, scaled to the front's range.
+    """The point where the front bulges most towards the ideal.
 
-    On two objectives it is the point farthest below the line through the ends. Objectives that do not vary are left
-    out. There is no knee on fewer than three distinct points, on a flat front, or on one that bulges away.
+    It is the one farthest below the flat front (the line, the plane) through the ends, which are the points best in one
+    measure each; all in measures scaled to the front's range. Objectives that do not vary are left out. There is no
+    knee on fewer than three distinct points, on a flat front, or on one that bulges away.
     """
 
     def choose(self, among: Candidates) -> Choice:
