@@ -157,13 +157,11 @@ def _plot(asked: argparse.Namespace) -> int:
 
 
 def _pick(front: Front, asked: argparse.Namespace) -> Pick | None:
+    if asked.subject_to and asked.best is None:
+        raise Usage("--subject-to goes with --best")
     if asked.knee:
-        if asked.subject_to:
-            raise Usage("--subject-to goes with --best")
         return front.select(Knee())
     if asked.best is None:
-        if asked.subject_to:
-            raise Usage("--subject-to goes with --best")
         return None
     return front.select(best=asked.best, subject_to=dict(map(_bound, asked.subject_to)))
 

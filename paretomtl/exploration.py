@@ -78,10 +78,11 @@ def explore(
     points = store.read_points(problem.names, description["points"])
     store.write_front(description, points)
     front = Front.load(store.folder, keep)
-    for warning in front.warnings():
+    told = front.warnings()
+    for warning in told:
         store.log("warning", text=warning)
     store.log("ended", done=len(front.points) + len(front.corners), failed=len(front.failed))
-    for warning in front.warnings():
+    for warning in told:
         warnings.warn(warning, stacklevel=2)
     if not front.points:
         reasons = "; ".join(dict.fromkeys(str(p.reason) for p in front.failed))

@@ -43,7 +43,7 @@ def descend(
         TypeError: a solver of a class that the training loop does not drive.
     """
     values = torch.stack([loss.detach() for loss in losses])
-    check_finite(values, names, "")
+    check_finite(values, names)
     if len(losses) == 1:  # the other labels are missing: nothing to weigh
         losses[0].backward()
         return values.new_ones(1, dtype=torch.float64), state, solved(values)
@@ -56,7 +56,7 @@ def descend(
         raise TypeError(f"{type(solver).__name__} is neither a Scalarization nor a Weighting")
     jacobian, shared = _jacobian(losses, parameters)
     gramian = (jacobian @ jacobian.T).double()
-    check_finite(torch.diagonal(gramian), names, "the gradient of ")
+    check_finite(torch.diagonal(gramian), names, before="the gradient of ")
     weights, state, status = solver.update(state, values, gramian, preference)
     if status.code == Code.STATIONARY and any(p.grad is not None and p.grad.any() for p in parameters):
         status = status._replace(code=torch.tensor(int(Code.SOLVED)))  # the heads, which alone have a .grad yet, go on
@@ -66,20 +66,20 @@ def descend(
     return weights, state, status
 
 
-def check_finite(values: Float[Tensor, " m"], names: Sequence[str], what: str) -> None:
+def check_finite(values: Float[Tensor, " m"], names: Sequence[str], before: str = "", after: str = "") -> None:
     """Raise `NonFinite` and name the first value that is NaN or infinite."""
     finite = torch.isfinite(values)
     if not finite.all():
         i = int(finite.logical_not().nonzero()[0])
-        raise NonFinite(f"{'nan' if values[i].isnan() else 'inf'} in {what}{names[i]!r}")
+        raise NonFinite(f"{'nan' if values[i].isnan() else 'inf'} in {before}{names[i]!r}{after}")
 
 
-def reached(loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[bool]:
-    """Which parameters a loss depends on."""
+def reaches(loss: Tensor, parameters: Sequence[nn.Parameter]) -> bool:
+    """Whether a loss depends on any of the parameters."""
     if not loss.requires_grad:
-        return [False] * len(parameters)
+        return False
     gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    return [gradient is not None for gradient in gradients]
+    return any(gradient is not None for gradient in gradients)
 
 
 class Losses(Closure):

@@ -137,13 +137,12 @@ def main(arguments: list[str] | None = None) -> int:
     where.add_argument("--out", type=Path, help="the folder for the front")
     where.add_argument("--check", type=Path, metavar="FOLDER", help="load the chosen model of a front and measure it")
     chosen = parser.parse_args(arguments)
+    problem = digit_pairs(chosen.size, chosen.kind, chosen.width)
     try:
-        data.mnist()
+        return check(problem, chosen.check) if chosen.check else demonstrate(problem, chosen)
     except data.Missing as error:
         print(error, file=sys.stderr)
         return 1
-    problem = digit_pairs(chosen.size, chosen.kind, chosen.width)
-    return check(problem, chosen.check) if chosen.check else demonstrate(problem, chosen)
 
 
 def demonstrate(problem: pm.Problem, chosen: argparse.Namespace) -> int:

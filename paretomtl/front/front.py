@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from paretomtl.front import score
-from paretomtl.front.score import EmptyFrontError, Score
+from paretomtl.front.score import Score
 from paretomtl.front.select import Constraint, Rule, candidates
 from paretomtl.front.store import Scratch, Store
 from paretomtl.point import Point
@@ -267,6 +267,3 @@ def _difference(stored: Mapping[str, str], there: Mapping[str, str]) -> str:
         if keys:
             parts.append(f"{text}: {', '.join(keys[:5])}{' …' if len(keys) > 5 else ''}")
     return "; ".join(parts)
-
-
-__all__ = ["EmptyFrontError", "Front", "Pick"]

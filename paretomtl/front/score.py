@@ -54,7 +54,7 @@ def _shown(value) -> str:
 def check_losses(losses) -> Float[np.ndarray, "n m"]:
     """Losses as an (n, m) array of finite numbers with n > 0, or an error."""
     array = np.asarray(losses, dtype=np.float64)
-    if (array.ndim == 2 and len(array) == 0) or array.size == 0:
+    if array.size == 0:
         raise EmptyFrontError("the front has no point, so nothing can be said of it")
     if array.ndim != 2:
         raise ValueError(f"losses have shape {array.shape}; give one row a point, one column an objective")
@@ -67,17 +67,22 @@ def hypervolume(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float] | n
     """The volume that the losses dominate, up to the reference; None where no point dominates it."""
     from pymoo.indicators.hv import HV
 
-    losses = check_losses(losses)
-    reference = check_reference(ref_point, losses.shape[1])
-    inside = losses[(losses < reference).all(axis=1)]
-    volume: Any = HV(ref_point=reference)(inside) if len(inside) else None
-    return None if volume is None else float(volume)
+    inside = _inside(losses, ref_point)
+    if not inside.any():
+        return None
+    volume: Any = HV(ref_point=np.asarray(ref_point, dtype=np.float64))(np.asarray(losses)[inside])
+    return float(volume)
 
 
 def n_outside(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float] | np.ndarray) -> int:
     """How many points do not dominate the reference."""
+    return int((~_inside(losses, ref_point)).sum())
+
+
+def _inside(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float] | np.ndarray) -> Bool[np.ndarray, " n"]:
+    """Which points dominate the reference."""
     losses = check_losses(losses)
-    return int((~(losses < check_reference(ref_point, losses.shape[1])).all(axis=1)).sum())
+    return np.asarray((losses < check_reference(ref_point, losses.shape[1])).all(axis=1))
 
 
 def nondominated(losses: Float[np.ndarray, "n m"]) -> Bool[np.ndarray, " n"]:

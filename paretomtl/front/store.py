@@ -20,7 +20,7 @@ import time
 import uuid
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ class Store:
             data = _serialised(weights)
             digest = hashlib.sha256(data).hexdigest()
             _write(self.folder / "weights" / f"{digest}.safetensors", data)
-            point = Point(**{**asdict(point), "weights": digest})
+            point = replace(point, weights=digest)
         _write(path, _json(_record(point, names)))
         return point
 
@@ -116,11 +116,7 @@ class Store:
         path = self.folder / "front.json"
         if not path.exists():
             raise FileNotFoundError(f"{self.folder} holds no front (there is no front.json in it)")
-        front = _read(path)
-        schema = front.get("schema") if isinstance(front, dict) else None
-        if schema != SCHEMA:
-            raise ValueError(f"{path}: schema {schema!r}; this version of paretomtl reads schema {SCHEMA}")
-        return front
+        return _read(path)
 
     def log(self, event: str, **facts: Any) -> None:
         """Add a line to log.jsonl."""
@@ -138,10 +134,7 @@ def _record(point: Point, names: Sequence[str]) -> dict[str, Any]:
     return record
 
 
-def _point(record: Any, names: Sequence[str], path: Path) -> Point:
-    schema = record.get("schema") if isinstance(record, dict) else None
-    if schema != SCHEMA:
-        raise ValueError(f"{path}: schema {schema!r}; this version of paretomtl reads schema {SCHEMA}")
+def _point(record: dict[str, Any], names: Sequence[str], path: Path) -> Point:
     try:
         fields = {key: value for key, value in record.items() if key != "schema"}
         fields["preference"] = tuple(record["preference"][name] for name in names)
@@ -188,11 +181,16 @@ def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> dict[str, Any]:
+    """A file of ours: front.json or a record."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
+        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
+    schema = found.get("schema") if isinstance(found, dict) else None
+    if schema != SCHEMA:
+        raise ValueError(f"{path}: schema {schema!r}; this version of paretomtl reads schema {SCHEMA}")
+    return found
 
 
 def _refused(text: str) -> None:

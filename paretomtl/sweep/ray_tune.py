@@ -9,7 +9,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +64,11 @@ def trainable(
 
 def _train_preference(config: dict[str, Any], study: Study) -> None:
     names = study.problem.names
-    job = Job("point-001", normalised(config["preference"], len(names)))
+    study = replace(study, preferences=normalised(config["preference"], len(names))[None])
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(Path(scratch) / "point")
         store.create()
-        done = compute(study, job, study.open(), store)
+        done = compute(study, study.jobs[0], study.open(), store)
         if done.point.state == "failed":
             raise RuntimeError(f"preference {config['preference']}: {done.point.reason}")
         metrics = {f"loss/{n}": x for n, x in zip(names, done.point.losses["validate"], strict=True)}
@@ -105,15 +105,16 @@ class RayTune(Executor):
             raise RuntimeError(f"Ray did not compute {', '.join(missing)}: {'; '.join(errors) or 'no reason given'}")
 
     def _fit(self, study: Study, jobs: Sequence[Job], store: Store, report: Report) -> list[str]:
-        folder = store.folder.resolve()
-        trials = [[job.id for job in jobs[i :: self._trials(len(jobs))]] for i in range(self._trials(len(jobs)))]
+        folder, workers = store.folder.resolve(), self._workers()
+        n = min(len(jobs), TRIALS_PER_WORKER * workers)
+        trials = [[job.id for job in jobs[i::n]] for i in range(n)]
         with tempfile.TemporaryDirectory(prefix="paretomtl-ray-") as scratch:
             tuner = tune.Tuner(
                 tune.with_resources(
                     tune.with_parameters(_train_points, study=study, folder=str(folder)), dict(self.resources)
                 ),
                 param_space={"points": tune.grid_search(trials)},
-                tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=self._workers()),
+                tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=workers),
                 run_config=tune.RunConfig(
                     name="sweep",
                     storage_path=scratch,
@@ -135,9 +136,6 @@ class RayTune(Executor):
         if not fits or min(fits) < 1:
             raise ValueError(f"resources={dict(self.resources)}: no worker fits into this Ray, which has {there}")
         return self.workers or int(min(fits))
-
-    def _trials(self, n: int) -> int:
-        return min(n, TRIALS_PER_WORKER * self._workers())
 
 
 def _train_points(config: dict[str, Any], study: Study, folder: str) -> None:

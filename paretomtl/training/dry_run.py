@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from paretomtl.gradients import reached
+from paretomtl.gradients import reaches
 from paretomtl.training.measuring import to_device
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 from paretomtl.training.study import Study
@@ -65,14 +65,12 @@ def _check_models(model: Any, second: Any) -> None:
 def _check_lengths(splits: dict[str, Iterable[Any]], study: Study) -> None:
     for split, batches in splits.items():
         try:
-            length = len(batches)  # type: ignore[arg-type]
+            len(batches)  # type: ignore[arg-type]
         except TypeError:
             if split == "train" and study.steps is not None:
                 continue
             remedy = "give steps= in place of epochs=" if split == "train" else "give batches that end"
             raise ValueError(f"{split} has no length, so it may never end; {remedy}") from None
-        if length == 0:
-            raise ValueError(f"{split} is empty: it has no batch; check its data, its batch size and drop_last")
 
 
 def _first(batches: Iterable[Any], split: str) -> Any:
@@ -84,7 +82,7 @@ def _first(batches: Iterable[Any], split: str) -> Any:
 def _check_graph(names: Iterable[str], losses: list, model: nn.Module) -> None:
     parameters = [p for p in model.parameters() if p.requires_grad]
     for name, loss in zip(names, losses, strict=True):
-        if loss is not None and not any(reached(loss, parameters)):
+        if loss is not None and not reaches(loss, parameters):
             why = "does not depend on the model's parameters" if loss.requires_grad else "has no gradient (detached?)"
             raise ValueError(
                 f"loss {name!r} {why}; compute it from the model's output without .detach(), .item() or numpy"

@@ -54,7 +54,7 @@ def train_point(study: Study, job: Job, splits: Splits, tick: Tick | None = None
             return run.train(asked)
     except Exception as error:
         first = (str(error).splitlines() or [""])[0]
-        at = f" at step {run.step}" if isinstance(error, NonFinite) and run.training else ""
+        at = f" at step {run.counts['steps']}" if isinstance(error, NonFinite) and run.training else ""
         reason = f"{first}{at}" if isinstance(error, NonFinite) else f"{type(error).__name__}: {first}"
         return Trained(_failed(asked, reason, error, run), None)
 
@@ -81,7 +81,7 @@ class _Run:
         self.study, self.job, self.splits, self.tick = study, job, splits, tick
         self.problem: Problem = study.problem
         self.solver: Solver = study.solver if job.corner is None else _Alone()
-        self.step, self.training = 0, False
+        self.training = False
         self.counts: dict[str, int] = dict.fromkeys(("steps", "finish_steps", "skipped", "relaxed", "fell_back"), 0)
         self.warnings: list[str] = []
         self.epochs: list[EpochMeans] = []
@@ -124,9 +124,10 @@ class _Run:
         parameters = [p for p in model.parameters() if p.requires_grad]
         built = self.study.optimizer(parameters)
         optimizer, scheduler = built if isinstance(built, tuple) else (built, None)
-        self.state = self.solver.init(self.study.sweep(self.job, self._budget()))
+        budget = self._budget()
+        self.state = self.solver.init(self.study.sweep(self.job, budget))
         stalled = _Stall()
-        for epoch, batch in self._batches():
+        for epoch, batch in self._batches(budget):
             if epoch > len(self.epochs):
                 self._end_epoch()
             model.train()
@@ -142,10 +143,9 @@ class _Run:
                 if self.problem.project is not None:
                     self.problem.project(model)
                 self._call_back(epoch, losses, weights)
-            self.step += 1
             self.counts["steps"] += 1
             if self.tick is not None:
-                self.tick(self.step / self._budget())
+                self.tick(self.counts["steps"] / budget)
             if self.problem.deterministic and stalled(self.status):
                 break
         self._end_epoch(partial=self.study.epochs is None)
@@ -206,7 +206,7 @@ class _Run:
             point=self.job.id,
             preference=self.job.preference,
             epoch=epoch,
-            step=self.step,
+            step=self.counts["steps"],
             losses={names[i]: float(loss.detach()) for i, loss in enumerate(losses) if loss is not None},
             weights={names[i]: weight for i, weight in weights.items()},
         )
@@ -219,12 +219,12 @@ class _Run:
         assert self.study.epochs is not None
         return self.study.epochs * len(self.splits["train"])  # type: ignore[arg-type]
 
-    def _batches(self) -> Iterator[tuple[int, Any]]:
-        """(epoch, batch) until the budget is spent; every epoch starts from its own seed."""
+    def _batches(self, left: int) -> Iterator[tuple[int, Any]]:
+        """(epoch, batch) until the steps left are spent; every epoch starts from its own seed."""
         if self.problem.deterministic:
-            yield from ((0, None) for _ in range(self._budget()))
+            yield from ((0, None) for _ in range(left))
             return
-        train, left = self.splits["train"], self._budget()
+        train = self.splits["train"]
         for epoch in itertools.count():
             seed = seed_of(self.study.seed, 0, epoch)
             reseed(seed)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from paretomtl.gradients import NonFinite
+from paretomtl.gradients import check_finite
 from paretomtl.problem import Problem
 
 
@@ -51,9 +51,7 @@ def measure(problem: Problem, model: nn.Module, batches: Iterable[Any], device: 
     finally:
         model.train(training)
     for kind, numbers in (("loss", losses), ("measure", values)):
-        for name, number in zip(problem.names, numbers, strict=True):
-            if not np.isfinite(number):
-                raise NonFinite(f"{'nan' if np.isnan(number) else 'inf'} in the {kind} {name!r} on {split}")
+        check_finite(torch.tensor(numbers), problem.names, before=f"the {kind} ", after=f" on {split}")
     return Measured(losses, values)
 
 

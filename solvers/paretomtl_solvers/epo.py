@@ -122,10 +122,8 @@ def anchor(
     logs = np.log(m * np.maximum(lhat, 1e-12))
     mu = np.asarray(np.maximum((lhat * logs).sum(axis=-1), 0))
     deviation = logs - mu[..., None]
-    deviation = np.where(
-        np.abs(deviation).max(axis=-1, keepdims=True) > 1e-13, deviation, 0
-    )  # rounding is no direction
-    return mu, r * deviation
+    beyond_rounding = np.abs(deviation).max(axis=-1, keepdims=True) > 1e-13  # else it is no direction
+    return mu, r * np.where(beyond_rounding, deviation, 0)
 
 
 def _closed_form(l, C, r, a, balance):

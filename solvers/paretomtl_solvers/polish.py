@@ -4,8 +4,11 @@ The minimiser of M(x) = max_j r_j l_j lies on the ray where the front meets it. 
 slack at the minimiser: then no point of the front (locally, on a non-convex problem) is on the ray.
 """
 
+from typing import NamedTuple
+
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from paretomtl.solver import Closure, Code
 from paretomtl_solvers import qp
@@ -29,36 +32,43 @@ def polish(closure: Closure, r: Float[np.ndarray, " m"]) -> Code:
     """
     width, step = WIDEST, 1.0
     while width > NARROWEST:
-        _, direction, squared = _steepest(closure, r, width)
-        step = _armijo(closure, r, direction, squared, step)
+        step = _armijo(closure, r, _steepest(closure, r, width), step)
         width *= SHRINK
-    active, direction, squared = _steepest(closure, r, ACTIVE)
-    if active.all():
+    last = _steepest(closure, r, ACTIVE)
+    if last.active.all():
         return Code.SOLVED
-    _, jacobian = closure.jacobian()
-    largest = (r * jacobian.norm(dim=1).cpu().double().numpy()).max()
-    return Code.UNREACHABLE if squared <= (STATIONARY * largest) ** 2 else Code.NOT_CONVERGED
+    return Code.UNREACHABLE if last.squared <= (STATIONARY * last.largest) ** 2 else Code.NOT_CONVERGED
 
 
-def _steepest(closure: Closure, r: np.ndarray, width: float):
-    """The active set at this width, the direction sum_j w_j r_j g_j of its min-norm point, and its squared length."""
+class _Descent(NamedTuple):
+    """At a place: the active set, the direction and its squared length, M, and the largest r_j |g_j|."""
+
+    active: Bool[np.ndarray, " m"]
+    direction: Float[Tensor, " n"]
+    squared: float
+    worst: float
+    largest: float
+
+
+def _steepest(closure: Closure, r: np.ndarray, width: float) -> _Descent:
+    """Where the model stands: sum_j w_j r_j g_j, w the min-norm point of the objectives within a width of the worst."""
     losses, jacobian = closure.jacobian()
     rl = r * losses.cpu().double().numpy()
     active = rl >= (1 - width) * rl.max()
     rows = jacobian[active] * jacobian.new_tensor(r[active])[:, None]
     weights = qp.min_norm((rows @ rows.T).cpu().double().numpy())
     direction = rows.new_tensor(weights) @ rows
-    return active, direction, float(direction @ direction)
+    largest = (r * jacobian.norm(dim=1).cpu().double().numpy()).max()
+    return _Descent(active, direction, float(direction @ direction), float(rl.max()), float(largest))
 
 
-def _armijo(closure: Closure, r: np.ndarray, direction, squared: float, step: float) -> float:
+def _armijo(closure: Closure, r: np.ndarray, descent: _Descent, step: float) -> float:
     """Move down the direction as far as M falls enough; the length found, from which the next search starts doubled."""
     here = closure.parameters
-    most = float((r * closure().cpu().double().numpy()).max())
     step = min(2 * step, LONGEST)
     for _ in range(HALVINGS):
-        there = here - step * direction
-        if (r * closure(there).cpu().double().numpy()).max() <= most - ARMIJO * step * squared:
+        there = here - step * descent.direction
+        if (r * closure(there).cpu().double().numpy()).max() <= descent.worst - ARMIJO * step * descent.squared:
             closure.move(there)
             return step
         step /= 2

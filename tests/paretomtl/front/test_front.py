@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import warnings
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +17,9 @@ from torch import nn
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.front import score
-from paretomtl.front.store import Store
 from paretomtl.preference import control_error
 from tests import toys
+from tests.fronts import failed, point, stored
 
 ROOT = Path(toys.__file__).parents[1]
 
@@ -42,42 +42,6 @@ def problem():
 @pytest.fixture(scope="module")
 def front(tmp_path_factory):
     return explored(tmp_path_factory.mktemp("runs") / "front", test=partial(toys.loader, 3))
-
-
-def point(name, row, **changes):
-    """A point with these losses, on a ray of no interest."""
-    m = len(row)
-    fields = {
-        "preference": (1 / m,) * m,
-        "losses": {"validate": tuple(row)},
-        "values": {"validate": tuple(row)},
-        "control_error": 1.0,
-        "status": "solved",
-        "counts": {"relaxed": 0, "fell_back": 0},
-    }
-    return pm.Point(name, **(fields | changes))
-
-
-def failed(name, m=2, reason="nan in 'a' at step 3"):
-    return point(name, (1,) * m, losses={}, values={}, control_error=None, status=None, state="failed", reason=reason)
-
-
-def stored(tmp_path, points, objectives=("a", "b"), **study):
-    """A front of these points, by way of its files."""
-    described = [o if isinstance(o, pm.Objective) else pm.Objective(o) for o in objectives]
-    names = [o.name for o in described]
-    store = Store(tmp_path / "stored")
-    store.create()
-    fields = {
-        "objectives": [asdict(o) for o in described],
-        "ref_point": [2.0] * len(names),
-        "points": [p.id for p in points],
-        "splits": ["validate"],
-        "notes": [],
-        "measured": False,
-    }
-    store.write_front(fields | study, [store.write_point(p, None, names) for p in points])
-    return pm.Front.load(store.folder)
 
 
 def test_arrays_follow_the_preferences(front, problem):
@@ -364,27 +328,6 @@ def test_equal_runs_are_equal_bytes(front, tmp_path):
         assert (again.folder / path).read_bytes() == (front.folder / path).read_bytes()
 
 
-def test_table(tmp_path):
-    corner = point("ideal-1", (0.1, 10.0), preference=(1.0, 0.0), corner="a")
-    made = stored(tmp_path, [point("p1", (0.5, 1.0), preference=(0.25, 0.75)), failed("p2"), corner])
-    assert made.table().splitlines() == [
-        "point      r a    r b  validate a  validate b  off ray  status",
-        "p1       0.250  0.750      0.5000      1.0000    1.00°  solved",
-        "ideal-1  1.000  0.000      0.1000     10.0000           alone",
-        "p2       0.500  0.500                                   failed: nan in 'a' at step 3",
-    ]
-
-
-@pytest.mark.parametrize("names", [("a", "b", "c"), ("a", "b", "c", "d")])
-def test_table_of_more_objectives(tmp_path, names):
-    m = len(names)
-    made = stored(tmp_path, [point("p1", (0.5,) * m), failed("p2", m)], names)
-    lines = made.table().splitlines()
-    assert len(lines) == 3
-    assert lines[1].count("0.5000") == m
-    assert "failed: nan" in lines[2]
-
-
 def test_table_of_an_explored_front(front):
     lines = front.table().splitlines()
     assert lines[0].split()[-7:] == ["test", "a", "test", "b", "off", "ray", "status"]
@@ -407,14 +350,3 @@ def test_repr(front):
     assert repr(front) == f"Front(3 points of 'a' and 'b', {str(front.folder)!r})"
     pick = front.select(best="a")
     assert repr(pick) == f"Pick({pick.point.id!r}: {pick.why})"
-
-
-def test_table_shows_measures_and_failed_corners(tmp_path):
-    good = point("p1", (0.5, 1.0), values={"validate": (81.25, 3.0)})
-    corner = replace(failed("ideal-1"), corner="a")
-    objectives = [pm.Objective("a", unit="%", goal="max"), "b"]
-    head, first, second = stored(tmp_path, [good, corner], objectives, measured=True).table().splitlines()
-    assert "a [%]  b [measure]" in head
-    assert "0.5000" in first
-    assert "81.25" in first
-    assert second.endswith("  failed: nan in 'a' at step 3")
