@@ -3,11 +3,13 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from paretomtl.descent import Descent
 from paretomtl.exploration import explore
 from paretomtl.front import select as rules
 from paretomtl.front.front import Front, Pick
 from paretomtl.front.score import EmptyFrontError, Score
 from paretomtl.front.select import NoFeasiblePoint
+from paretomtl.gradients import closure
 from paretomtl.point import Point
 from paretomtl.problem import Objective, Problem, Truth
 from paretomtl.solver import (
@@ -15,6 +17,7 @@ from paretomtl.solver import (
     Closure,
     Code,
     EpochMeans,
+    Gradients,
     Scalarization,
     Solver,
     Status,
@@ -32,9 +35,11 @@ __all__ = [
     "Aggregation",
     "Closure",
     "Code",
+    "Descent",
     "EmptyFrontError",
     "EpochMeans",
     "Front",
+    "Gradients",
     "NoFeasiblePoint",
     "Objective",
     "Pick",
@@ -50,6 +55,7 @@ __all__ = [
     "Sweep",
     "Truth",
     "Weighting",
+    "closure",
     "evaluate",
     "explore",
     "rules",

@@ -34,6 +34,7 @@ def explore(
     out: str | Path | None = None,
     device: str = "cpu",
     callbacks: Sequence[Callable[[Step], None]] = (),
+    clip: float | None = None,
     executor: Executor | None = None,
 ) -> Front:
     """Train one model per preference and return the front.
@@ -48,6 +49,7 @@ def explore(
         out: the folder for the front; without it, a temporary one that lives as long as the front.
         device: "cpu", "cuda", "cuda:1", or "auto".
         callbacks: called with a `Step` after each step, where the point is trained.
+        clip: the largest norm of each loss's gradient on the shared parameters, for methods that see gradients.
         executor: where points are computed; here by default, on Ray with `pm.RayTune()`.
 
     Raises:
@@ -66,12 +68,13 @@ def explore(
         seed,
         resolve_device(device),
         tuple(callbacks),
+        clip,
     )
-    dry_run(study)
+    notes = [*asked.notes, *dry_run(study)]
     keep = Scratch() if out is None else None
     store = Store(keep.folder / "front" if keep else Path(str(out)))
     store.create()
-    description = describe(study, asked.notes)
+    description = describe(study, notes)
     store.write_front(description, [])
     store.log("started", points=len(study.jobs))
     _run(executor or Here(), study, store)
@@ -117,6 +120,7 @@ def describe(study: Study, notes: Sequence[str]) -> dict[str, Any]:
         "budget": {"steps": study.steps} if study.epochs is None else {"epochs": study.epochs},
         "seed": study.seed,
         "device": study.device,
+        "clip": study.clip,
         "splits": [s for s in ("validate", "test") if s == "validate" or getattr(problem, s) is not None],
         "measured": problem.measure is not None,
         "notes": list(notes),

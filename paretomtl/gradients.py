@@ -2,22 +2,50 @@
 
 `descend` fills the parameters' `.grad`. A scalarization costs one backward pass. A weighting costs one vector-Jacobian
 product a loss; the direction w'J becomes the shared parameters' gradient with no second pass. A parameter that one loss
-alone reaches is that loss's head and keeps its plain gradient.
+alone reaches is that loss's head and keeps its plain gradient. `follow` does the same for methods that ask a `Closure`.
 """
 
-from collections.abc import Sequence
-from typing import Any
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from paretomtl.problem import Problem
-from paretomtl.solver import Closure, Code, Scalarization, Solver, Status, Weighting, solved
+from paretomtl.solver import (
+    Aggregation,
+    Closure,
+    Code,
+    Gradients,
+    Scalarization,
+    Solver,
+    Status,
+    Stepper,
+    Weighting,
+    solved,
+)
+
+SAMPLES_AT_ONCE = 32  # whose gradients are held in memory together
 
 
 class NonFinite(ArithmeticError):
     """A loss or a gradient is NaN or infinite."""
+
+
+class Taken(NamedTuple):
+    """What a solver answered, after the gradients were set.
+
+    weights: of the losses; None from methods that answer with a direction.
+    norms: of each loss's gradient on the shared parameters, before clipping; None where it was not asked for.
+    """
+
+    weights: Float[Tensor, " m"] | None
+    state: Any
+    status: Status
+    norms: Float[Tensor, " m"] | None = None
 
 
 def descend(
@@ -25,45 +53,90 @@ def descend(
     state: Any,
     losses: Sequence[Tensor],
     preference: Float[Tensor, " m"],
-    parameters: Sequence[nn.Parameter],
+    parameters: Sequence[Tensor],
     names: Sequence[str],
-) -> tuple[Float[Tensor, " m"], Any, Status]:
-    """Set `.grad` of the parameters to the solver's direction; the weights, the next state and the status.
+    clip: float | None = None,
+    scale: float = 1.0,
+) -> Taken:
+    """Add the solver's direction to the parameters' `.grad`.
 
     Args:
-        solver: a `Scalarization` or a `Weighting`.
+        solver: a `Scalarization`, a `Weighting` or an `Aggregation`.
         state: its state.
         losses: m scalars that require gradients.
         preference: as the solver takes it.
         parameters: what is trained.
         names: of the losses, for messages.
+        clip: the largest norm of each loss's gradient on the shared parameters; longer ones are shortened to it.
+        scale: what the losses are multiplied by for the backward passes, so that half precision does not underflow;
+            `.grad` keeps it, the solver does not see it.
 
     Raises:
-        NonFinite: a loss, or a weighting's gradient on the shared parameters, is NaN or infinite.
-        TypeError: a solver of a class that the training loop does not drive.
+        NonFinite: a loss, or a loss's gradient on the shared parameters, is NaN or infinite.
+        TypeError: a `Stepper`, which `follow` is for.
     """
     values = torch.stack([loss.detach() for loss in losses])
     check_finite(values, names)
     if len(losses) == 1:  # the other labels are missing: nothing to weigh
-        losses[0].backward()
-        return values.new_ones(1, dtype=torch.float64), state, solved(values)
+        (losses[0] * scale).backward()
+        return Taken(values.new_ones(1, dtype=torch.float64), state, solved(values))
     if isinstance(solver, Scalarization):
         weights, state, status = solver.update(state, values, preference)
         # backward sums in the losses' own dtype
-        torch.stack(list(losses)).mul(weights.to(values)).sum().backward()
-        return weights, state, status
-    if not isinstance(solver, Weighting):
-        raise TypeError(f"{type(solver).__name__} is neither a Scalarization nor a Weighting")
-    jacobian, shared = _jacobian(losses, parameters)
-    gramian = (jacobian @ jacobian.T).double()
-    check_finite(torch.diagonal(gramian), names, before="the gradient of ")
-    weights, state, status = solver.update(state, values, gramian, preference)
-    if status.code == Code.STATIONARY and any(p.grad is not None and p.grad.any() for p in parameters):
-        status = status._replace(code=torch.tensor(int(Code.SOLVED)))  # the heads, which alone have a .grad yet, go on
-    direction = weights.to(jacobian) @ jacobian
-    for parameter, piece in zip(shared, direction.split([p.numel() for p in shared]), strict=True):
-        parameter.grad = piece.view_as(parameter).to(parameter.dtype)
-    return weights, state, status
+        torch.stack(list(losses)).mul(weights.to(values) * scale).sum().backward()
+        return Taken(weights, state, status)
+    if not isinstance(solver, (Weighting, Aggregation)):
+        raise TypeError(f"{type(solver).__name__} is neither a Scalarization, a Weighting nor an Aggregation")
+    return _on_shared(solver, state, losses, values, preference, parameters, names, clip, scale)
+
+
+def _on_shared(solver, state, losses, values, preference, parameters, names, clip, scale) -> Taken:
+    """A weighting or an aggregation: heads keep their gradient, the shared parameters get the direction."""
+    jacobian, shared, heads_move, reach = _jacobian([loss * scale for loss in losses], parameters)
+    if not shared:  # nothing in common: nothing to weigh
+        return Taken(values.new_ones(len(losses), dtype=torch.float64), state, solved(values))
+    if solver.stateful and not reach.all():
+        out = [name for name, reaches_shared in zip(names, reach.tolist(), strict=True) if not reaches_shared]
+        raise ValueError(f"{type(solver).__name__} carries its state from step to step and needs every loss to reach "
+                         f"the shared parameters; {out} do not")  # fmt: skip
+    # a loss that does not reach the shared parameters has no say in their direction
+    kept, r = [name for name, here in zip(names, reach.tolist(), strict=True) if here], preference[reach]
+    r = r / r.sum() if r.any() else torch.full_like(r, 1 / len(r))
+    gramian = _gramian(jacobian) / scale**2
+    check_finite(torch.diagonal(gramian), kept, before="the gradient of ")
+    norms = torch.diagonal(gramian).sqrt()
+    if clip is not None:
+        shorter = (clip / norms.clamp(min=clip)).to(jacobian)
+        jacobian = jacobian * shorter[:, None]
+        gramian = gramian * torch.outer(shorter, shorter).double()
+    weights = None
+    if isinstance(solver, Weighting):
+        found, state, status = solver.update(state, values[reach], gramian, r)
+        direction = found.to(jacobian) @ jacobian
+        weights = found.new_zeros(len(losses))
+        weights[reach] = found
+    else:
+        direction, state, status = solver.update(state, values[reach], jacobian / scale, r)
+        direction = direction * scale
+    if status.code == Code.STATIONARY and heads_move:
+        status = status._replace(code=torch.tensor(int(Code.SOLVED)))
+    _add(direction, shared)
+    return Taken(weights, state, status, norms.new_zeros(len(losses)).masked_scatter(reach, norms))
+
+
+def follow(
+    solver: Stepper, state: Any, closure: Closure, preference: Float[Tensor, " m"], parameters: Sequence[Tensor]
+) -> Taken:
+    """Add a stepper's direction to the parameters' `.grad`.
+
+    Raises:
+        NonFinite: the direction has an entry that is NaN or infinite.
+    """
+    direction, state, status = solver.update(state, closure, preference)
+    if not direction.isfinite().all():
+        raise NonFinite(f"the direction of {type(solver).__name__} is not finite")
+    _add(direction, parameters)
+    return Taken(None, state, status)
 
 
 def check_finite(values: Float[Tensor, " m"], names: Sequence[str], before: str = "", after: str = "") -> None:
@@ -74,20 +147,82 @@ def check_finite(values: Float[Tensor, " m"], names: Sequence[str], before: str 
         raise NonFinite(f"{'nan' if values[i].isnan() else 'inf'} in {before}{names[i]!r}{after}")
 
 
-def reaches(loss: Tensor, parameters: Sequence[nn.Parameter]) -> bool:
-    """Whether a loss depends on any of the parameters."""
-    if not loss.requires_grad:
-        return False
-    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    return any(gradient is not None for gradient in gradients)
+def check_clip(solver: Solver, clip: float | None) -> None:
+    """Raise where a clip is no positive number, or the method has no gradients of its own to clip."""
+    if clip is None:
+        return
+    if not isinstance(clip, (int, float)) or not 0 < clip < float("inf"):
+        raise ValueError(f"clip={clip!r}: give a positive number, or None")
+    if not isinstance(solver, (Weighting, Aggregation)):
+        raise ValueError(
+            f"clip={clip!r}: {type(solver).__name__} takes no gradient of each loss that could be clipped; leave it out"
+        )
+
+
+def reached(losses: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[list[bool]]:
+    """For each loss, which of the parameters it depends on."""
+    found = []
+    for loss in losses:
+        gradients: Sequence[Tensor | None] = [None] * len(parameters)
+        if loss.requires_grad:
+            gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+        found.append([gradient is not None for gradient in gradients])
+    return found
+
+
+def leaves(losses: Sequence[Tensor]) -> list[Tensor]:
+    """The parameters that the losses depend on, in the order in which the graph is walked."""
+    found: dict[int, Tensor] = {}
+    seen, todo = set(), [loss.grad_fn for loss in losses]
+    while todo:
+        node: Any = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found[id(node.variable)] = node.variable
+        todo += [before for before, _ in node.next_functions]
+    return list(found.values())
+
+
+def closure(problem: Problem, model: nn.Module, batch: Any = None) -> "Losses":
+    """The losses of a batch as a function of the model's parameters, as a `Stepper` sees them; for diagnosis too.
+
+    Args:
+        problem: whose losses.
+        model: is put elsewhere and back.
+        batch: None for a deterministic problem.
+    """
+
+    def present() -> list[Tensor]:
+        return [loss for loss in problem.loss_list(model, batch) if loss is not None]
+
+    trained = [p for p in model.parameters() if p.requires_grad]
+    project = problem.project
+    return Losses(
+        present,
+        trained,
+        squared=None if batch is None else lambda: _squared_gradients(problem, model, batch),
+        project=None if project is None else lambda: project(model),
+        noisy=batch is not None,
+    )
 
 
 class Losses(Closure):
-    """The losses of a deterministic problem as a function of all parameters, laid end to end."""
+    """The losses of one batch as a function of all parameters, laid end to end."""
 
-    def __init__(self, problem: Problem, model: nn.Module):
-        self._problem, self._model = problem, model
-        self._trained = [p for p in model.parameters() if p.requires_grad]
+    def __init__(
+        self,
+        evaluate: Callable[[], list[Tensor]],
+        parameters: Sequence[Tensor],
+        squared: Callable[[], Tensor] | None = None,
+        project: Callable[[], None] | None = None,
+        noisy: bool = True,
+    ):
+        self._evaluate, self._trained = evaluate, parameters
+        self._squared, self._project = squared, project
+        # dropout must be the same wherever the losses are asked for, and another one at the next step
+        self._seed = int(torch.randint(2**62, ())) if noisy else None
         self.moves = 0
 
     @property
@@ -95,41 +230,118 @@ class Losses(Closure):
         """Where the model stands."""
         return torch.cat([p.detach().reshape(-1) for p in self._trained])
 
-    def __call__(self, parameters: Float[Tensor, " n"] | None = None, batch: Any = None) -> Float[Tensor, " m"]:
-        """The losses there, without gradients; the model stays where it is."""
-        here = None if parameters is None else self.parameters
-        if parameters is not None:
-            self._put(parameters)
-        with torch.no_grad():
-            losses = torch.stack(self._present(batch))
-        if here is not None:
-            self._put(here)
-        return losses
+    def __call__(self, parameters: Float[Tensor, " n"] | None = None) -> Float[Tensor, " m"]:
+        """The losses there, without gradients; at None, where the model stands."""
+        with self._at(parameters), torch.no_grad():
+            return torch.stack(self._losses())
 
-    def jacobian(self) -> tuple[Float[Tensor, " m"], Float[Tensor, "m n"]]:
+    def gradients(self) -> Gradients:
         """The losses and their Jacobian where the model stands."""
-        losses = self._present(None)
+        losses = self._losses()
         columns = list(zip(*_gradients(losses, self._trained), strict=True))
-        return torch.stack([loss.detach() for loss in losses]), _stack(losses, self._trained, columns)
+        reach = torch.tensor([sum(g is not None for g in column) for column in columns])
+        sizes = torch.tensor([p.numel() for p in self._trained])
+        shared = (reach > 1).repeat_interleave(sizes).to(losses[0].device)
+        values = torch.stack([loss.detach() for loss in losses])
+        return Gradients(values, _stack(losses, self._trained, columns), shared)
+
+    def gradient(self, weights: Float[Tensor, " m"], parameters: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The gradient of the weighted sum of the losses there, by one backward pass."""
+        with self._at(parameters):
+            return self._flat(torch.autograd.grad(self._sum(weights), self._trained, allow_unused=True))
+
+    def hessian_product(self, weights: Float[Tensor, " m"], vector: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The Hessian of the weighted sum of the losses, where the model stands, times a vector."""
+        gradients = torch.autograd.grad(self._sum(weights), self._trained, create_graph=True, allow_unused=True)
+        pieces = vector.split([p.numel() for p in self._trained])
+        # where a gradient depends on no parameter, the losses are linear and the Hessian is zero
+        products = [
+            (g * piece.view_as(g)).sum()
+            for g, piece in zip(gradients, pieces, strict=True)
+            if g is not None and g.requires_grad
+        ]
+        if not products:
+            return torch.zeros_like(vector)
+        return self._flat(torch.autograd.grad(torch.stack(products).sum(), self._trained, allow_unused=True))
+
+    def squared_gradients(self) -> Float[Tensor, "m n"]:
+        """The mean over the samples of each one's squared gradient; without a batch, the losses are the one sample."""
+        return self.gradients().jacobian.square() if self._squared is None else self._squared()
 
     def move(self, parameters: Float[Tensor, " n"]) -> None:
         """Put the model there, within its bounds."""
         self._put(parameters)
-        if self._problem.project is not None:
-            self._problem.project(self._model)
+        if self._project is not None:
+            self._project()
         self.moves += 1
+
+    def _losses(self) -> list[Tensor]:
+        if self._seed is None:
+            return self._evaluate()
+        with torch.random.fork_rng(devices=sorted({p.device.index for p in self._trained if p.is_cuda})):
+            torch.manual_seed(self._seed)
+            return self._evaluate()
+
+    def _sum(self, weights: Tensor) -> Tensor:
+        losses = torch.stack(self._losses())
+        return (weights.to(losses) * losses).sum()
+
+    def _flat(self, gradients: Sequence[Tensor | None]) -> Tensor:
+        there = zip(gradients, self._trained, strict=True)
+        return torch.cat([torch.zeros_like(p).reshape(-1) if g is None else g.detach().reshape(-1) for g, p in there])
+
+    @contextlib.contextmanager
+    def _at(self, parameters: Tensor | None) -> Iterator[None]:
+        """Within it the model stands there."""
+        if parameters is None:
+            yield
+            return
+        here = self.parameters
+        self._put(parameters)
+        try:
+            yield
+        finally:
+            self._put(here)
 
     def _put(self, parameters: Tensor) -> None:
         with torch.no_grad():
             for p, piece in zip(self._trained, parameters.split([p.numel() for p in self._trained]), strict=True):
                 p.copy_(piece.view_as(p))
 
-    def _present(self, batch: Any) -> list[Tensor]:
-        losses = self._problem.loss_list(self._model, batch)
-        return [loss for loss in losses if loss is not None]
+
+class _Evaluate(nn.Module):
+    """The losses as a module's output, so that torch can call them at other parameters."""
+
+    def __init__(self, problem: Problem, model: nn.Module):
+        super().__init__()
+        self.problem, self.model = problem, model
+
+    def forward(self, batch: Any) -> Tensor:
+        return torch.stack([loss for loss in self.problem.loss_list(self.model, batch) if loss is not None])
 
 
-def _gradients(losses: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> list[tuple[Tensor | None, ...]]:
+def _squared_gradients(problem: Problem, model: nn.Module, batch: Any) -> Float[Tensor, "m n"]:
+    """The mean over samples of each sample's squared gradient on each loss; a sample is a batch of one."""
+    evaluate = _Evaluate(problem, model)
+    trained = {name: p.detach() for name, p in evaluate.named_parameters() if p.requires_grad}
+
+    def losses(parameters: dict[str, Tensor], sample: Any) -> Tensor:
+        one = tree_map(lambda x: x.unsqueeze(0), sample)
+        return torch.func.functional_call(evaluate, parameters, (one,))
+
+    try:
+        each = torch.vmap(
+            torch.func.jacrev(losses), in_dims=(None, 0), randomness="different", chunk_size=SAMPLES_AT_ONCE
+        )(trained, batch)
+    except (RuntimeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            "the losses cannot be taken sample by sample (every tensor of a batch must lead with the samples, and the "
+            f"model must not mix them, as BatchNorm does): {str(error).splitlines()[0]}"
+        ) from error
+    return torch.cat([g.square().mean(dim=0).flatten(start_dim=1) for g in each.values()], dim=1)
+
+
+def _gradients(losses: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[tuple[Tensor | None, ...]]:
     """One vector-Jacobian product a loss: its gradient on each parameter, None where it does not reach."""
     last = len(losses) - 1
     return [
@@ -137,26 +349,30 @@ def _gradients(losses: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> 
     ]
 
 
-def _jacobian(
-    losses: Sequence[Tensor], parameters: Sequence[nn.Parameter]
-) -> tuple[Float[Tensor, "m n"], list[nn.Parameter]]:
-    """The Jacobian on the shared parameters, and these; heads get their gradient on the way.
+def _jacobian(losses: Sequence[Tensor], parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], bool, Tensor]:
+    """The Jacobian on the shared parameters; these; whether a head moves; which losses reach shared parameters.
 
-    Which parameters are shared is read off each step, by where autograd answers None.
+    Rows are those of the losses that reach. Which parameters are shared is read off each step, by where autograd
+    answers None; heads get their gradient on the way.
     """
-    columns, shared = [], []
+    columns, shared, heads_move = [], [], False
     for parameter, column in zip(parameters, zip(*_gradients(losses, parameters), strict=True), strict=True):
         present = [g for g in column if g is not None]
         if len(present) == 1:
-            parameter.grad = present[0]
+            heads_move = heads_move or bool(present[0].any())
+            _accumulate(parameter, present[0])
         elif present:
             shared.append(parameter)
             columns.append(column)
-    return _stack(losses, shared, columns), shared
+    reach = [any(column[i] is not None for column in columns) for i in range(len(losses))]
+    kept = [[g for g, here in zip(column, reach, strict=True) if here] for column in columns]
+    rows = [loss for loss, here in zip(losses, reach, strict=True) if here]
+    jacobian = _stack(rows, shared, kept) if shared else losses[0].new_zeros(0, 0)
+    return jacobian, shared, heads_move, torch.tensor(reach, device=losses[0].device)
 
 
 def _stack(
-    losses: Sequence[Tensor], parameters: Sequence[nn.Parameter], columns: Sequence[tuple[Tensor | None, ...]]
+    losses: Sequence[Tensor], parameters: Sequence[Tensor], columns: Sequence[Sequence[Tensor | None]]
 ) -> Float[Tensor, "m n"]:
     """The parameters' columns side by side, zero where a loss does not reach."""
     # float16 gradients would underflow in their products
@@ -169,3 +385,25 @@ def _stack(
                 row[at : at + parameter.numel()] = gradient.reshape(-1)
         at += parameter.numel()
     return jacobian
+
+
+def _gramian(jacobian: Float[Tensor, "m n"]) -> Float[Tensor, "m m"]:
+    """J J' in float64. Products are in the Jacobian's own precision, of rows brought to 1 where that is too narrow."""
+    gramian = (jacobian @ jacobian.T).double()
+    squares = torch.diagonal(gramian)
+    tiny = torch.finfo(jacobian.dtype).tiny
+    if squares.isfinite().all() and (squares > tiny / torch.finfo(jacobian.dtype).eps).all():
+        return gramian
+    sizes = jacobian.abs().amax(dim=1)
+    rows = jacobian / torch.where(sizes > 0, sizes, 1)[:, None]
+    return (rows @ rows.T).double() * torch.outer(sizes.double(), sizes.double())
+
+
+def _add(direction: Float[Tensor, " n"], parameters: Sequence[Tensor]) -> None:
+    """Add a direction, cut into pieces, to the parameters' gradients."""
+    for parameter, piece in zip(parameters, direction.split([p.numel() for p in parameters]), strict=True):
+        _accumulate(parameter, piece.view_as(parameter).to(parameter.dtype))
+
+
+def _accumulate(parameter: Tensor, gradient: Tensor) -> None:
+    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient

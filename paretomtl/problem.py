@@ -3,6 +3,7 @@
 Losses are always made small. A measure is what people read and choose by; it has a `goal` and a unit of its own.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -23,11 +24,13 @@ class Objective:
         name: how the objective is called everywhere; printable, at most 100 characters.
         unit: the unit of the measure, for tables and axes ("nats", "%").
         goal: the sense of the MEASURE, "min" or "max". The loss is minimised whatever it says.
+        scale: what the loss is divided by wherever it is used, so that losses of different size can be compared.
     """
 
     name: str
     unit: str = ""
     goal: Literal["min", "max"] = "min"
+    scale: float = 1.0
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not self.name.strip() or not self.name.isprintable():
@@ -36,6 +39,8 @@ class Objective:
             raise ValueError(f"objective name {self.name[:20]!r}…: {len(self.name)} characters, at most 100")
         if self.goal not in GOALS:
             raise ValueError(f"objective {self.name!r}: goal={self.goal!r} is not one of {', '.join(map(repr, GOALS))}")
+        if isinstance(self.scale, bool) or not isinstance(self.scale, (int, float)) or not 0 < self.scale < math.inf:
+            raise ValueError(f"objective {self.name!r}: scale={self.scale!r}; give a positive number")
 
     @property
     def sign(self) -> int:
@@ -140,7 +145,8 @@ class Problem:
             if loss is not None and not (isinstance(loss, Tensor) and loss.ndim == 0):
                 kind = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
                 raise ValueError(f"loss {name!r} is {kind}; give a 0-dimensional tensor, such as its mean")
-        return [losses[name] for name in self.names]
+        divided = ((losses[o.name], o.scale) for o in self.described)
+        return [loss if loss is None or scale == 1 else loss / scale for loss, scale in divided]
 
     def open(self) -> dict[str, Iterable[Any]]:
         """The data by split, factories called; a deterministic problem has one batch, None, to be measured on."""

@@ -8,8 +8,10 @@ class            sees                                returns
 `Scalarization`  losses, preference                  weights of the losses; one backward pass
 `Weighting`      losses, Gramian, preference         weights of the shared gradients; m gradients a step
 `Aggregation`    losses, Jacobian, preference        a direction in shared-parameter space
-`Stepper`        the losses as a function            does its own step
+`Stepper`        the losses as a function            a direction in the space of all trained parameters
 ===============  ==================================  ===================================================
+
+Whatever it returns, the optimizer takes the step.
 
 Shapes: losses (*points, m), Gramian (*points, m, m), Jacobian (*points, m, n), preference (*points, m). Parameters move
 by -learning_rate * direction. State is a value, handed in and returned; its tensors lead with the points axes.
@@ -21,7 +23,7 @@ from enum import IntEnum
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -34,7 +36,8 @@ class Code(IntEnum):
     FELL_BACK = 3  # the solvers failed, and min-norm weights stand in
     SUSPECTED = 4  # noisy problem: the ray seems not to meet the front
     UNREACHABLE = 5  # deterministic problem: the ray does not meet the front
-    NOT_CONVERGED = 6  # deterministic problem: neither on the ray nor shown to be off it
+    NOT_CONVERGED = 6  # deterministic problem: neither what was asked for nor shown to be out of reach
+    SKIPPED = 7  # gradients overflowed in reduced precision; the scaler skips this step
 
     @property
     def word(self) -> str:
@@ -75,8 +78,19 @@ class Sweep:
     generators: tuple[torch.Generator, ...]
 
 
+class Gradients(NamedTuple):
+    """Losses, their Jacobian on all trained parameters, and which of these two losses or more reach (shared)."""
+
+    losses: Float[Tensor, " m"]
+    jacobian: Float[Tensor, "m n"]
+    shared: Bool[Tensor, " n"]
+
+
 class Closure(ABC):
-    """The losses as a function of all parameters, laid end to end."""
+    """The losses of one batch as a function of all trained parameters, laid end to end.
+
+    The model stays where it is, but for `move`.
+    """
 
     @property
     @abstractmethod
@@ -84,12 +98,24 @@ class Closure(ABC):
         """Where the model stands."""
 
     @abstractmethod
-    def __call__(self, parameters: Float[Tensor, " n"] | None = None, batch: Any = None) -> Float[Tensor, " m"]:
-        """The losses there, without gradients; at None, where the model stands. The model stays where it is."""
+    def __call__(self, parameters: Float[Tensor, " n"] | None = None) -> Float[Tensor, " m"]:
+        """The losses there, without gradients; at None, where the model stands."""
 
     @abstractmethod
-    def jacobian(self) -> tuple[Float[Tensor, " m"], Float[Tensor, "m n"]]:
+    def gradients(self) -> Gradients:
         """The losses and their Jacobian where the model stands."""
+
+    @abstractmethod
+    def gradient(self, weights: Float[Tensor, " m"], parameters: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The gradient of the weighted sum of the losses there, by one backward pass."""
+
+    @abstractmethod
+    def hessian_product(self, weights: Float[Tensor, " m"], vector: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The Hessian of the weighted sum of the losses, where the model stands, times a vector."""
+
+    @abstractmethod
+    def squared_gradients(self) -> Float[Tensor, "m n"]:
+        """The mean over the batch's samples of each sample's squared gradient, where the model stands."""
 
     @abstractmethod
     def move(self, parameters: Float[Tensor, " n"]) -> None:
@@ -101,15 +127,21 @@ class Solver(ABC):  # noqa: B024 - subclass one of the four below, not this
 
     Class variables:
         uses_preference: False for methods that go to one point whatever is asked.
-        follows_ray: True for methods that promise r_i l_i equal over i; their control error is watched.
-        nonnegative: True for methods that need losses of at least 0.
         stateful: True if a step depends on earlier ones; then every batch must have every label.
     """
 
     uses_preference: ClassVar[bool] = True
-    follows_ray: ClassVar[bool] = False
-    nonnegative: ClassVar[bool] = False
     stateful: ClassVar[bool] = False
+
+    @property
+    def follows_ray(self) -> bool:
+        """True for methods that promise r_i l_i equal over i; their control error is watched."""
+        return False
+
+    @property
+    def nonnegative(self) -> bool:
+        """True for methods that need losses of at least 0."""
+        return False
 
     def init(self, sweep: Sweep) -> Any:
         """The state before the first step."""
@@ -180,13 +212,28 @@ class Aggregation(Solver):
     ) -> tuple[Float[Tensor, "*points n"], Any, Status]:
         """The direction in shared-parameter space, the next state and the status."""
 
+    def __call__(
+        self,
+        losses: Float[Tensor, "*points m"],
+        jacobian: Float[Tensor, "*points m n"],
+        preference: Float[Tensor, "*points m"],
+    ) -> Float[Tensor, "*points n"]:
+        """The direction, for a single call outside a study."""
+        return self.update(None, losses, jacobian, preference)[0]
+
 
 class Stepper(Solver):
-    """A method that does its own step, and may ask for the losses elsewhere."""
+    """A method that asks for the losses elsewhere, for their curvature, or for each sample's gradient."""
 
     @abstractmethod
-    def step(self, state: Any, closure: Closure, preference: Float[Tensor, " m"]) -> tuple[Any, Status]:
-        """One step; the next state and the status."""
+    def update(
+        self, state: Any, closure: Closure, preference: Float[Tensor, " m"]
+    ) -> tuple[Float[Tensor, " n"], Any, Status]:
+        """The direction in the space of all trained parameters, heads included, the next state and the status."""
+
+    def __call__(self, closure: Closure, preference: Float[Tensor, " m"]) -> Float[Tensor, " n"]:
+        """The direction, for a single call outside a study."""
+        return self.update(None, closure, preference)[0]
 
 
 def solved(like: Float[Tensor, "*points m"]) -> Status:

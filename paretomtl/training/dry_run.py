@@ -6,10 +6,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from paretomtl.gradients import reaches
+from paretomtl.gradients import reached
+from paretomtl.solver import Aggregation, Weighting
 from paretomtl.training.measuring import to_device
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 from paretomtl.training.study import Study
+
+APART = 1e3  # times: losses further apart than this on the first batch are hardly on one scale
 
 
 def resolve_device(device: str) -> str:
@@ -29,11 +32,12 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def dry_run(study: Study) -> None:
-    """One batch of each split through a new model: names, shapes, signs, graph, lengths."""
-    problem = study.problem
+def dry_run(study: Study) -> list[str]:
+    """One batch of each split through a new model: names, shapes, signs, graph, lengths; then what is worth noting."""
+    problem, notes = study.problem, []
     splits = study.open()
     _check_lengths(splits, study)
+    study.solver.init(study.sweep(study.jobs[0], study.budget(splits)))  # where it needs what is not there, it says so
     with reproducible():
         reseed(seed_of(study.seed, 0, INITIAL))
         model, second = problem.model(), problem.model()
@@ -44,8 +48,9 @@ def dry_run(study: Study) -> None:
             batch = to_device(_first(batches, split), study.device)
             losses = problem.loss_list(model, batch)
             if split == "train" or problem.deterministic:
-                _check_graph(problem.names, losses, model)
+                notes += _check_graph(study, losses, model) + _scales(problem.names, losses)
             _check_signs(study, losses, split)
+    return notes
 
 
 def _check_models(model: Any, second: Any) -> None:
@@ -79,14 +84,40 @@ def _first(batches: Iterable[Any], split: str) -> Any:
     raise ValueError(f"{split} is empty: it gave no batch; check its data, its batch size and drop_last")
 
 
-def _check_graph(names: Iterable[str], losses: list, model: nn.Module) -> None:
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    for name, loss in zip(names, losses, strict=True):
-        if loss is not None and not reaches(loss, parameters):
+def _check_graph(study: Study, losses: list, model: nn.Module) -> list[str]:
+    """An error where a loss reaches no parameter; a note where it shares none, if the method weighs gradients."""
+    there = [(name, loss) for name, loss in zip(study.problem.names, losses, strict=True) if loss is not None]
+    found = reached([loss for _, loss in there], [p for p in model.parameters() if p.requires_grad])
+    for (name, loss), reach in zip(there, found, strict=True):
+        if not any(reach):
             why = "does not depend on the model's parameters" if loss.requires_grad else "has no gradient (detached?)"
             raise ValueError(
                 f"loss {name!r} {why}; compute it from the model's output without .detach(), .item() or numpy"
             )
+    if not isinstance(study.solver, (Weighting, Aggregation)):
+        return []
+    shared = [sum(column) > 1 for column in zip(*found, strict=True)]
+    return [
+        f"loss {name!r} reaches no parameter that another loss reaches: it has no say in the shared direction, "
+        "and its own parameters follow its gradient alone"
+        for (name, _), reach in zip(there, found, strict=True)
+        if not any(mine and common for mine, common in zip(reach, shared, strict=True))
+    ]
+
+
+def _scales(names: Iterable[str], losses: list) -> list[str]:
+    """A note where losses are of wildly different size."""
+    sizes = {n: abs(float(loss.detach())) for n, loss in zip(names, losses, strict=True) if loss is not None}
+    sizes = {name: size for name, size in sizes.items() if size > 0}
+    if len(sizes) < 2:
+        return []
+    small, large = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)
+    if not APART * sizes[small] < sizes[large] < float("inf"):
+        return []
+    return [
+        f"loss {large!r} is {sizes[large] / sizes[small]:.1e} times loss {small!r} on the first batch "
+        f"({sizes[large]:.3g} and {sizes[small]:.3g}); to divide it: pm.Objective({large!r}, scale={sizes[large]:.2g})"
+    ]
 
 
 def _check_signs(study: Study, losses: list, split: str) -> None:

@@ -14,17 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from paretomtl.gradients import Losses, NonFinite, descend
+from paretomtl.gradients import NonFinite, Taken, closure, descend, follow
 from paretomtl.point import Point
 from paretomtl.preference import control_error
 from paretomtl.problem import Problem
-from paretomtl.solver import Code, EpochMeans, Scalarization, Solver, Status, solved
+from paretomtl.solver import Code, EpochMeans, Scalarization, Solver, Status, Stepper, solved
 from paretomtl.training.measuring import measure, to_device
 from paretomtl.training.seeds import INITIAL, MEASURING, reproducible, reseed, reseed_loader, seed_of
 from paretomtl.training.study import Job, Step, Study
+from paretomtl.training.watch import Means, Norms, Stall
 
-STALL = 100  # steps of a deterministic problem without a smaller residual, after which more of the same is no use
 OFF_RAY = 5.0  # degrees of control error from which a point carries a warning
+
+RARELY = 0.05  # of the steps: a relaxed program or a fallback more often than this is worth a warning
 
 Splits = dict[str, Iterable[Any]]
 Tick = Callable[[float], None]
@@ -85,7 +87,7 @@ class _Run:
         self.counts: dict[str, int] = dict.fromkeys(("steps", "finish_steps", "skipped", "relaxed", "fell_back"), 0)
         self.warnings: list[str] = []
         self.epochs: list[EpochMeans] = []
-        self.means = _Means(len(self.problem.names))
+        self.means, self.norms = Means(len(self.problem.names)), Norms(len(self.problem.names))
         self.preference = torch.tensor(job.preference)
         self.state: Any = None
         self.status: Status = solved(self.preference)
@@ -105,6 +107,7 @@ class _Run:
         losses = {split: m.losses for split, m in measured.items()}
         if not math.isfinite(status.residual):
             raise NonFinite(f"{float(status.residual)} in the residual of {type(self.solver).__name__}")
+        self._warn_of_steps()
         error = float(control_error(np.array(losses["validate"]), self.job.preference))
         if self.solver.follows_ray and error > OFF_RAY:
             self.warnings.append(f"{error:.1f} degrees off the ray asked for ({Code(int(status.code)).word})")
@@ -124,19 +127,20 @@ class _Run:
         parameters = [p for p in model.parameters() if p.requires_grad]
         built = self.study.optimizer(parameters)
         optimizer, scheduler = built if isinstance(built, tuple) else (built, None)
-        budget = self._budget()
-        self.state = self.solver.init(self.study.sweep(self.job, budget))
-        stalled = _Stall()
+        budget = self.study.budget(self.splits)
+        if self.job.corner is None:
+            self.state = self.solver.init(self.study.sweep(self.job, budget))
+        stalled = Stall()
         for epoch, batch in self._batches(budget):
             if epoch > len(self.epochs):
                 self._end_epoch()
             model.train()
             optimizer.zero_grad(set_to_none=True)
             losses = self.problem.loss_list(model, batch)
-            weights = self._backward(losses, parameters)
+            weights = self._backward(model, batch, losses, parameters)
             if self.problem.deterministic and self.status.code == Code.STATIONARY:
                 break  # before a step that would be rounding
-            if weights:
+            if weights is not None:
                 optimizer.step()
                 if scheduler is not None:
                     scheduler.step()
@@ -146,13 +150,15 @@ class _Run:
             self.counts["steps"] += 1
             if self.tick is not None:
                 self.tick(self.counts["steps"] / budget)
-            if self.problem.deterministic and stalled(self.status):
+            if self.problem.deterministic and self.solver.follows_ray and stalled(self.status):
                 break
         self._end_epoch(partial=self.study.epochs is None)
         return self._finish(model)
 
-    def _backward(self, losses: list[Tensor | None], parameters: list[nn.Parameter]) -> dict[int, float]:
-        """Fill the gradients; the weights of the losses that are there, none where these have no share."""
+    def _backward(
+        self, model: nn.Module, batch: Any, losses: list[Tensor | None], parameters: list[nn.Parameter]
+    ) -> dict[int, float] | None:
+        """Fill the gradients; the weights by objective if the method has weights; None where no loss has a share."""
         there = {i: loss for i, loss in enumerate(losses) if loss is not None}
         missing = [name for i, name in enumerate(self.problem.names) if i not in there]
         if missing and self.solver.stateful:
@@ -163,27 +169,39 @@ class _Run:
         if not r.any():
             self.counts["skipped"] += 1
             self.means.add(there, {})
-            return {}
-        weights, self.state, self.status = descend(
-            self.solver,
-            self.state,
-            list(there.values()),
-            r / r.sum() if missing else r,
-            parameters,
-            [self.problem.names[i] for i in there],
-        )
+            return None
+        r = r / r.sum() if missing else r
+        taken = self._descend(model, batch, there, r, parameters)
+        self.state, self.status = taken.state, taken.status
         for code, name in ((Code.RELAXED, "relaxed"), (Code.FELL_BACK, "fell_back")):
             self.counts[name] += int(self.status.code == code)
-        by_place = dict(zip(there, weights.tolist(), strict=True))
+        if taken.norms is not None:
+            self.norms.add(self.counts["steps"], dict(zip(there, taken.norms.tolist(), strict=True)))
+        by_place = {} if taken.weights is None else dict(zip(there, taken.weights.tolist(), strict=True))
         if not self.problem.deterministic:  # exact losses need no means
             self.means.add(there, by_place)
         return by_place
 
+    def _descend(self, model: nn.Module, batch: Any, there: dict[int, Tensor], r: Tensor, parameters: list) -> Taken:
+        if isinstance(self.solver, Stepper):
+            return follow(self.solver, self.state, closure(self.problem, model, batch), r, parameters)
+        names = [self.problem.names[i] for i in there]
+        clip = None if self.job.corner is not None else self.study.clip
+        return descend(self.solver, self.state, list(there.values()), r, parameters, names, clip=clip)
+
+    def _warn_of_steps(self) -> None:
+        """What happened on the way that whoever reads the point should know."""
+        self.warnings += self.norms.told(self.problem.names)
+        for name, what in (("relaxed", "relaxed the program of"), ("fell_back", "fell back on min-norm weights on")):
+            share = self.counts[name] / max(self.counts["steps"], 1)
+            if share > RARELY:
+                self.warnings.append(f"{type(self.solver).__name__} {what} {share:.0%} of the steps")
+
     def _finish(self, model: nn.Module) -> Status:
         if self.problem.deterministic:
-            closure = Losses(self.problem, model)
-            status = self.solver.finish(closure, self.state, self.preference) or self.status
-            self.counts["finish_steps"] = closure.moves
+            exact = closure(self.problem, model)
+            status = self.solver.finish(exact, self.state, self.preference) or self.status
+            self.counts["finish_steps"] = exact.moves
             return status
         code = Code.SUSPECTED if self.solver.suspect(self.epochs, self.preference) else Code.SOLVED
         return self.status._replace(code=torch.tensor(int(code)))
@@ -213,12 +231,6 @@ class _Run:
         for callback in self.study.callbacks:
             callback(told)
 
-    def _budget(self) -> int:
-        if self.study.steps is not None:
-            return self.study.steps
-        assert self.study.epochs is not None
-        return self.study.epochs * len(self.splits["train"])  # type: ignore[arg-type]
-
     def _batches(self, left: int) -> Iterator[tuple[int, Any]]:
         """(epoch, batch) until the steps left are spent; every epoch starts from its own seed."""
         if self.problem.deterministic:
@@ -238,40 +250,3 @@ class _Run:
                 return
             if left == before:
                 raise ValueError(f"train gave no batch in epoch {epoch}")
-
-
-class _Means:
-    """Running means of losses and weights over an epoch, per objective, over the batches that have its label."""
-
-    def __init__(self, m: int):
-        self.m = m
-        self._clear()
-
-    def _clear(self):
-        self.losses = torch.zeros(self.m, dtype=torch.float64)
-        self.weights, self.seen = self.losses.clone(), [0] * self.m
-
-    def add(self, losses: dict[int, Tensor], weights: dict[int, float]) -> None:
-        for i, loss in losses.items():
-            self.losses[i] += float(loss.detach())
-            self.weights[i] += weights.get(i, 0.0)
-            self.seen[i] += 1
-
-    def close(self) -> EpochMeans:
-        seen = torch.tensor(self.seen, dtype=torch.float64)
-        means = EpochMeans(self.losses / seen, self.weights / seen)
-        self._clear()
-        return means
-
-
-class _Stall:
-    """True once the residual has not fallen for `STALL` steps and is not 0."""
-
-    def __init__(self):
-        self.best, self.since = float("inf"), 0
-
-    def __call__(self, status: Status) -> bool:
-        residual = float(status.residual)
-        self.since = 0 if residual < self.best or residual == 0 else self.since + 1
-        self.best = min(self.best, residual)
-        return self.since >= STALL

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from paretomtl.gradients import check_clip
 from paretomtl.problem import Problem
-from paretomtl.solver import Aggregation, Solver, Stepper, Sweep
+from paretomtl.solver import Solver, Sweep
 from paretomtl.training.seeds import OPENING, reproducible, reseed, seed_of
 
 
@@ -27,7 +28,7 @@ class Job(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a callback is told after each step."""
+    """What a callback is told after each step; no weights where the method answers with a direction."""
 
     point: str
     preference: Float[np.ndarray, " m"]
@@ -50,6 +51,7 @@ class Study:
         seed: of the study.
         device: where models and batches live.
         callbacks: called with a `Step` after each step, where the point is trained.
+        clip: the largest norm of each loss's gradient on the shared parameters; None leaves them as they are.
     """
 
     problem: Problem
@@ -62,15 +64,12 @@ class Study:
     seed: int = 0
     device: str = "cpu"
     callbacks: tuple[Callable[[Step], None], ...] = ()
+    clip: float | None = None
 
     def __post_init__(self):
         if not isinstance(self.solver, Solver):
             raise TypeError(f"solver={self.solver!r} is not a Solver; give an instance, such as EPO()")
-        if isinstance(self.solver, (Aggregation, Stepper)):
-            raise TypeError(
-                f"{type(self.solver).__name__}: the training loop drives scalarizations and weightings, "
-                "not yet aggregations and steppers"
-            )
+        check_clip(self.solver, self.clip)
         if not self.solver.uses_preference and len(self.preferences) > 1:
             raise ValueError(
                 f"{type(self.solver).__name__} ignores preferences, so {len(self.preferences)} of them would give "
@@ -96,6 +95,13 @@ class Study:
             jobs += [Job(f"ideal-{i + 1}", np.eye(m)[i], corner=i) for i in range(m)]
         return tuple(jobs)
 
+    def budget(self, splits: dict[str, Iterable[Any]]) -> int:
+        """The steps that each point gets."""
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        return self.epochs * len(splits["train"])  # type: ignore[arg-type]
+
     def open(self) -> dict[str, Iterable[Any]]:
         """The problem's data by split; factories are called under the study's seed."""
         with reproducible():
@@ -103,8 +109,8 @@ class Study:
             return self.problem.open()
 
     def sweep(self, job: Job, steps: int) -> Sweep:
-        """What the solver may know while it works on a job."""
-        k = next(k for k, other in enumerate(self.jobs) if other.id == job.id)
+        """What the solver may know while it works on a preference's job."""
+        k = next(k for k, other in enumerate(self.jobs) if other.id == job.id and other.corner is None)
         return Sweep(
             preferences=torch.tensor(self.preferences),
             points=torch.tensor(k),

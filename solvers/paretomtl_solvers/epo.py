@@ -7,7 +7,6 @@ Else it descends: all losses at once, as far as possible without undoing the bal
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -21,7 +20,6 @@ from paretomtl_solvers.polish import polish
 
 EXACT, NOISY = 1e-8, 1e-4  # eps, where it is not given: for exact losses, for a batch's
 TIE = 1e-9  # relative: objectives this close to the worst are all worst
-VANISHED = 1e-7  # |direction| relative to the largest gradient: below, it is zero
 
 
 @dataclass(frozen=True)
@@ -43,19 +41,27 @@ class EPO(Weighting):
     """
 
     eps: float | None = None
-    backend: Literal["auto", "cvxpy"] = "auto"
-
-    follows_ray: ClassVar[bool] = True
-    nonnegative: ClassVar[bool] = True
+    backend: qp.Backend = "auto"
 
     def __post_init__(self):
         if self.eps is not None and not 0 < self.eps < 1:
             raise ValueError(f"eps={self.eps!r}: give a number between 0 and 1, or None")
-        if self.backend not in ("auto", "cvxpy"):
-            raise ValueError(f"backend={self.backend!r} is not one of 'auto', 'cvxpy'")
+        qp.check_backend(self.backend)
+
+    @property
+    def follows_ray(self) -> bool:
+        """It does."""
+        return True
+
+    @property
+    def nonnegative(self) -> bool:
+        """The anchor takes logarithms of r_i l_i."""
+        return True
 
     def init(self, sweep: Sweep) -> Float[Tensor, "*points"]:
         """The eps in force for each point."""
+        if sweep.preferences.shape[-1] > 2 or self.backend == "cvxpy":
+            qp.check_installed()
         eps = self.eps or (EXACT if sweep.deterministic else NOISY)
         return torch.full(sweep.points.shape, eps, dtype=torch.float64)
 
@@ -78,9 +84,7 @@ class EPO(Weighting):
             alpha, code = np.empty_like(l), np.empty(l.shape[:-1], dtype=np.int64)
             for p in np.ndindex(l.shape[:-1]):
                 alpha[p], code[p] = _programs(l[p], C[p], r[p], a[p], bool(mu[p] > eps[p]))
-        squared = np.einsum("...i,...ij,...j->...", alpha, C, alpha)
-        largest = np.diagonal(C, axis1=-2, axis2=-1).max(axis=-1)
-        code = np.where(squared <= VANISHED**2 * largest, Code.STATIONARY, code)
+        code = np.where(qp.vanishes(alpha, C), Code.STATIONARY, code)
         status = Status(torch.as_tensor(code), torch.as_tensor(np.maximum(mu - eps, 0)))
         return torch.from_numpy(alpha).to(losses.device), state, status
 
@@ -89,7 +93,7 @@ class EPO(Weighting):
         eps, r = float(state), floored(_array(preference))
         mu = float(anchor(_array(closure()), r)[0])
         code = Code.SOLVED
-        if not closure.jacobian()[1].any():
+        if not closure.gradients().jacobian.any():
             code = Code.STATIONARY
         elif mu > eps:
             code = polish(closure, r)
@@ -178,7 +182,7 @@ def _programs(l, C, r, a, balance: bool) -> tuple[np.ndarray, Code]:
         except qp.Infeasible:
             return qp.simplex_lp(C.sum(axis=0), C, bounds), Code.RELAXED
     except (qp.Failed, qp.Infeasible):
-        return qp.min_norm(C), Code.FELL_BACK
+        return qp.min_norm(C)[0], Code.FELL_BACK
 
 
 def _check(l: np.ndarray, C: np.ndarray) -> None:

@@ -52,11 +52,11 @@ class _Descent(NamedTuple):
 
 def _steepest(closure: Closure, r: np.ndarray, width: float) -> _Descent:
     """Where the model stands: sum_j w_j r_j g_j, w the min-norm point of the objectives within a width of the worst."""
-    losses, jacobian = closure.jacobian()
+    losses, jacobian, _ = closure.gradients()
     rl = r * losses.cpu().double().numpy()
     active = rl >= (1 - width) * rl.max()
     rows = jacobian[active] * jacobian.new_tensor(r[active])[:, None]
-    weights = qp.min_norm((rows @ rows.T).cpu().double().numpy())
+    weights, _ = qp.min_norm((rows @ rows.T).cpu().double().numpy())
     direction = rows.new_tensor(weights) @ rows
     largest = (r * jacobian.norm(dim=1).cpu().double().numpy()).max()
     return _Descent(active, direction, float(direction @ direction), float(rl.max()), float(largest))

@@ -1,4 +1,4 @@
-"""The quadratic and linear programs of the methods, each written once.
+"""The programs of the methods, each written once.
 
 All take a Gramian C (m, m), or what belongs to it, in float64 numpy. They scale it by its largest diagonal entry,
 because general solvers answer wrongly, with status "optimal", on Gramians far from 1; and they check the answer
@@ -7,14 +7,21 @@ afterwards, because a solver's own status is not to be trusted alone.
 
 import warnings
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+
+from paretomtl.solver import Code
 
 FEASIBLE = 1e-6  # how far a checked answer may be outside a scaled constraint
 FREE = -2.0  # a bound that no row of a scaled program can reach; -inf in a parameter breaks solvers
 TIME_LIMIT = 10.0  # seconds, for a program that takes a millisecond
+EXACT, CONVEX = 1e-9, 1e-6  # KKT residual that an active-set answer, and an interior-point one, must keep
+TWINS = 4e-15  # |g_i - g_j|^2 relative to |g_i|^2: below, it is rounding, and the two are one
+VANISHED = 1e-7  # a direction's norm relative to the largest gradient's: below, it is zero
+
+Backend = Literal["auto", "cvxpy"]
 
 
 class Failed(Exception):
@@ -23,6 +30,20 @@ class Failed(Exception):
 
 class Infeasible(Exception):
     """The program has no solution."""
+
+
+def check_backend(backend: str) -> None:
+    """Raise unless it is one of the two."""
+    if backend not in ("auto", "cvxpy"):
+        raise ValueError(f"backend={backend!r} is not one of 'auto', 'cvxpy'")
+
+
+def check_installed() -> None:
+    """Raise where no solver is installed that cvxpy could give a program to."""
+    import cvxpy as cp
+
+    if not {cp.CLARABEL, cp.HIGHS} & set(cp.installed_solvers()):
+        raise RuntimeError("cvxpy finds neither Clarabel nor HiGHS; `pip install clarabel highspy` brings them")
 
 
 def scale_of(gramian: Float[np.ndarray, "m m"]) -> float:
@@ -36,28 +57,168 @@ def scale_of(gramian: Float[np.ndarray, "m m"]) -> float:
     return float(np.diagonal(gramian).max())
 
 
-def min_norm(gramian: Float[np.ndarray, "m m"]) -> Float[np.ndarray, " m"]:
-    """Argmin of w' C w over the simplex: the min-norm point of the gradients' convex hull.
+def vanishes(weights: Float[np.ndarray, "*points m"], gramian: Float[np.ndarray, "*points m m"]) -> np.ndarray:
+    """Whether the direction of the weights is zero, to rounding, beside the largest gradient; (*points,)."""
+    squared = np.einsum("...i,...ij,...j->...", weights, gramian, weights)
+    return squared <= VANISHED**2 * np.diagonal(gramian, axis1=-2, axis2=-1).max(axis=-1)
 
-    By non-negative least squares on a factor of C, an active-set method: exact, also where gradient norms differ by
-    1e4, where interior-point methods are not. With A'A = C, min |A x|^2 + c^2 (1'x - 1)^2 over x >= 0 is x = s w, w the
-    answer; c is the smallest norm, and the factor is taken of the cosines, so that small gradients are not lost beside
-    large ones. All gradients zero: equal weights.
+
+def min_norm(
+    gramian: Float[np.ndarray, "*points m m"], backend: Backend = "auto"
+) -> tuple[Float[np.ndarray, "*points m"], Int[np.ndarray, "*points"]]:
+    """Argmin of w' C w over the simplex: the min-norm point of the gradients' convex hull; and a `Code` per point.
+
+    The closed form for two gradients, non-negative least squares for more; equal gradients get equal weights, and so do
+    all where all vanish. cvxpy where it is asked for, or where the first way's answer does not pass the check; then the
+    code is "fell back".
+
+    Raises:
+        ValueError: the Gramian is not finite.
+        Failed: no way's answer passes the check.
+    """
+    if not np.isfinite(gramian).all():
+        raise ValueError(f"the Gramian is not finite: {gramian.tolist()}")
+    points, m = gramian.shape[:-2], gramian.shape[-1]
+    if m == 2 and backend == "auto":
+        return _segment(gramian), np.zeros(points, dtype=np.int64)
+    weights, codes = np.empty((*points, m)), np.zeros(points, dtype=np.int64)
+    for p in np.ndindex(points):
+        weights[p], codes[p] = _min_norm(gramian[p], backend)
+    return weights, codes
+
+
+def _segment(C: np.ndarray) -> np.ndarray:
+    """The min-norm point of two gradients, for any number of points.
+
+    Each weight has its own formula, so that the small one of a large gradient is not lost to rounding.
+    """
+    first, second = C[..., 1, 1] - C[..., 0, 1], C[..., 0, 0] - C[..., 0, 1]
+    apart = first + second  # |g_1 - g_2|^2
+    both = np.maximum(C[..., 0, 0], C[..., 1, 1])
+    ends = np.clip(np.stack([first, second], axis=-1), 0, None)
+    ends = np.where((apart <= TWINS * both)[..., None], 1.0, ends)
+    return ends / ends.sum(axis=-1, keepdims=True)
+
+
+def _min_norm(gramian: np.ndarray, backend: Backend) -> tuple[np.ndarray, Code]:
+    m = len(gramian)
+    scale = scale_of(gramian)
+    if scale <= 0:
+        return np.full(m, 1 / m), Code.SOLVED
+    C = (gramian + gramian.T) / (2 * scale)
+    ways = ((_nnls, EXACT), (_clarabel, CONVEX))
+    for k, (way, allowed) in enumerate(ways if backend == "auto" else ways[::-1]):
+        w = way(C)
+        if w is not None and kkt_residual(C, w) <= allowed:
+            return _share(C, w), Code.SOLVED if k == 0 else Code.FELL_BACK
+    raise Failed(f"no solver found the min-norm point of the Gramian {gramian.tolist()}")
+
+
+def kkt_residual(gramian: Float[np.ndarray, "m m"], w: Float[np.ndarray, " m"]) -> float:
+    """How far w, on the simplex, is from the minimiser of w' C w, where no slope (C w)_i is below w' C w.
+
+    It is half a bound of the excess of w' C w, relative to the largest diagonal entry.
+    """
+    slopes = gramian @ w
+    return float((w @ slopes - slopes.min()) / np.diagonal(gramian).max())
+
+
+def _nnls(C: np.ndarray) -> np.ndarray | None:
+    """By non-negative least squares on a factor of C: exact, also where gradient norms differ by 1e4.
+
+    An active-set method; interior-point methods go wrong there.
+
+    With A'A = C, min |A x|^2 + c^2 (1'x - 1)^2 over x >= 0 is x = s w, w the answer; c is the smallest norm, and the
+    factor is taken of the cosines, so that small gradients are not lost beside large ones.
     """
     from scipy.optimize import nnls
 
-    m = len(gramian)
-    scale = scale_of(gramian)
-    if scale == 0:
-        return np.full(m, 1 / m)
-    gramian = (gramian + gramian.T) / (2 * scale)
-    norms = np.sqrt(np.diagonal(gramian).clip(0))
+    m = len(C)
+    norms = np.sqrt(np.diagonal(C).clip(0))
     sizes = np.where(norms > 0, norms, 1)
-    values, vectors = np.linalg.eigh(gramian / np.outer(sizes, sizes))
+    values, vectors = np.linalg.eigh(C / np.outer(sizes, sizes))
     factor = np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T * norms
     one = norms[norms > 0].min()
-    x, _ = nnls(np.vstack([factor, np.full((1, m), one)]), np.append(np.zeros(m), one), maxiter=100 * m)
-    return x / x.sum()
+    try:
+        x, _ = nnls(np.vstack([factor, np.full((1, m), one)]), np.append(np.zeros(m), one), maxiter=100 * m)
+    except RuntimeError:  # too many iterations
+        return None
+    return x / x.sum() if x.sum() > 0 else None
+
+
+def _share(C: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """The weights with those of equal gradients made equal, which an active-set method leaves to one of them."""
+    squares = np.diagonal(C)
+    apart = squares[:, None] + squares - 2 * C
+    twins = apart <= TWINS * np.maximum(squares[:, None], squares)
+    if np.count_nonzero(twins) == len(w):
+        return w
+    shared = (twins @ w) / twins.sum(axis=1)
+    shared = shared / shared.sum()
+    return shared if kkt_residual(C, shared) <= max(EXACT, kkt_residual(C, w)) else w
+
+
+@cache
+def _least_norm(m: int) -> tuple[Any, Any, Any]:
+    """Min |F w|^2 over the simplex as a parametrised (DPP) cvxpy problem: it, w and F."""
+    import cvxpy as cp
+
+    w, factor = cp.Variable(m, nonneg=True), cp.Parameter((m, m))
+    constraints: Any = [cp.sum(w) == 1]
+    problem = cp.Problem(cp.Minimize(cp.sum_squares(factor @ w)), constraints)
+    assert problem.is_dpp()
+    return problem, w, factor
+
+
+def _clarabel(C: np.ndarray) -> np.ndarray | None:
+    """By cvxpy, with an interior-point solver."""
+    problem, w, factor = _least_norm(len(C))
+    factor.value = _root(C)
+    return _on_simplex(w.value) if _solve(problem) else None
+
+
+def _root(C: np.ndarray) -> np.ndarray:
+    """F with F'F = C; eigenvalues that rounding made negative are zero."""
+    values, vectors = np.linalg.eigh(C)
+    return np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
+
+
+def _solve(problem: Any) -> bool:
+    """Whether Clarabel ended with what it takes for an answer."""
+    import cvxpy as cp
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "inaccurate" is judged by the answer itself
+            problem.solve(solver=cp.CLARABEL, time_limit=TIME_LIMIT)
+    except (cp.SolverError, ValueError):  # cvxpy raises the latter on an unknown status
+        return False
+    return problem.status in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE)
+
+
+@cache
+def _fair(m: int, p: float) -> tuple[Any, Any, Any]:
+    """Min |F w|^2 / 2 - sum_i w_i^(1-p) / (1-p) over w > 0, the logarithm at p = 1: the problem, w and F."""
+    import cvxpy as cp
+
+    w, factor = cp.Variable(m, pos=True), cp.Parameter((m, m))
+    utility = cp.log(w) if p == 1 else cp.power(w, 1 - p) / (1 - p)
+    problem = cp.Problem(cp.Minimize(cp.sum_squares(factor @ w) / 2 - cp.sum(utility)))
+    assert problem.is_dpp()
+    return problem, w, factor
+
+
+def alpha_fair(gramian: Float[np.ndarray, "m m"], p: float) -> Float[np.ndarray, " m"]:
+    """The w > 0 with C w = w^-p, through cvxpy, to about 1e-4. C of order 1.
+
+    Raises:
+        Failed: the solver gave no answer.
+    """
+    problem, w, factor = _fair(len(gramian), p)
+    factor.value = _root(gramian)
+    if not _solve(problem) or w.value is None or not (w.value > 0).all():
+        raise Failed(f"Clarabel found no alpha-fair weights of the Gramian {gramian.tolist()}")
+    return w.value
 
 
 class _Program(NamedTuple):

@@ -1,0 +1,171 @@
+"""`Descent`: a method as a drop-in for `backward`, for those who keep their own training loop."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from paretomtl.gradients import Losses, NonFinite, check_clip, descend, follow, leaves
+from paretomtl.preference import normalised
+from paretomtl.solver import Code, Solver, Status, Stepper, Sweep, solved
+
+Named = Mapping[str, Tensor | None]
+
+
+class Descent:
+    """Takes the place of `loss.backward()` in a training loop of one's own.
+
+        step = pm.Descent(ps.EPO(), preference={"left": 0.3, "right": 0.7})
+        optimizer.zero_grad()
+        status = step.backward({"left": left, "right": right})
+        optimizer.step()
+
+    Args:
+        solver: the method.
+        preference: how much each loss matters, by name; the names fix the order.
+        preferences: all preferences of a study that this one belongs to, for methods that need them (Pareto-MTL); each
+            by name, as `preference`, which must be one of them.
+        steps: how many steps will be taken, for methods that need it (Pareto-MTL).
+        clip: the largest norm of each loss's gradient on the shared parameters.
+        scaler: a `torch.amp.GradScaler`; give plain losses here, then `scaler.step(optimizer)` and `scaler.update()`.
+        seed: for methods that sample.
+    """
+
+    def __init__(
+        self,
+        solver: Solver,
+        preference: Mapping[str, float],
+        *,
+        preferences: Sequence[Mapping[str, float]] | None = None,
+        steps: int = 1,
+        clip: float | None = None,
+        scaler: Any = None,
+        seed: int = 0,
+    ):
+        if not isinstance(solver, Solver):
+            raise TypeError(f"solver={solver!r} is not a Solver; give an instance, such as EPO()")
+        check_clip(solver, clip)
+        self.solver, self.names = solver, tuple(preference)
+        self.clip, self.scaler = clip, scaler
+        self._preference = self._row(preference, "preference")
+        rows = [self._row(p, f"preferences[{k}]") for k, p in enumerate(preferences or [preference])]
+        mine = [k for k, row in enumerate(rows) if torch.allclose(row, self._preference, rtol=0, atol=1e-12)]
+        if not mine:
+            raise ValueError(f"preference={dict(preference)} is not one of the preferences given")
+        generator = torch.Generator().manual_seed(seed)
+        sweep = Sweep(torch.stack(rows), torch.tensor(mine[0]), steps, deterministic=False, generators=(generator,))
+        self.state = solver.init(sweep)
+
+    def backward(self, losses: Named | Callable[[], Named]) -> Status:
+        """Add the method's direction to the parameters' `.grad`, as `backward` adds a gradient.
+
+        Args:
+            losses: scalars by name; None for a missing label. For a `Stepper`, a function that computes them anew.
+
+        Raises:
+            NonFinite: a loss or a gradient is NaN or infinite; with a scaler, an overflowing gradient is no error: the
+                status says "skipped", and the scaler skips the optimizer's step.
+        """
+        if isinstance(self.solver, Stepper):
+            return self._follow(losses)
+        if callable(losses):
+            raise TypeError(f"{type(self.solver).__name__} takes the losses themselves, not a function")
+        there = self._present(losses)
+        r = self._preference[[self.names.index(name) for name in there]]
+        if len(there) < len(self.names) and self.solver.stateful:
+            missing = [name for name in self.names if name not in there]
+            raise ValueError(f"{type(self.solver).__name__} carries its state from step to step and cannot go without "
+                             f"{missing}")  # fmt: skip
+        if not r.any():  # none of the labels that are there matters
+            return solved(r)
+        listed = list(there.values())
+        parameters = leaves(listed)
+        scale = 1.0 if self.scaler is None else float(self.scaler.scale(torch.ones((), device=listed[0].device)))
+        try:
+            taken = descend(
+                self.solver, self.state, listed, r / r.sum(), parameters, list(there), clip=self.clip, scale=scale
+            )
+        except NonFinite:
+            if self.scaler is None or not all(loss.isfinite() for loss in listed):
+                raise
+            parameters[0].grad = torch.full_like(parameters[0], torch.inf)  # by which the scaler knows
+            return Status(torch.tensor(int(Code.SKIPPED)), torch.zeros((), dtype=torch.float64))
+        self.state = taken.state
+        return taken.status
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint needs to go on: the method, the preference and the state; tensors, numbers and text."""
+        return {"solver": repr(self.solver), "preference": self._by_name(), "state": _plain(self.state)}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go on where a `state_dict` was taken.
+
+        Raises:
+            ValueError: it belongs to another method or preference.
+        """
+        for key, here in (("solver", repr(self.solver)), ("preference", self._by_name())):
+            if saved[key] != here:
+                raise ValueError(f"the saved {key} is {saved[key]}, this one's {here}; build the same Descent first")
+        self.state = _like(self.state, saved["state"])
+
+    def _follow(self, losses: Any) -> Status:
+        if not callable(losses):
+            raise TypeError(
+                f"{type(self.solver).__name__} asks for the losses elsewhere; give a function that computes them, "
+                "such as `lambda: losses(model, batch)`"
+            )
+        if self.scaler is not None:
+            raise TypeError(f"{type(self.solver).__name__} asks for the losses elsewhere, which knows no scaler")
+
+        def evaluate() -> list[Tensor]:
+            found = self._present(losses())
+            return [found[name] for name in self.names]
+
+        parameters = leaves(evaluate())
+        closure = Losses(evaluate, parameters, squared=_no_samples)
+        taken = follow(self.solver, self.state, closure, self._preference, parameters)  # type: ignore[arg-type]
+        self.state = taken.state
+        return taken.status
+
+    def _present(self, losses: Any) -> dict[str, Tensor]:
+        """The losses that are there, in the order of the names."""
+        if not isinstance(losses, Mapping) or set(losses) != set(self.names):
+            got = sorted(map(str, losses)) if isinstance(losses, Mapping) else type(losses).__name__
+            raise ValueError(f"losses={got}; give a dict with the keys {list(self.names)}")
+        there = {name: losses[name] for name in self.names if losses[name] is not None}
+        for name, loss in there.items():
+            if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
+                raise ValueError(f"loss {name!r} is not a 0-dimensional tensor with a gradient: {loss!r}")
+        if not there:
+            raise ValueError(f"losses: every one of {list(self.names)} is None; there is nothing to learn from")
+        return there
+
+    def _row(self, preference: Mapping[str, float], where: str) -> Tensor:
+        if set(preference) != set(self.names):
+            raise ValueError(f"{where} has the keys {sorted(map(str, preference))}; give {list(self.names)}")
+        row = np.array([preference[name] for name in self.names], dtype=np.float64)
+        return torch.from_numpy(normalised(row, len(self.names), where))
+
+    def _by_name(self) -> dict[str, float]:
+        return dict(zip(self.names, self._preference.tolist(), strict=True))
+
+
+def _no_samples() -> Tensor:
+    raise ValueError("the samples are not known here: a function of no argument gives only their mean losses")
+
+
+def _plain(state: Any) -> Any:
+    """A state as tensors, numbers and lists: what `torch.load(weights_only=True)` reads back."""
+    if isinstance(state, tuple):
+        return [_plain(part) for part in state]
+    return state.clone() if isinstance(state, Tensor) else state
+
+
+def _like(state: Any, saved: Any) -> Any:
+    """A saved state in the form of one that is there."""
+    if isinstance(state, tuple):
+        parts = [_like(part, other) for part, other in zip(state, saved, strict=True)]
+        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+    return saved.clone() if isinstance(saved, Tensor) else saved

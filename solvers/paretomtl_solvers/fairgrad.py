@@ -1,0 +1,177 @@
+"""FairGrad: alpha-fair gradient descent (Ban and Ji, "Fair Resource Allocation in Multi-Task Learning", ICML 2024).
+
+The direction d shares the progress g_i' d of the m losses as an alpha-fair network shares its bandwidth: it maximises
+sum_i (g_i' d)^(1-alpha) / (1-alpha) within a ball. There d = sum_i w_i g_i with (C w)_i = w_i^(-p), p = 1/alpha, which
+is the condition of optimality of a strictly convex problem,
+
+    min over w > 0 of  w' C w / 2 - sum_i w_i^(1-p) / (1-p)      (log w_i at p = 1),
+
+and is solved by damped Newton. alpha = 0 is the plain sum of the losses, 1 proportional fairness (Nash-MTL's fixed
+point), 2 minimum potential delay, infinity max-min (MGDA's direction).
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from paretomtl.solver import Code, Status, Sweep, Weighting
+from paretomtl_solvers import qp
+
+MOST_STEPS = 100
+LONGEST = 3.0  # of a step, in logarithms
+STEEP = 0.3  # p below which the limit p = 0 is the better start
+CONVERGED, ACCEPTED = 1e-14, 1e-8  # relative residual: where Newton may stop, and what an answer must keep
+LEAST = 1e-300  # a weight; smaller ones underflow
+
+
+@dataclass(frozen=True)
+class FairGrad(Weighting):
+    """Alpha-fair sharing of the progress among the losses.
+
+    Args:
+        alpha: from 0 (the sum alone counts) to infinity (the worst-off alone counts); dimensionless. The authors' runs
+            use 2.
+        backend: "auto" is damped Newton; "cvxpy" forces cvxpy, which is exact to about 1e-4.
+
+    The weights (*points, m) are those of the equations, in units of |g|^(-2 alpha / (1 + alpha)); the released code
+    multiplies them by m and clips the norm of the direction, which is left to the optimizer here. At alpha = infinity,
+    the limit: MGDA's weights over the squared norm of its direction. `Status`: "stationary" where no direction lowers
+    all losses; the weights are then the min-norm ones, whose direction is zero. "fell back" where Newton did not
+    converge and min-norm weights, brought to the same progress, stand in. The residual is 0.
+
+    Raises:
+        ValueError: the Gramian is not finite.
+    """
+
+    alpha: float = 2.0
+    backend: qp.Backend = "auto"
+
+    uses_preference: ClassVar[bool] = False
+
+    def __post_init__(self):
+        if not self.alpha >= 0:
+            raise ValueError(f"alpha={self.alpha!r}: give a number from 0 to infinity")
+        qp.check_backend(self.backend)
+
+    def init(self, sweep: Sweep) -> None:
+        """Nothing to keep."""
+        if self.backend == "cvxpy":
+            qp.check_installed()
+
+    def update(
+        self,
+        state: Any,
+        losses: Float[Tensor, "*points m"],
+        gramian: Float[Tensor, "*points m m"],
+        preference: Float[Tensor, "*points m"],
+    ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
+        """The weights, the state as it came, the status."""
+        points, m = gramian.shape[:-2], gramian.shape[-1]
+        C = gramian.detach().cpu().double().numpy().reshape(-1, m, m)
+        if not np.isfinite(C).all():
+            raise ValueError(f"FairGrad: the Gramian {C.tolist()} is not finite")
+        weights, code = self._solve((C + C.swapaxes(-1, -2)) / 2)
+        status = Status(torch.as_tensor(code.reshape(points)), torch.zeros(points, dtype=torch.float64))
+        return torch.from_numpy(weights.reshape(*points, m)).to(losses.device), state, status
+
+    def _solve(self, C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weights and codes of points in a row."""
+        squares = np.diagonal(C, axis1=-2, axis2=-1)
+        if self.alpha == 0:
+            code = np.where((squares <= 0).all(axis=-1), Code.STATIONARY, Code.SOLVED)
+            return np.ones(squares.shape), code
+        # a hull holds zero or does not whatever the gradients' lengths, so these are taken out before asking
+        sizes = np.sqrt(np.where(squares > 0, squares, 1))
+        cosines = C / (sizes[:, :, None] * sizes[:, None, :])
+        hull, code = qp.min_norm(cosines)
+        stationary = qp.vanishes(hull, cosines) | (squares <= 0).any(axis=-1)
+        weights = hull / sizes / (hull / sizes).sum(axis=-1, keepdims=True)
+        code = np.where(stationary, Code.STATIONARY, code)
+        if not stationary.all():
+            weights[~stationary], code[~stationary] = self._fair(C[~stationary], code[~stationary])
+        return weights, code
+
+    def _fair(self, C: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Away from stationarity, where the weights exist."""
+        if np.isinf(self.alpha):
+            least, code = qp.min_norm(C)
+            return least / _squared(least, C), code
+        scale = np.trace(C, axis1=-2, axis2=-1)[:, None] / C.shape[-1]
+        scaled, p = C / scale[:, :, None], 1 / self.alpha
+        if self.backend == "cvxpy":
+            weights, residual = np.stack([qp.alpha_fair(one, p) for one in scaled]), np.zeros(len(C))
+        else:
+            weights, residual = newton(scaled, p)
+        lost = ~(residual <= ACCEPTED)
+        if lost.any():
+            least, _ = qp.min_norm(scaled[lost])
+            weights[lost] = least / _squared(least, scaled[lost]) ** (1 / (1 + p))
+            code = np.where(lost, Code.FELL_BACK, code)
+        return weights * scale ** (-1 / (1 + p)), code
+
+
+def newton(
+    C: Float[np.ndarray, "points m m"], p: float
+) -> tuple[Float[np.ndarray, "points m"], Float[np.ndarray, " points"]]:
+    """The w > 0 with C w = w^-p, and the residual |C w - w^-p| relative to the terms that C w is summed from.
+
+    Damped Newton on the convex problem's condition of optimality, in the logarithms of w and of the slopes s = C w,
+    which are variables of their own: C w - s = 0 and log s + p log w = 0. So the slopes stay positive, a gradient's
+    length does not matter, and the condition is linear in a weight too small to matter to the others.
+    """
+    y, z = _near(C, p) if p < STEEP else _orthogonal(C, p)  # log w, log s
+    sizes, diagonal = np.abs(C), np.arange(C.shape[-1])
+    best, least = y, np.full(len(C), np.inf)
+    for _ in range(MOST_STEPS):
+        w, s = np.exp(y), np.exp(z)
+        slopes, terms = (C @ w[..., None])[..., 0], (sizes @ w[..., None])[..., 0]
+        residual = (np.abs(slopes - np.exp(-p * y)) / terms * ~_met(y, slopes, p)).max(axis=-1)
+        better = residual < least
+        best, least = np.where(better[:, None], y, best), np.where(better, residual, least)
+        if (least <= CONVERGED).all() or (not better.any() and (least <= ACCEPTED).all()):
+            break
+        off = (z + p * y) * ~_met(y, s, p)
+        jacobian = C * w[:, None, :]
+        jacobian[:, diagonal, diagonal] += p * s
+        dy = -np.linalg.solve(jacobian, (slopes - s + s * off)[..., None])[..., 0]
+        dz = -off - p * dy
+        if max(dy.max(), dz.max(), -dz.min()) > LONGEST:
+            # a weight may grow until its share of the slopes has grown so far; so may a slope, and fall
+            room = LONGEST - np.log(np.maximum((sizes * w[:, None, :] / terms[:, :, None]).max(axis=1), LEAST))
+            over = np.maximum((dy / room).max(axis=-1), np.abs(dz).max(axis=-1) / LONGEST)
+            shorter = (1 / np.maximum(over, 1))[:, None]
+            dy, dz = dy * shorter, dz * shorter
+        y, z = np.maximum(y + dy, np.log(LEAST)), z + dz
+    return np.exp(best), least
+
+
+def _met(y: np.ndarray, slopes: np.ndarray, p: float) -> np.ndarray:
+    """Which weights count as met: they are as small as they can be, and would have to be smaller."""
+    return (
+        np.zeros(1, dtype=bool) if p >= STEEP else (y <= np.log(LEAST)) & (np.log(np.maximum(slopes, LEAST)) > -p * y)
+    )
+
+
+def _orthogonal(C: np.ndarray, p: float) -> tuple[np.ndarray, np.ndarray]:
+    """A start: the weights and slopes of orthogonal gradients, in logarithms."""
+    y = -np.log(np.diagonal(C, axis1=-2, axis2=-1)) / (1 + p)
+    return y, -p * y
+
+
+def _near(C: np.ndarray, p: float) -> tuple[np.ndarray, np.ndarray]:
+    """A start where p is small: near the limit p = 0, the min-norm point, at which no slope is below 1."""
+    least, _ = qp.min_norm(C)
+    w = least / _squared(least, C)
+    slopes = np.maximum((C @ w[..., None])[..., 0], 1)
+    free = least <= 1e-12  # these weights are 0 in the limit, and s^(-1/p) before it
+    w = np.where(free, np.exp(np.maximum(-np.log(slopes) / p, np.log(LEAST))).clip(max=0.01 * w.max()), w)
+    return np.log(w), np.log(np.maximum((C @ w[..., None])[..., 0], 0.5))
+
+
+def _squared(w: np.ndarray, C: np.ndarray) -> np.ndarray:
+    """|sum_i w_i g_i|^2, (points, 1)."""
+    return np.einsum("pi,pij,pj->p", w, C, w)[:, None]

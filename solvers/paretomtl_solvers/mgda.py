@@ -1,0 +1,80 @@
+"""MGDA: multiple-gradient descent (Désidéri, Comptes Rendus Mathématique 350, 2012; for networks, Sener and Koltun,
+NeurIPS 2018).
+
+The direction is the min-norm point of the convex hull of the gradients: a descent direction for all objectives, and
+zero exactly where the point is Pareto-stationary. It asks for no preference, and ends on some point of the front.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from paretomtl.solver import Code, Status, Sweep, Weighting
+from paretomtl_solvers import qp
+
+NORMALISATIONS = ("none", "l2", "loss", "loss+")
+
+
+@dataclass(frozen=True)
+class MGDA(Weighting):
+    """The min-norm point of the gradients' hull.
+
+    Args:
+        normalisation: what each gradient is divided by first: "none", its norm ("l2"), its loss ("loss"), or both
+            ("loss+"); the last two need positive losses.
+        backend: "auto" is the closed form at m = 2 and non-negative least squares above; "cvxpy" forces cvxpy.
+
+    The weights (*points, m) apply to the raw gradients: those of the normalised ones, on the simplex, divided by what
+    these were divided by. `Status`: "stationary" where the direction vanishes; "fell back" where the first solver's
+    answer did not pass the check and the other's stands in; the residual is 0.
+
+    Raises:
+        ValueError: losses or Gramian are not finite, or a loss to divide by is not positive.
+    """
+
+    normalisation: Literal["none", "l2", "loss", "loss+"] = "none"
+    backend: qp.Backend = "auto"
+
+    uses_preference: ClassVar[bool] = False
+
+    def __post_init__(self):
+        if self.normalisation not in NORMALISATIONS:
+            raise ValueError(f"normalisation={self.normalisation!r} is not one of {', '.join(NORMALISATIONS)}")
+        qp.check_backend(self.backend)
+
+    def init(self, sweep: Sweep) -> None:
+        """Nothing to keep."""
+        if self.backend == "cvxpy":
+            qp.check_installed()
+
+    def update(
+        self,
+        state: Any,
+        losses: Float[Tensor, "*points m"],
+        gramian: Float[Tensor, "*points m m"],
+        preference: Float[Tensor, "*points m"],
+    ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
+        """The weights, the state as it came, the status."""
+        l, C = losses.detach().cpu().double().numpy(), gramian.detach().cpu().double().numpy()
+        sizes = self._sizes(l, C)
+        scaled = C / (sizes[..., :, None] * sizes[..., None, :])
+        weights, code = qp.min_norm(scaled, self.backend)
+        code = np.where(qp.vanishes(weights, scaled), Code.STATIONARY, code)
+        status = Status(torch.as_tensor(code), torch.zeros(code.shape, dtype=torch.float64))
+        return torch.from_numpy(weights / sizes).to(losses.device), state, status
+
+    def _sizes(self, l: np.ndarray, C: np.ndarray) -> np.ndarray:
+        """What each gradient is divided by; 1 in place of the norm of a gradient that vanishes."""
+        sizes = np.ones_like(l)
+        if self.normalisation in ("loss", "loss+"):
+            if not (np.isfinite(l).all() and (l > 0).all()):
+                raise ValueError(f"normalisation={self.normalisation!r} needs positive losses and got {l.tolist()}")
+            sizes = sizes * l
+        if self.normalisation in ("l2", "loss+"):
+            norms = np.sqrt(np.diagonal(C, axis1=-2, axis2=-1))
+            sizes = sizes * np.where(norms > 0, norms, 1)
+        return sizes

@@ -1,0 +1,135 @@
+"""Pareto MTL (Lin et al., NeurIPS 2019), for any number of objectives.
+
+The preferences of a study cut the space of losses into sectors: that of preference k holds the losses l whose direction
+is nearest to its ray u_k, so that G_j(l) = (u_j - u_k)' l <= 0 for all j. Phase 1 brings the losses into their sector:
+min-norm descent on the constraints that are violated. Phase 2 is min-norm descent on the losses and these constraints.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from paretomtl.preference import ray
+from paretomtl.solver import Closure, Code, Status, Sweep, Weighting
+from paretomtl_solvers import qp
+
+COINCIDE = 1e-6  # rays closer than this have no sector of their own
+INSIDE = 1e-3  # how far outside, relative to |l|, losses still count as in their sector once training ends
+
+
+class Sectors(NamedTuple):
+    """State: the rays u of all preferences, which of them is asked for, the steps left of phase 1."""
+
+    rays: Float[Tensor, "*points K m"]
+    own: Int[Tensor, "*points"]
+    left: Int[Tensor, "*points"]
+
+
+@dataclass(frozen=True)
+class ParetoMTL(Weighting):
+    """A Pareto-stationary point in the sector of the preference asked for.
+
+    Args:
+        phase_one: the largest share of the steps for phase 1, which ends as soon as the losses are in their sector.
+        backend: "auto" is the closed form for two vectors and non-negative least squares above; "cvxpy" forces cvxpy.
+
+    It needs the study's other preferences, two at least, no two on one ray. The weights (*points, m) are
+    lam + beta' (u_j - u_k), lam and beta together on the simplex (phase 1: beta alone); they may be negative. The
+    released code multiplies those of phase 2 by m over the sum of their absolute values. `Status`: "stationary" where
+    the direction vanishes, "fell back" where a solver failed; the residual is how far the losses are outside their
+    sector, max_j G_j / |l|, 0 inside.
+
+    Raises:
+        ValueError: two rays coincide, there is but one, or losses or Gramian are not finite.
+    """
+
+    phase_one: float = 0.2
+    backend: qp.Backend = "auto"
+
+    stateful: ClassVar[bool] = True
+
+    def __post_init__(self):
+        if not 0 <= self.phase_one <= 1:
+            raise ValueError(f"phase_one={self.phase_one!r}: give a share of the steps, from 0 to 1")
+        qp.check_backend(self.backend)
+
+    def init(self, sweep: Sweep) -> Sectors:
+        """The rays, and how long phase 1 may last."""
+        if self.backend == "cvxpy":
+            qp.check_installed()
+        rays = torch.from_numpy(unit_rays(sweep.preferences.double().numpy()))
+        points = sweep.points.shape
+        left = torch.full(points, round(self.phase_one * sweep.steps), dtype=torch.int64)
+        return Sectors(rays.expand(*points, *rays.shape), sweep.points.clone(), left)
+
+    def update(
+        self,
+        state: Sectors,
+        losses: Float[Tensor, "*points m"],
+        gramian: Float[Tensor, "*points m m"],
+        preference: Float[Tensor, "*points m"],
+    ) -> tuple[Float[Tensor, "*points m"], Sectors, Status]:
+        """The weights, the state with a step of phase 1 spent or phase 1 ended, the status."""
+        if state is None:
+            raise ValueError("ParetoMTL needs the study's other preferences: call init(sweep) first, or use explore")
+        l, C = losses.detach().cpu().double().numpy(), gramian.detach().cpu().double().numpy()
+        if not np.isfinite(l).all():
+            raise ValueError(f"ParetoMTL: the losses {l.tolist()} are not finite")
+        weights, code, residual = np.empty_like(l), np.empty(l.shape[:-1], dtype=np.int64), np.empty(l.shape[:-1])
+        left = state.left.clone()
+        for p in np.ndindex(l.shape[:-1]):
+            rows, outside = _constraints(l[p], state.rays[p].numpy(), int(state.own[p]))
+            active, residual[p] = rows[outside > 0], max(0.0, outside.max())
+            left[p] = left[p] - 1 if len(active) and left[p] > 0 else 0
+            first = len(active) > 0 and state.left[p] > 0
+            vectors = active if first else np.vstack([np.eye(len(l[p])), active])
+            among = vectors @ C[p] @ vectors.T
+            share, code[p] = qp.min_norm(among, self.backend)
+            weights[p] = share @ vectors
+            if qp.vanishes(share, among):
+                code[p] = Code.STATIONARY
+        status = Status(torch.as_tensor(code), torch.as_tensor(residual))
+        return torch.from_numpy(weights).to(losses.device), state._replace(left=left), status
+
+    def finish(self, closure: Closure, state: Sectors, preference: Float[Tensor, " m"]) -> Status:
+        """Whether the losses ended in their sector, to 1e-3 of their length."""
+        l = closure().cpu().double().numpy()
+        outside = max(0.0, float(_constraints(l, state.rays.numpy(), int(state.own))[1].max()))
+        code = Code.SOLVED if outside <= INSIDE else Code.NOT_CONVERGED
+        return Status(torch.tensor(int(code)), torch.tensor(outside, dtype=torch.float64))
+
+
+def unit_rays(preferences: Float[np.ndarray, "K m"]) -> Float[np.ndarray, "K m"]:
+    """The rays of the preferences, of length 1.
+
+    Raises:
+        ValueError: fewer than two, or two that coincide.
+    """
+    if len(preferences) < 2:
+        raise ValueError("ParetoMTL divides the front among preferences; give at least 2")
+    rays = ray(preferences)
+    rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+    for k, one in enumerate(rays):
+        near = np.flatnonzero(np.linalg.norm(rays[:k] - one, axis=1) < COINCIDE)
+        if len(near):
+            raise ValueError(
+                f"preferences {preferences[near[0]].tolist()} and {preferences[k].tolist()} have the same ray, so no "
+                "sector of their own; with zero entries this happens easily: give preferences without them"
+            )
+    return rays
+
+
+def sector(losses: Float[np.ndarray, "n m"], preferences: Float[np.ndarray, "K m"]) -> Int[np.ndarray, " n"]:
+    """For each loss vector, the preference in whose sector it lies: the one whose ray is nearest by angle."""
+    return np.asarray((losses @ unit_rays(preferences).T).argmax(axis=1))
+
+
+def _constraints(l: np.ndarray, rays: np.ndarray, own: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows u_j - u_k, j != k, and how far outside of each the losses are, relative to their length."""
+    rows = np.delete(rays, own, axis=0) - rays[own]
+    length = np.linalg.norm(l)
+    return rows, rows @ l / (length if length > 0 else 1)

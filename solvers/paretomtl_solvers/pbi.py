@@ -1,0 +1,55 @@
+"""PBI: penalty-based boundary intersection, d1 + theta d2 (Zhang and Li, IEEE Transactions on Evolutionary
+Computation 11(6), 2007).
+
+d1 is how far the losses lie along the ray of the preference, d2 how far off it. With u the ray's unit vector,
+d1 = (l - z)' u and d2 = |l - z - d1 u|.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from paretomtl.preference import ray
+from paretomtl.solver import Scalarization, Status, solved
+from paretomtl_solvers.tchebycheff import above
+
+ON_RAY = 1e-12  # d2 relative to |l - z|: below, it has no direction
+
+
+@dataclass(frozen=True)
+class PBI(Scalarization):
+    """Penalty-based boundary intersection: weights u + theta (l - z - d1 u) / d2.
+
+    Args:
+        theta: the penalty of leaving the ray, at least 0; dimensionless.
+        ideal: z, where the ray starts, in the losses' units; by default 0.
+
+    The weights (*points, m) may be negative: a loss that is too small for the ray is let rise. On the ray they are u.
+    """
+
+    theta: float = 5.0
+    ideal: tuple[float, ...] | None = None
+
+    def __post_init__(self):
+        if not 0 <= self.theta < float("inf"):
+            raise ValueError(f"theta={self.theta!r}: give a number of at least 0")
+
+    @property
+    def follows_ray(self) -> bool:
+        """It does if the ray starts at 0, and the penalty is large enough."""
+        return self.ideal is None
+
+    def update(
+        self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]
+    ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
+        """The weights, the state as it came, and "solved"."""
+        u = losses.new_tensor(ray(preference.double().cpu().numpy()), dtype=above(losses, None).dtype)
+        u = u / u.norm(dim=-1, keepdim=True)
+        from_ideal = above(losses, self.ideal)
+        off = from_ideal - (from_ideal * u).sum(dim=-1, keepdim=True) * u
+        distance = off.norm(dim=-1, keepdim=True)
+        there = distance > ON_RAY * from_ideal.norm(dim=-1, keepdim=True)
+        return u + self.theta * (off / distance.where(there, np.inf)), state, solved(losses)

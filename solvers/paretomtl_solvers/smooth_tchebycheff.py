@@ -1,0 +1,40 @@
+"""STCH: smooth Tchebycheff scalarization, mu log sum_j exp(r_j (l_j - z_j) / mu) (Lin et al., ICML 2024).
+
+It lies between the Tchebycheff value and mu log m above it, so its minimiser's worst r_j (l_j - z_j) is at most
+mu log m larger than the least possible.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from paretomtl.solver import Scalarization, Status, solved
+from paretomtl_solvers.tchebycheff import above
+
+
+@dataclass(frozen=True)
+class SmoothTchebycheff(Scalarization):
+    """The worst weighted loss, made smooth: weights r_j softmax_j(r (l - z) / mu).
+
+    Args:
+        mu: the width of the smoothing, in the unit of r_j l_j; the smaller, the closer to Tchebycheff and the stiffer.
+        ideal: z, the losses to measure from, in their units; by default 0.
+
+    The weights (*points, m) are in the scale of the preference.
+    """
+
+    mu: float = 0.01
+    ideal: tuple[float, ...] | None = None
+
+    def __post_init__(self):
+        if not 0 < self.mu < float("inf"):
+            raise ValueError(f"mu={self.mu!r}: give a positive number")
+
+    def update(
+        self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]
+    ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
+        """The weights, the state as it came, and "solved"."""
+        r = preference.to(losses.device)
+        return r * (r * above(losses, self.ideal) / self.mu).softmax(dim=-1), state, solved(losses)

@@ -1,0 +1,69 @@
+"""Tchebycheff scalarization: the worst weighted loss, max_j r_j (l_j - z_j) (Bowman 1976; Miettinen, "Nonlinear
+Multiobjective Optimization", 1999, section 3.4).
+
+Its minimiser lies where r_j (l_j - z_j) is equal over j, on concave fronts too. The gradient is that of the worst
+objective alone, so it jumps there: let the learning rate go to 0, or take `SmoothTchebycheff`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from paretomtl.solver import Scalarization, Status, solved
+
+TIE = 1e-9  # relative: objectives this close to the worst are all worst
+
+
+@dataclass(frozen=True)
+class Tchebycheff(Scalarization):
+    """The worst weighted loss alone: weight r_j on the objective with the largest r_j (l_j - z_j), shared on a tie.
+
+    Args:
+        ideal: z, the losses to measure from, in their units; by default 0, and then it follows the ray.
+
+    The weights (*points, m) are in the scale of the preference: they sum to r_j of the worst.
+    """
+
+    ideal: tuple[float, ...] | None = None
+
+    @property
+    def follows_ray(self) -> bool:
+        """It does if it measures from 0."""
+        return self.ideal is None
+
+    @property
+    def nonnegative(self) -> bool:
+        """The losses are measured from z, which they must not fall below; z = 0 can be checked."""
+        return self.ideal is None
+
+    def update(
+        self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]
+    ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
+        """The weights, the state as it came, and "solved"."""
+        r = preference.to(losses.device)
+        return r * worst(r * above(losses, self.ideal)), state, solved(losses)
+
+
+def above(losses: Float[Tensor, "*points m"], ideal: tuple[float, ...] | None) -> Float[Tensor, "*points m"]:
+    """The losses in float64, measured from the ideal.
+
+    Raises:
+        ValueError: the ideal has another length, or a loss or the ideal is not finite.
+    """
+    values = losses.double()
+    if ideal is not None:
+        if len(ideal) != losses.shape[-1]:
+            raise ValueError(f"ideal={ideal} has {len(ideal)} numbers for {losses.shape[-1]} losses; give one a loss")
+        values = values - values.new_tensor(ideal)
+    if not values.isfinite().all():
+        raise ValueError(f"the losses {losses.tolist()} above the ideal {ideal} are not finite")
+    return values
+
+
+def worst(weighted: Float[Tensor, "*points m"]) -> Float[Tensor, "*points m"]:
+    """1 on the largest entry, equal shares on a tie."""
+    largest = weighted.max(dim=-1, keepdim=True).values
+    ties = (weighted >= largest - TIE * largest.abs()).double()
+    return ties / ties.sum(dim=-1, keepdim=True)
