@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # With two threads each, two busy processes slow one another down 20 to 100 times.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all check docs clean
+.PHONY: demo test test-all bench check docs clean
 .DELETE_ON_ERROR:
 
 # torch first and by itself: the plain name, pulled in by another package, would bring gigabytes of CUDA
@@ -24,7 +24,11 @@ test: .venv/installed
 	$(BIN)/python -m pytest
 
 test-all: .venv/installed
-	$(BIN)/python -m pytest -m "not gpu"
+	$(BIN)/python -m pytest -m "not gpu and not bench"
+
+# ratios of run times, side by side in one run; best on a quiet machine
+bench: .venv/installed
+	$(BIN)/python -m pytest tests/bench -m bench -s -q --jaxtyping-packages=
 
 check: .venv/installed
 	$(BIN)/ruff check .

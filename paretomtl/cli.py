@@ -68,8 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     select = _on_front(_command(commands, "select", _select, "choose a point by a rule"))
     _add_rule(select, required=True)
 
-    plot = _on_front(_command(commands, "plot", _plot, "draw a front of two objectives"))
+    plot = _on_front(_command(commands, "plot", _plot, "draw a front"))
     plot.add_argument("-o", "--output", type=Path, required=True, help="an .svg, .pdf or .png file")
+    plot.add_argument(
+        "--kind", choices=["matrix", "parallel"], help="a panel a pair of objectives; an axis an objective"
+    )
     _add_rule(plot, required=False)
 
     _command(commands, "methods", _methods, "list the methods that are installed")
@@ -151,7 +154,7 @@ def _select(asked: argparse.Namespace) -> int:
 
 def _plot(asked: argparse.Namespace) -> int:
     front = Front.load(asked.folder)
-    figure = front.plot(asked.output, _pick(front, asked))
+    figure = front.plot(asked.output, _pick(front, asked), asked.kind)
     print(f"written: {figure} and {figure.with_suffix('.csv')}")
     return OK
 

@@ -2,8 +2,11 @@
 
 from dataclasses import asdict
 
+import numpy as np
+
 import paretomtl as pm
 from paretomtl.front.store import Store
+from paretomtl.preference import control_error
 
 
 def point(name, row, **changes):
@@ -40,3 +43,25 @@ def stored(tmp_path, points, objectives=("a", "b"), **study):
     }
     store.write_front(fields | study, [store.write_point(p, None, names) for p in points])
     return pm.Front.load(store.folder)
+
+
+def front_of(losses, names=("a", "b"), ideals=(0.05, 0.1), ref_point=None):
+    """A front of given losses, without a folder; each point was asked for the centre."""
+    m = len(names)
+    centre = np.full(m, 1 / m)
+
+    def made(id, numbers, corner=None):
+        return point(id, numbers, corner=corner, control_error=float(control_error(np.array(numbers), centre)))
+
+    points = [made(id, numbers) for id, numbers in losses.items()]
+    points += [
+        made(f"ideal-{i}", (ideal,) * m, name) for i, (name, ideal) in enumerate(zip(names, ideals, strict=False))
+    ]
+    objectives = [{"name": name, "unit": "nats", "goal": "min"} for name in names]
+    study = {
+        "objectives": objectives,
+        "ref_point": [1.0] * m if ref_point is None else list(ref_point),
+        "measured": False,
+        "splits": ["validate"],
+    }
+    return pm.Front(Store("nowhere"), study, points)

@@ -94,22 +94,46 @@ class Front:
         """The hypervolume of the validation losses against `ref_point`; None where no point dominates it."""
         return score.hypervolume(self.losses, self.ref_point)
 
-    def score(self) -> Score:
-        """The front's figures, as a table."""
+    def score(self, reference: "Front | np.ndarray | None" = None) -> Score:
+        """The front's figures, as a table.
+
+        Args:
+            reference: a known front, or the union of several methods', as an (N, m) array of losses; or another Front.
+                `igd_plus` and `epsilon_additive` are measured against it, `largest_gap` is scaled by its range.
+
+        Raises:
+            ValueError: the reference has other objectives or another `ref_point`.
+        """
         losses, angles = self.losses, self.control_errors
+        volume = score.volume(losses, self.ref_point)
+        known = None if reference is None else self._known(reference)
         return Score(
-            hypervolume=self.hypervolume(),
+            hypervolume=None if volume is None else volume.value,
+            hypervolume_error=None if volume is None else volume.error or None,
             ref_point=self.ref_point,
             n_outside=score.n_outside(losses, self.ref_point),
             control_error_mean=float(angles.mean()),
             control_error_worst=float(angles.max()),
+            igd_plus=None if known is None else score.igd_plus(losses, known),
+            epsilon_additive=None if known is None else score.epsilon_additive(losses, known),
             spacing=score.spacing(losses),
+            largest_gap=score.largest_gap(losses, None if known is None else (known.min(axis=0), known.max(axis=0))),
             n_points=len(np.unique(losses, axis=0)),
-            n_nondominated=len(np.unique(losses[score.nondominated(losses)], axis=0)),
+            n_nondominated=len(score.distinct_front(losses)),
             n_failed=len(self.failed),
             n_relaxed=sum(p.counts.get("relaxed", 0) for p in self.points),
             n_fallback=sum(p.counts.get("fell_back", 0) for p in self.points),
         )
+
+    def _known(self, reference: "Front | np.ndarray") -> Float[np.ndarray, "N m"]:
+        """The non-dominated points of a reference front, which must be of the same problem."""
+        if isinstance(reference, Front):
+            for what in ("objectives", "ref_point"):
+                here, there = getattr(self, what), getattr(reference, what)
+                if here != there:
+                    raise ValueError(f"{what}: {here} here, {there} in the reference front; they must be the same")
+            reference = reference.losses
+        return score.distinct_front(score.check_losses(reference, "reference", len(self.names)))
 
     def nondominated(self) -> "Front":
         """The front without the points that another dominates in the validation losses."""
@@ -159,19 +183,24 @@ class Front:
         model.load_state_dict(weights)
         return model.eval()
 
-    def plot(self, path: str | Path, pick: "Pick | None" = None) -> Path:
-        """Draw the front of two objectives to an .svg, .pdf or .png file, with its data as .csv beside it.
+    def plot(self, path: str | Path, pick: "Pick | None" = None, kind: str | None = None) -> Path:
+        """Draw the front to an .svg, .pdf or .png file, with its data as .csv beside it.
 
         Args:
             path: of the figure.
-            pick: a choice, to be ringed.
+            pick: a choice, to stand out.
+            kind: "matrix", one panel a pair of objectives; "parallel", one axis an objective, better up; by default the
+                plane of two objectives, or the matrix of more.
         """
         from paretomtl.show.plots import plot
 
-        return plot(self, path, None if pick is None else pick.point)
+        return plot(self, path, None if pick is None else pick.point, kind)
 
     def warnings(self) -> tuple[str, ...]:
-        """What a reader of this front should know: its notes, failures, constant objectives, points off their ray."""
+        """What a reader of this front should know.
+
+        Its notes, failures, constant objectives, points beyond the reference, points off their ray.
+        """
         found = list(self.study["notes"])
         if self.failed:
             reasons = "; ".join(
@@ -183,8 +212,19 @@ class Front:
             for name, flat in zip(self.names, score.constant(self.losses), strict=True):
                 if flat:
                     found.append(f"no trade-off on {name!r}: its loss is the same at every point")
+        if self.points:
+            found += self._beyond_reference()
         told = _by((*self.points, *self.corners), lambda p: p.warnings)
         return (*found, *(f"{', '.join(ids)}: {warning}" for warning, ids in told.items()))
+
+    def _beyond_reference(self) -> list[str]:
+        n, outside = len(self.points), score.n_outside(self.losses, self.ref_point)
+        reference = f"the reference ({', '.join(f'{r:g}' for r in self.ref_point)})"
+        if outside == n:
+            return [f"no point dominates {reference}, so the hypervolume is undefined"]
+        verbs = ("does", "adds") if outside == 1 else ("do", "add")
+        text = f"{outside} of {n} points {verbs[0]} not dominate {reference} and {verbs[1]} nothing to the hypervolume"
+        return [text] if outside else []
 
     def table(self) -> str:
         """One line a point: preference, losses by split, validation measures if any, control error, status."""

@@ -8,29 +8,56 @@ from jaxtyping import Bool, Float
 
 from paretomtl.problem import check_reference
 
+# How many points an exact hypervolume may have, by the number of objectives: about a second's worth of moocore. Below
+# six objectives any front is quick; above ten, twelve points are, which go by inclusion and exclusion.
+MOST_EXACT = {6: 700, 7: 200, 8: 100, 9: 60, 10: 45}
+MOST_BEYOND = 12
+ESTIMATES, SAMPLES = 32, 2**15  # of an approximate hypervolume
+
 
 class EmptyFrontError(ValueError):
     """A front without a single point that succeeded."""
 
 
+class Volume(NamedTuple):
+    """A hypervolume and its error: 0 where it is exact, four standard errors where it is estimated."""
+
+    value: float
+    error: float
+
+
 class Score(NamedTuple):
     """The figures of a front. None is "undefined": there is nothing to compute the figure from.
 
-    hypervolume: of the losses against the reference; None where no point dominates it.
-    n_outside: points that do not dominate the reference.
-    control_error_mean, control_error_worst: degrees between the rays asked and reached.
-    spacing: pymoo's form of Schott's, of losses scaled to the front's own range; 0 is perfectly even; None below two
+    hypervolume: of the losses against `ref_point`, in the product of the losses' units; larger is better; None where no
+        point dominates the reference.
+    hypervolume_error: how far off an approximate hypervolume may be, in its unit; None where it is exact.
+    ref_point: the hypervolume's reference, in the losses' units.
+    n_outside: points that do not dominate the reference, so that the hypervolume leaves them out; best 0.
+    control_error_mean, control_error_worst: degrees between the rays asked and reached; best 0.
+    igd_plus: how much worse than a point of the reference front the nearest point is, on average, in the losses' units;
+        best 0: no reference point is better in any loss; None without a reference front.
+    epsilon_additive: what to take off every loss for the front to match or better all of the reference front, in the
+        losses' units; smaller is better, 0 is as good as the reference, below 0 is better; None without one.
+    spacing: pymoo's form of Schott's, of losses scaled to the front's own range; best 0, perfectly even; None below two
         distinct points.
-    n_points, n_nondominated: distinct ones.
-    n_failed, n_relaxed, n_fallback: points that failed; steps whose program was relaxed, or whose solvers failed.
+    largest_gap: the longest step on the way through all non-dominated points, of losses scaled to the reference front's
+        range, or the front's own without one; smaller is better; None below two distinct points.
+    n_points, n_nondominated: distinct ones; larger is better.
+    n_failed, n_relaxed, n_fallback: points that failed; steps whose program was relaxed, or whose solvers failed; best
+        0.
     """
 
     hypervolume: float | None
+    hypervolume_error: float | None
     ref_point: tuple[float, ...]
     n_outside: int
     control_error_mean: float | None
     control_error_worst: float | None
+    igd_plus: float | None
+    epsilon_additive: float | None
     spacing: float | None
+    largest_gap: float | None
     n_points: int
     n_nondominated: int
     n_failed: int
@@ -39,39 +66,77 @@ class Score(NamedTuple):
 
     def __str__(self) -> str:
         """A table, one figure a line."""
-        width = max(map(len, self._fields))
-        return "\n".join(f"{name:<{width}}  {_shown(value)}" for name, value in zip(self._fields, self, strict=True))
+        shown = {name: _shown(value) for name, value in self._asdict().items() if name != "hypervolume_error"}
+        if self.hypervolume_error is not None:
+            shown["hypervolume"] += f" ± {self.hypervolume_error:.2g} (approximate)"
+        for name in ("igd_plus", "epsilon_additive"):
+            if getattr(self, name) is None:
+                shown[name] += " (no reference front)"
+        width = max(map(len, shown))
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in shown.items())
 
 
 def _shown(value) -> str:
     if value is None:
         return "undefined"
     if isinstance(value, tuple):
-        return "(" + ", ".join(f"{v:g}" for v in value) + ")"
+        return f"({', '.join(f'{v:g}' for v in value)})"
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
-def check_losses(losses) -> Float[np.ndarray, "n m"]:
-    """Losses as an (n, m) array of finite numbers with n > 0, or an error."""
+def check_losses(losses, name: str = "losses", m: int | None = None) -> Float[np.ndarray, "n m"]:
+    """Losses as an (n, m) array of finite numbers with n > 0, or an error that calls them by their name."""
     array = np.asarray(losses, dtype=np.float64)
     if array.size == 0:
-        raise EmptyFrontError("the front has no point, so nothing can be said of it")
-    if array.ndim != 2:
-        raise ValueError(f"losses have shape {array.shape}; give one row a point, one column an objective")
+        raise EmptyFrontError(f"there is no point in {name}, so nothing can be said of the front")
+    if array.ndim != 2 or array.shape[1] != (m or array.shape[1]):
+        columns = "one column an objective" if m is None else f"{m} columns, one an objective"
+        raise ValueError(f"{name} has shape {array.shape}; give one row a point, {columns}")
     if not np.isfinite(array).all():
-        raise ValueError(f"losses[{int(np.argwhere(~np.isfinite(array))[0][0])}] is not finite")
+        raise ValueError(f"{name}[{int(np.argwhere(~np.isfinite(array))[0][0])}] is not finite")
     return array
 
 
 def hypervolume(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float] | np.ndarray) -> float | None:
     """The volume that the losses dominate, up to the reference; None where no point dominates it."""
+    found = volume(losses, ref_point)
+    return None if found is None else found.value
+
+
+def volume(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float] | np.ndarray) -> Volume | None:
+    """The hypervolume with its error: exact where that takes about a second or less, else estimated."""
     from pymoo.indicators.hv import HV
 
     inside = _inside(losses, ref_point)
     if not inside.any():
         return None
-    volume: Any = HV(ref_point=np.asarray(ref_point, dtype=np.float64))(np.asarray(losses)[inside])
-    return float(volume)
+    reference = np.asarray(ref_point, dtype=np.float64)
+    front = distinct_front(losses[inside])
+    n, m = front.shape
+    if m < min(MOST_EXACT) or n <= MOST_EXACT.get(m, MOST_BEYOND):
+        exact: Any = HV(ref_point=reference)(losses[inside])
+        return Volume(float(exact), 0.0)
+    return _estimated(front, reference)
+
+
+def _estimated(losses: Float[np.ndarray, "n m"], reference: Float[np.ndarray, " m"]) -> Volume:
+    """The mean of independent Monte Carlo estimates, seeded by their number, and four standard errors of it.
+
+    The losses are scaled to the box that they span with the reference. Unscaled, directions along an objective of
+    another scale are hardly ever drawn: all estimates are then wrong alike, and their spread does not show it.
+    """
+    import moocore
+
+    low = losses.min(axis=0)
+    span = reference - low
+    scaled, corner = (losses - low) / span, np.ones(len(reference))
+    found = np.prod(span) * np.array(
+        [
+            moocore.hv_approx(scaled, ref=corner, nsamples=SAMPLES, seed=seed, method="DZ2019-MC")
+            for seed in range(ESTIMATES)
+        ]
+    )
+    return Volume(float(found.mean()), float(4 * found.std(ddof=1) / np.sqrt(ESTIMATES)))
 
 
 def n_outside(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float] | np.ndarray) -> int:
@@ -92,17 +157,56 @@ def nondominated(losses: Float[np.ndarray, "n m"]) -> Bool[np.ndarray, " n"]:
     return np.asarray(moocore.is_nondominated(check_losses(losses), keep_weakly=True), dtype=bool)
 
 
-def unit_range(losses: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "n k"]:
-    """The losses scaled to [0, 1] over these points, without the objectives that do not vary."""
+def distinct_front(losses: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "k m"]:
+    """The points that no other dominates, each once."""
     losses = check_losses(losses)
-    low, span = losses.min(axis=0), np.ptp(losses, axis=0)
-    varies = ~constant(losses)
-    return (losses[:, varies] - low[varies]) / span[varies]
+    return np.unique(losses[nondominated(losses)], axis=0)
+
+
+def igd_plus(losses: Float[np.ndarray, "n m"], reference: Float[np.ndarray, "N m"]) -> float:
+    """IGD+ of the losses against the non-dominated points of a known or united front.
+
+    Each of these looks for the point that is least worse than it (the length of what that point's losses have above its
+    own; what lies below counts nothing); this is the mean of what they find, in the losses' own units. 0 is the best:
+    no reference point is better in any loss than the point that it found.
+    """
+    import moocore
+
+    losses = check_losses(losses)
+    return float(moocore.igd_plus(losses, ref=distinct_front(check_losses(reference, "reference", losses.shape[1]))))
+
+
+def epsilon_additive(losses: Float[np.ndarray, "n m"], reference: Float[np.ndarray, "N m"]) -> float:
+    """What must be taken off every loss for the points to match or better a whole known or united front.
+
+    In the losses' own units; smaller is better. At 0 they just do so as they are; below 0 they have that to spare.
+    """
+    import moocore
+
+    losses = check_losses(losses)
+    return float(moocore.epsilon_additive(losses, ref=check_losses(reference, "reference", losses.shape[1])))
 
 
 def constant(losses: Float[np.ndarray, "n m"]) -> Bool[np.ndarray, " m"]:
     """Which objectives are the same at every point, to rounding."""
     return np.ptp(losses, axis=0) <= 1e-12 * np.maximum(np.abs(losses).max(axis=0), 1e-300)
+
+
+def unit_range(
+    losses: Float[np.ndarray, "n m"],
+    within: tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]] | None = None,
+) -> Float[np.ndarray, "n k"]:
+    """The losses scaled so that `within` becomes [0, 1], without the objectives that do not vary in it.
+
+    Args:
+        losses: of a front.
+        within: the ideal and the nadir; by default, the least and the largest of these losses.
+    """
+    losses = check_losses(losses)
+    ends = np.stack(within or (losses.min(axis=0), losses.max(axis=0)))
+    varies = ~constant(check_losses(ends, "within"))
+    low, high = ends[:, varies]
+    return (losses[:, varies] - low) / (high - low)
 
 
 def spacing(losses: Float[np.ndarray, "n m"]) -> float | None:
@@ -113,3 +217,30 @@ def spacing(losses: Float[np.ndarray, "n m"]) -> float | None:
     if len(scaled) < 2:
         return None
     return float(SpacingIndicator()(scaled))  # type: ignore[arg-type]
+
+
+def largest_gap(
+    losses: Float[np.ndarray, "n m"],
+    within: tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]] | None = None,
+) -> float | None:
+    """The longest edge of the shortest tree that joins the distinct non-dominated points.
+
+    For two objectives it is the largest distance between neighbours along the front. None below two such points, or
+    where no objective varies.
+
+    Args:
+        losses: of a front.
+        within: the ideal and the nadir that the losses are scaled by, such as a reference front's, so that fronts can
+            be compared; by default the front's own.
+    """
+    scaled = unit_range(distinct_front(losses), within)
+    if len(scaled) < 2 or not scaled.shape[1]:
+        return None
+    joined, longest = np.zeros(len(scaled), dtype=bool), 0.0
+    nearest, away = 0, np.full(len(scaled), np.inf)  # of each point from the tree, which grows by its nearest (Prim)
+    for _ in range(len(scaled) - 1):
+        joined[nearest] = True
+        away = np.minimum(away, np.linalg.norm(scaled - scaled[nearest], axis=1))
+        nearest = int(np.argmin(np.where(joined, np.inf, away)))
+        longest = max(longest, float(away[nearest]))
+    return longest

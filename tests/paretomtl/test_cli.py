@@ -1,8 +1,11 @@
+import json
+import shutil
 import subprocess
 import sys
 
 import pytest
 
+import paretomtl_solvers as ps
 from paretomtl.cli import main
 
 PROBLEM = """
@@ -11,6 +14,7 @@ from tests.toys import two_regressions
 problem = two_regressions()
 number = 3
 """
+NOWHERE = {"ref_point": [0.0, 0.0]}
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +56,6 @@ def test_show(here, capsys):
 
 
 def test_show_of_a_front_with_points_missing(here, tmp_path, capsys):
-    import shutil
-
     copy = shutil.copytree(here[0] / "runs/a", tmp_path / "a")
     (copy / "points/point-002.json").unlink()
     assert main(["show", str(copy)]) == 3
@@ -77,10 +79,28 @@ def test_plot(here, tmp_path, capsys):
     assert "written" in capsys.readouterr().out
 
 
+def test_plot_of_a_kind(here, tmp_path):
+    folder = str(here[0] / "runs/a")
+    for name, options in (("plane", []), ("lines", ["--kind", "parallel"]), ("panels", ["--kind", "matrix"])):
+        assert main(["plot", folder, "-o", str(tmp_path / f"{name}.svg"), *options]) == 0
+    assert len({path.read_bytes() for path in tmp_path.glob("*.svg")}) == 3
+
+
+def test_show_tells_of_points_beyond_the_reference(here, tmp_path, capsys):
+    copy = shutil.copytree(here[0] / "runs/a", tmp_path / "a")
+    front = (copy / "front.json").read_text()
+    (copy / "front.json").write_text(json.dumps(json.loads(front) | {"study": json.loads(front)["study"] | NOWHERE}))
+    assert main(["show", str(copy)]) == 0
+    shown = capsys.readouterr()
+    assert "warning: no point dominates the reference (0, 0), so the hypervolume is undefined" in shown.err
+    assert "undefined (no reference front)" in shown.out
+
+
 def test_methods(capsys):
     assert main(["methods"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in lines] == [["EPO", "Weighting"], ["Linear", "Scalarization"]]
+    assert [line.split()[0] for line in lines] == sorted(ps.__all__)
+    assert {("EPO", "Weighting"), ("Linear", "Scalarization")} <= {tuple(line.split()[:2]) for line in lines}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +110,7 @@ def test_methods(capsys):
         ("run absent:problem --method EPO --preferences 3 --epochs 1 --out x", 2, "no module 'absent'"),
         ("run mine:absent --method EPO --preferences 3 --epochs 1 --out x", 2, "has no 'absent'"),
         ("run mine:number --method EPO --preferences 3 --epochs 1 --out x", 2, "is a int, not a Problem"),
-        ("run mine:problem --method Epo --preferences 3 --epochs 1 --out x", 2, "not one of EPO, Linear"),
+        ("run mine:problem --method Epo --preferences 3 --epochs 1 --out x", 2, "'Epo' is not one of "),
         ("run mine:problem --method EPO --preferences 0 --epochs 1 --out x", 1, "preferences=0"),
         ("run mine:problem --method EPO --preferences 3 --out x", 2, "--epochs --steps"),
         ("show x", 1, "holds no front"),
@@ -99,6 +119,7 @@ def test_methods(capsys):
         ("select runs/a --knee --subject-to b=1", 2, "goes with --best"),
         ("select runs/a", 2, "--best --knee"),
         ("plot runs/a -o x.jpg", 1, ".svg, .pdf, .png"),
+        ("plot runs/a -o x.svg --kind radar", 2, "argument --kind"),
     ],
 )
 def test_bad_usage_is_a_line_and_a_code(here, monkeypatch, capsys, command, code, said):

@@ -93,6 +93,8 @@ def test_score(front):
     assert figures.control_error_mean == pytest.approx(front.control_errors.mean())
     assert figures.control_error_worst == front.control_errors.max()
     assert figures.spacing == score.spacing(front.losses)
+    assert figures.largest_gap == score.largest_gap(front.losses)
+    assert figures.hypervolume_error is None
     assert (figures.n_points, figures.n_nondominated) == (3, len(front.nondominated()))
     assert (figures.n_outside, figures.n_failed, figures.n_relaxed, figures.n_fallback) == (0, 0, 0, 0)
 
@@ -108,6 +110,73 @@ def test_score_counts(tmp_path):
     assert figures.hypervolume == pytest.approx(1.5 * 1 + 1 * 0.5)
     assert (figures.n_outside, figures.n_failed, figures.n_relaxed, figures.n_fallback) == (1, 1, 3, 4)
     assert (figures.n_points, figures.n_nondominated) == (4, 3)
+
+
+KNOWN = np.array([[0.0, 1.0], [0.5, 0.25], [1.0, 0.0], [2.0, 2.0]])
+
+
+def test_score_against_a_known_front(tmp_path):
+    made = stored(tmp_path, [point("p1", (0.1, 1.0)), point("p2", (1.0, 0.1))])
+    figures = made.score(KNOWN)
+    assert figures.igd_plus == score.igd_plus(made.losses, KNOWN) > 0
+    assert figures.epsilon_additive == score.epsilon_additive(made.losses, KNOWN) == 0.5
+    # the known front goes from 0 to 1 in both; its dominated point does not widen it
+    assert figures.largest_gap == pytest.approx(np.hypot(0.9, 0.9))
+    without = made.score()
+    assert (without.igd_plus, without.epsilon_additive) == (None, None)
+    assert without.largest_gap == pytest.approx(2**0.5)
+    assert without._replace(igd_plus=0, epsilon_additive=0, largest_gap=0) == figures._replace(
+        igd_plus=0, epsilon_additive=0, largest_gap=0
+    )
+
+
+def test_score_against_another_front(tmp_path):
+    made = stored(tmp_path / "made", [point("p1", (0.1, 1.0)), point("p2", (1.0, 0.1))])
+    rows = [point(f"q{k}", tuple(row)) for k, row in enumerate(KNOWN.tolist())]
+    assert made.score(stored(tmp_path / "known", rows)) == made.score(KNOWN)
+    assert made.score(made).igd_plus == made.score(made).epsilon_additive == 0
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ({"objectives": ("a", "c")}, r"objectives: .*'b'.* here, .*'c'.* in the reference front"),
+        ({"objectives": ("a", pm.Objective("b", unit="m"))}, r"objectives: .*unit='m'"),
+        ({"objectives": ("b", "a")}, r"objectives: "),
+        ({"ref_point": [2.0, 3.0]}, r"ref_point: \(2\.0, 2\.0\) here, \(2\.0, 3\.0\) in the reference front"),
+    ],
+)
+@pytest.mark.fault(34)
+def test_a_reference_front_of_another_problem_is_refused(tmp_path, there, said):
+    made = stored(tmp_path / "made", [point("p1", (0.1, 1.0))])
+    other = stored(tmp_path / "other", [point("p1", (0.1, 1.0))], **there)
+    with pytest.raises(ValueError, match=said):
+        made.score(other)
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        (np.zeros((0, 2)), "no point in reference"),
+        (np.array([[0.1, np.nan]]), r"reference\[0\] is not finite"),
+        (np.zeros((2, 3)), "2 columns"),
+    ],
+)
+def test_a_bad_known_front_is_refused(tmp_path, reference, said):
+    with pytest.raises(ValueError, match=said):
+        stored(tmp_path, [point("p1", (0.1, 1.0))]).score(reference)
+
+
+@pytest.mark.fault(28)
+@pytest.mark.fault(35)
+def test_score_of_twelve_objectives_says_that_the_hypervolume_is_approximate(tmp_path):
+    drawn = np.random.default_rng(0).exponential(size=(20, 12))
+    rows = (drawn / drawn.sum(axis=1, keepdims=True)).tolist()
+    made = stored(tmp_path, [point(f"p{k}", row) for k, row in enumerate(rows)], [f"o{i}" for i in range(12)])
+    figures = made.score()
+    assert figures.hypervolume == made.hypervolume()
+    assert 0 < figures.hypervolume_error < 0.05 * figures.hypervolume
+    assert "(approximate)" in str(figures)
 
 
 @pytest.mark.fault(29)
@@ -344,6 +413,30 @@ def test_warnings_tell_what_a_reader_should_know(tmp_path, front):
         "p1, p2: 6.0 degrees off",
     )
     assert front.warnings() == ()
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ([0.5, 2.0], ("2 of 3 points do not dominate the reference (0.5, 2) and add nothing to the hypervolume",)),
+        ([1.0, 2.0], ("1 of 3 points does not dominate the reference (1, 2) and adds nothing to the hypervolume",)),
+        ([0.2, 0.25], ("no point dominates the reference (0.2, 0.25), so the hypervolume is undefined",)),
+        ([1.1, 2.0], ()),
+    ],
+)
+@pytest.mark.fault(32)
+def test_points_that_do_not_dominate_the_reference_are_told(tmp_path, reference, said):
+    rows = [point("p1", (0.2, 1.0)), point("p2", (0.5, 0.5)), point("p3", (1.0, 0.2))]
+    assert stored(tmp_path, rows, ref_point=reference).warnings() == said
+
+
+@pytest.mark.fault(32)
+def test_exploring_warns_of_a_reference_that_no_point_dominates():
+    with pytest.warns(
+        UserWarning, match=r"no point dominates the reference \(0\.001, 2\), so the hypervolume is undef"
+    ):
+        made = explored(ref_point=[0.001, 2.0])
+    assert made.hypervolume() is None
 
 
 def test_repr(front):

@@ -5,33 +5,17 @@ import pytest
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.front.front import Front
-from paretomtl.front.store import Store
-from paretomtl.point import Point
-from paretomtl.preference import control_error
-from paretomtl.show.plots import facts
+from paretomtl.show.facts import facts
+from tests.fronts import front_of, point
 from tests.toys import two_regressions
 
 LOSSES = {"point-001": (0.9, 0.2), "point-002": (0.5, 0.5), "point-003": (0.6, 0.6), "point-004": (0.1, 1.2)}
-
-
-def front_of(losses, names=("a", "b"), ideals=(0.05, 0.1)):
-    """A front of given losses, without a folder; each point was asked for the centre."""
-    m = len(names)
-    centre = np.full(m, 1 / m)
-
-    def point(id, numbers, corner=None):
-        angle = float(control_error(np.array(numbers), centre))
-        both = {"validate": tuple(numbers)}
-        return Point(id, tuple(centre.tolist()), corner, losses=both, values=both, control_error=angle)
-
-    points = [point(id, numbers) for id, numbers in losses.items()]
-    points += [
-        point(f"ideal-{i}", (ideal,) * m, name) for i, (name, ideal) in enumerate(zip(names, ideals, strict=False))
-    ]
-    objectives = [{"name": name, "unit": "nats", "goal": "min"} for name in names]
-    study = {"objectives": objectives, "ref_point": [1.0] * m, "measured": False, "splits": ["validate"]}
-    return Front(Store("nowhere"), study, points)
+THREE = {
+    "point-001": (0.2, 0.6, 0.7),
+    "point-002": (0.5, 0.3, 0.6),
+    "point-003": (0.6, 0.7, 0.2),
+    "point-004": (0.7, 0.7, 0.8),
+}
 
 
 def test_facts_tell_front_dominated_and_chosen_apart():
@@ -64,12 +48,41 @@ def test_asked_rays_and_ideals():
     assert shown.labels == ("a loss [nats]", "b loss [nats]")
 
 
+def test_a_point_is_dominated_in_all_objectives_or_not_at_all():
+    # the second is worse than the first in a and in b, but not in c; the third is worse in all
+    front = front_of({"p1": (0.1, 0.1, 0.9), "p2": (0.2, 0.2, 0.1), "p3": (0.3, 0.3, 0.2)}, names="abc")
+    assert [mark.kind for mark in facts(front).marks] == ["front", "front", "dominated"]
+    assert facts(front).staircase is None
+
+
+def test_facts_of_parts():
+    shown = facts(front_of(LOSSES), front_of(LOSSES).points[1])
+    np.testing.assert_allclose(shown.losses(), list(LOSSES.values()))
+    np.testing.assert_allclose(shown.losses("chosen", "dominated"), [(0.5, 0.5), (0.6, 0.6)])
+    assert shown.chosen == shown.marks[1]
+    np.testing.assert_allclose(shown.ends(), [(0.05, 0.1), (0.9, 1.2)])
+    np.testing.assert_allclose(facts(front_of(LOSSES, ideals=())).ends(), [(0.1, 0.2), (0.9, 1.2)])
+
+
+@pytest.mark.parametrize("kind", [None, "matrix", "parallel"])
 @pytest.mark.parametrize("suffix", ["svg", "pdf", "png"])
-def test_draws_each_format_twice_the_same(suffix, tmp_path):
-    front = front_of(LOSSES)
-    first, second = (front.plot(tmp_path / name / f"front.{suffix}") for name in "ab")
-    assert first.read_bytes() == second.read_bytes()
-    assert len(first.read_bytes()) > 5_000
+@pytest.mark.parametrize("losses", [LOSSES, THREE], ids=["two", "three"])
+def test_draws_each_format_twice_the_same(losses, suffix, kind, tmp_path):
+    front = front_of(losses, names="abc"[: len(losses["point-001"])])
+    paths = [front.plot(tmp_path / name / f"front.{suffix}", front.select(best="a"), kind) for name in "ab"]
+    for first, second in (paths, [path.with_suffix(".csv") for path in paths]):
+        assert first.read_bytes() == second.read_bytes()
+    assert len(paths[0].read_bytes()) > 5_000
+    assert len(list(tmp_path.rglob("*.*"))) == 4
+
+
+def test_each_kind_is_another_figure_of_the_same_facts(tmp_path):
+    front = front_of(THREE, names="abc")
+    for name, kind in (("default", None), ("matrix", "matrix"), ("parallel", "parallel")):
+        front.plot(tmp_path / f"{name}.svg", kind=kind)
+    svgs = {path.stem: path.read_bytes() for path in tmp_path.glob("*.svg")}
+    assert svgs["default"] == svgs["matrix"] != svgs["parallel"]
+    assert len({path.read_bytes() for path in tmp_path.glob("*.csv")}) == 1
 
 
 def test_the_csv_beside_holds_what_is_drawn(tmp_path):
@@ -79,6 +92,16 @@ def test_the_csv_beside_holds_what_is_drawn(tmp_path):
     drawn = {row["id"]: (float(row["a"]), float(row["b"])) for row in rows if row["id"]}
     assert drawn == LOSSES
     assert [row["mark"] for row in rows if not row["id"]] == ["staircase"] * 7 + ["ideal", "reference"]
+
+
+def test_the_csv_of_three_objectives(tmp_path):
+    path = front_of(THREE, names="abc", ideals=(0.1, 0.2, 0.3)).plot(tmp_path / "front.svg")
+    rows = list(csv.reader(path.with_suffix(".csv").read_text().splitlines()))
+    assert rows[0] == ["mark", "id", "a", "b", "c", "asked a", "asked b", "asked c", "control_error"]
+    assert {len(row) for row in rows} == {9}
+    assert rows[1][:5] == ["front", "point-001", "0.2", "0.6", "0.7"]
+    assert [(row[0], *map(float, row[2:5])) for row in rows[-2:]] == [("ideal", 0.1, 0.2, 0.3), ("reference", 1, 1, 1)]
+    assert [row[0] for row in rows[1:-2]] == ["front", "front", "front", "dominated"]
 
 
 def test_names_that_look_like_formulas_are_quoted(tmp_path):
@@ -98,10 +121,18 @@ def test_the_chosen_point_is_ringed(tmp_path):
 def test_errors_say_what_to_do(tmp_path):
     with pytest.raises(ValueError, match=r"'front.jpg': a plot is written as .svg, .pdf, .png"):
         front_of(LOSSES).plot(tmp_path / "front.jpg")
-    with pytest.raises(ValueError, match="this front has 3: a, b, c"):
-        front_of({"point-001": (1.0, 1.0, 1.0)}, names="abc").plot(tmp_path / "front.svg")
+    with pytest.raises(ValueError, match=r"kind='radar' is not one of 'matrix', 'parallel'"):
+        front_of(LOSSES).plot(tmp_path / "front.svg", kind="radar")
+    with pytest.raises(ValueError, match="point-009 is not a point of this front"):
+        facts(front_of(LOSSES), point("point-009", (1.0, 1.0)))
+    assert not list(tmp_path.iterdir())
     with pytest.raises(pm.EmptyFrontError):
         front_of({}).plot(tmp_path / "front.svg")
+
+
+@pytest.mark.parametrize("kind", [None, "matrix", "parallel"])
+def test_names_with_dollars_are_no_formulas(tmp_path, kind):
+    assert front_of(LOSSES, names=("cost $x_$", "b")).plot(tmp_path / "front.svg", kind=kind).exists()
 
 
 def test_a_real_front_is_drawn(tmp_path):

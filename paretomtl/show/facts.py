@@ -1,0 +1,113 @@
+"""What a figure of a front shows, before anything is drawn."""
+
+import csv
+import io
+import itertools
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from paretomtl.front import score
+from paretomtl.front.store import plain
+from paretomtl.point import Point
+from paretomtl.preference import ray
+from paretomtl.problem import Objective
+
+if TYPE_CHECKING:
+    from paretomtl.front.front import Front
+
+
+class Mark(NamedTuple):
+    """A point of the figure: where it is, what it is, and the ray it was asked to lie on (a direction)."""
+
+    id: str
+    kind: str  # "front", "dominated" or "chosen"
+    losses: tuple[float, ...]
+    asked: tuple[float, ...]
+    control_error: float | None
+
+
+class Facts(NamedTuple):
+    """All that the figures show."""
+
+    labels: tuple[str, ...]
+    names: tuple[str, ...]
+    marks: tuple[Mark, ...]
+    staircase: Float[np.ndarray, "k 2"] | None  # of two objectives
+    ref_point: tuple[float, ...]
+    ideals: tuple[float, ...] | None
+    hypervolume: score.Volume | None
+
+    def losses(self, *kinds: str) -> Float[np.ndarray, "n m"]:
+        """The losses of the marks of these kinds; of all marks, without a kind."""
+        found = [m.losses for m in self.marks if not kinds or m.kind in kinds]
+        return np.array(found, dtype=np.float64).reshape(len(found), len(self.names))
+
+    def ends(self) -> Float[np.ndarray, "2 m"]:
+        """The smallest and the largest loss of each objective, over all marks and the ideals."""
+        there = self.losses() if self.ideals is None else np.vstack([self.losses(), self.ideals])
+        return np.stack([there.min(axis=0), there.max(axis=0)])
+
+    @property
+    def chosen(self) -> Mark | None:
+        """The chosen point."""
+        return next((m for m in self.marks if m.kind == "chosen"), None)
+
+
+def facts(front: "Front", chosen: Point | None = None) -> Facts:
+    """What there is to draw of a front, on the validation losses.
+
+    Args:
+        front: of two or more objectives. A point is dominated if another is no worse in all of them.
+        chosen: one of its points, to stand out.
+    """
+    losses = score.check_losses(front.losses)
+    if chosen is not None and chosen.id not in {p.id for p in front.points}:
+        raise ValueError(f"{chosen.id} is not a point of this front")
+    kept = score.nondominated(losses)
+    rays = ray(front.preferences)
+    marks = []
+    for p, keep, direction in zip(front.points, kept, rays, strict=True):
+        kind = "chosen" if chosen is not None and p.id == chosen.id else "front" if keep else "dominated"
+        marks.append(Mark(p.id, kind, p.losses["validate"], tuple(direction.tolist()), p.control_error))
+    return Facts(
+        labels=tuple(_label(o, front.study["measured"]) for o in front.objectives),
+        names=front.names,
+        marks=tuple(marks),
+        staircase=_staircase(losses[kept], front.ref_point) if len(front.names) == 2 else None,
+        ref_point=front.ref_point,
+        ideals=None if front.ideals is None else tuple(front.ideals.tolist()),
+        hypervolume=score.volume(losses, front.ref_point),
+    )
+
+
+def table(shown: Facts) -> str:
+    """The facts as the text of a CSV file."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    asked = [f"asked {name}" for name in shown.names]
+    writer.writerow(["mark", "id", *map(plain, shown.names), *asked, "control_error"])
+    for m in shown.marks:
+        writer.writerow([m.kind, m.id, *m.losses, *m.asked, m.control_error])
+    lines = [("staircase", row) for row in ([] if shown.staircase is None else shown.staircase.tolist())]
+    lines += [] if shown.ideals is None else [("ideal", shown.ideals)]
+    for mark, losses in [*lines, ("reference", shown.ref_point)]:
+        writer.writerow([mark, "", *losses, *[""] * (len(asked) + 1)])
+    return out.getvalue()
+
+
+def _label(objective: Objective, measured: bool) -> str:
+    """An axis: the loss, what it was divided by, and its unit unless that is a measure's."""
+    divided = "" if objective.scale == 1 else f" / {objective.scale:g}"
+    return f"{objective.name} loss{divided}" + (f" [{objective.unit}]" if objective.unit and not measured else "")
+
+
+def _staircase(losses: np.ndarray, ref_point: tuple[float, ...]) -> np.ndarray:
+    """The border of what the points attain, from above the first to right of the last."""
+    steps = np.unique(losses, axis=0)
+    far = np.maximum(losses.max(axis=0), ref_point)
+    corners = [[steps[0, 0], far[1]], steps[0]]
+    for before, here in itertools.pairwise(steps):
+        corners += [[here[0], before[1]], here]
+    return np.array([*corners, [far[0], steps[-1, 1]]])

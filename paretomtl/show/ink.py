@@ -1,0 +1,24 @@
+"""What the figures share: colours that people tell apart whatever colours they see, and texts that fit."""
+
+import textwrap
+
+import numpy as np
+
+BLUE, ORANGE, GREY, PALE, DARK = "#1f5fa8", "#d9660f", "#9a9a9a", "#cccccc", "#333333"
+
+
+def fitted(label: str, inches: float) -> str:
+    """A label in at most four lines of about this length, its end (where the unit is) always there."""
+    lines = textwrap.wrap(label.replace("_", "_ "), max(8, int(14 * inches)))
+    lines = [line.replace("_ ", "_") for line in lines]
+    return "\n".join(lines if len(lines) < 5 else [*lines[:2], f"{lines[2]}…", lines[-1]])
+
+
+def number(value: float, low: float, high: float) -> str:
+    """A number on an axis from low to high, with the digits that tell apart what is a hundredth of the axis apart."""
+    value = value if abs(value) > 1e-9 * (high - low) else 0.0
+    ratio = max(abs(low), abs(high)) / (high - low) if high > low else 1.0
+    digits = int(np.clip(np.ceil(np.log10(ratio)) + 2, 3, 12))
+    if abs(value) < 1e5:
+        digits = max(digits, len(str(int(abs(value)))))  # 4880 rather than 4.88e+03
+    return f"{value:.{digits}g}"
