@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from paretomtl.gradients import Losses, NonFinite, check_clip, descend, follow, leaves
+from paretomtl.gradients import Losses, NonFinite, Taken, check_clip, descend, follow, leaves
 from paretomtl.preference import normalised
 from paretomtl.solver import Code, Solver, Status, Stepper, Sweep, solved
 
@@ -46,7 +46,11 @@ class Descent:
     ):
         if not isinstance(solver, Solver):
             raise TypeError(f"solver={solver!r} is not a Solver; give an instance, such as EPO()")
+        if not isinstance(preference, Mapping):
+            raise TypeError(f"preference={preference!r}: give a dict of a number for each loss, by its name")
         check_clip(solver, clip)
+        if scaler is not None and isinstance(solver, Stepper):
+            raise TypeError(f"{type(solver).__name__} asks for the losses elsewhere, which knows no scaler")
         self.solver, self.names = solver, tuple(preference)
         self.clip, self.scaler = clip, scaler
         self._preference = self._row(preference, "preference")
@@ -68,11 +72,14 @@ class Descent:
             NonFinite: a loss or a gradient is NaN or infinite; with a scaler, an overflowing gradient is no error: the
                 status says "skipped", and the scaler skips the optimizer's step.
         """
-        if isinstance(self.solver, Stepper):
-            return self._follow(losses)
-        if callable(losses):
+        if isinstance(self.solver, Stepper) and not callable(losses):
+            raise TypeError(
+                f"{type(self.solver).__name__} asks for the losses elsewhere; give a function that computes them, "
+                "such as `lambda: losses(model, batch)`"
+            )
+        if callable(losses) and not isinstance(self.solver, Stepper):
             raise TypeError(f"{type(self.solver).__name__} takes the losses themselves, not a function")
-        there = self._present(losses)
+        there = self._present(losses() if callable(losses) else losses)
         r = self._preference[[self.names.index(name) for name in there]]
         if len(there) < len(self.names) and self.solver.stateful:
             missing = [name for name in self.names if name not in there]
@@ -80,17 +87,10 @@ class Descent:
                              f"{missing}")  # fmt: skip
         if not r.any():  # none of the labels that are there matters
             return solved(r)
-        listed = list(there.values())
-        parameters = leaves(listed)
-        scale = 1.0 if self.scaler is None else float(self.scaler.scale(torch.ones((), device=listed[0].device)))
-        try:
-            taken = descend(
-                self.solver, self.state, listed, r / r.sum(), parameters, list(there), clip=self.clip, scale=scale
-            )
-        except NonFinite:
-            if self.scaler is None or not all(loss.isfinite() for loss in listed):
-                raise
-            parameters[0].grad = torch.full_like(parameters[0], torch.inf)  # by which the scaler knows
+        r = r / r.sum() if len(there) < len(self.names) else r
+        parameters = leaves(list(there.values()))
+        taken = self._follow(losses, there, r, parameters) if callable(losses) else self._descend(there, r, parameters)
+        if taken is None or (self.scaler is not None and not _finite(parameters)):
             return Status(torch.tensor(int(Code.SKIPPED)), torch.zeros((), dtype=torch.float64))
         self.state = taken.state
         return taken.status
@@ -110,24 +110,26 @@ class Descent:
                 raise ValueError(f"the saved {key} is {saved[key]}, this one's {here}; build the same Descent first")
         self.state = _like(self.state, saved["state"])
 
-    def _follow(self, losses: Any) -> Status:
-        if not callable(losses):
-            raise TypeError(
-                f"{type(self.solver).__name__} asks for the losses elsewhere; give a function that computes them, "
-                "such as `lambda: losses(model, batch)`"
-            )
-        if self.scaler is not None:
-            raise TypeError(f"{type(self.solver).__name__} asks for the losses elsewhere, which knows no scaler")
+    def _descend(self, there: dict[str, Tensor], r: Tensor, parameters: list[Tensor]) -> Taken | None:
+        """What the solver answered; None where a gradient overflowed: then `.grad` says so, and thereby the scaler."""
+        names, losses = list(there), list(there.values())
+        scale = 1.0 if self.scaler is None else float(self.scaler.scale(torch.ones((), device=losses[0].device)))
+        try:
+            return descend(self.solver, self.state, losses, r, parameters, names, clip=self.clip, scale=scale)
+        except NonFinite:
+            if self.scaler is None or not all(loss.isfinite() for loss in losses):
+                raise
+            parameters[0].grad = torch.full_like(parameters[0], torch.inf)
+            return None
 
+    def _follow(
+        self, losses: Callable[[], Named], there: dict[str, Tensor], r: Tensor, parameters: list[Tensor]
+    ) -> Taken:
         def evaluate() -> list[Tensor]:
-            found = self._present(losses())
-            return [found[name] for name in self.names]
+            return list(self._present(losses()).values())
 
-        parameters = leaves(evaluate())
-        closure = Losses(evaluate, parameters, squared=_no_samples)
-        taken = follow(self.solver, self.state, closure, self._preference, parameters)  # type: ignore[arg-type]
-        self.state = taken.state
-        return taken.status
+        closure, names = Losses(evaluate, parameters, squared=_no_samples), list(there)
+        return follow(self.solver, self.state, closure, list(there.values()), r, parameters, names)  # type: ignore[arg-type]
 
     def _present(self, losses: Any) -> dict[str, Tensor]:
         """The losses that are there, in the order of the names."""
@@ -150,6 +152,10 @@ class Descent:
 
     def _by_name(self) -> dict[str, float]:
         return dict(zip(self.names, self._preference.tolist(), strict=True))
+
+
+def _finite(parameters: list[Tensor]) -> bool:
+    return all(p.grad is None or bool(p.grad.isfinite().all()) for p in parameters)
 
 
 def _no_samples() -> Tensor:

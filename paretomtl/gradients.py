@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from paretomtl.problem import Problem
 from paretomtl.solver import (
@@ -67,7 +67,8 @@ def descend(
         preference: as the solver takes it.
         parameters: what is trained.
         names: of the losses, for messages.
-        clip: the largest norm of each loss's gradient on the shared parameters; longer ones are shortened to it.
+        clip: the largest norm of each loss's gradient on the shared parameters; longer ones are shortened to it. A loss
+            that comes alone shares nothing and is not clipped.
         scale: what the losses are multiplied by for the backward passes, so that half precision does not underflow;
             `.grad` keeps it, the solver does not see it.
 
@@ -93,15 +94,17 @@ def descend(
 def _on_shared(solver, state, losses, values, preference, parameters, names, clip, scale) -> Taken:
     """A weighting or an aggregation: heads keep their gradient, the shared parameters get the direction."""
     jacobian, shared, heads_move, reach = _jacobian([loss * scale for loss in losses], parameters)
-    if not shared:  # nothing in common: nothing to weigh
-        return Taken(values.new_ones(len(losses), dtype=torch.float64), state, solved(values))
     if solver.stateful and not reach.all():
         out = [name for name, reaches_shared in zip(names, reach.tolist(), strict=True) if not reaches_shared]
         raise ValueError(f"{type(solver).__name__} carries its state from step to step and needs every loss to reach "
                          f"the shared parameters; {out} do not")  # fmt: skip
+    if not shared:  # nothing in common: nothing to weigh
+        return Taken(values.new_ones(len(losses), dtype=torch.float64), state, solved(values))
     # a loss that does not reach the shared parameters has no say in their direction
-    kept, r = [name for name, here in zip(names, reach.tolist(), strict=True) if here], preference[reach]
-    r = r / r.sum() if r.any() else torch.full_like(r, 1 / len(r))
+    kept = [name for name, reaches_shared in zip(names, reach.tolist(), strict=True) if reaches_shared]
+    r = preference[reach]
+    if not reach.all():
+        r = r / r.sum() if r.any() else torch.full_like(r, 1 / len(r))
     gramian = _gramian(jacobian) / scale**2
     check_finite(torch.diagonal(gramian), kept, before="the gradient of ")
     norms = torch.diagonal(gramian).sqrt()
@@ -121,17 +124,26 @@ def _on_shared(solver, state, losses, values, preference, parameters, names, cli
     if status.code == Code.STATIONARY and heads_move:
         status = status._replace(code=torch.tensor(int(Code.SOLVED)))
     _add(direction, shared)
-    return Taken(weights, state, status, norms.new_zeros(len(losses)).masked_scatter(reach, norms))
+    told = norms.new_zeros(len(losses))
+    told[reach] = norms
+    return Taken(weights, state, status, told)
 
 
 def follow(
-    solver: Stepper, state: Any, closure: Closure, preference: Float[Tensor, " m"], parameters: Sequence[Tensor]
+    solver: Stepper,
+    state: Any,
+    closure: Closure,
+    losses: Sequence[Tensor],
+    preference: Float[Tensor, " m"],
+    parameters: Sequence[Tensor],
+    names: Sequence[str],
 ) -> Taken:
-    """Add a stepper's direction to the parameters' `.grad`.
+    """Add a stepper's direction to the parameters' `.grad`; the losses are those of the step, for a look at them.
 
     Raises:
-        NonFinite: the direction has an entry that is NaN or infinite.
+        NonFinite: a loss, or an entry of the direction, is NaN or infinite.
     """
+    check_finite(torch.stack([loss.detach() for loss in losses]), names)
     direction, state, status = solver.update(state, closure, preference)
     if not direction.isfinite().all():
         raise NonFinite(f"the direction of {type(solver).__name__} is not finite")
@@ -151,7 +163,7 @@ def check_clip(solver: Solver, clip: float | None) -> None:
     """Raise where a clip is no positive number, or the method has no gradients of its own to clip."""
     if clip is None:
         return
-    if not isinstance(clip, (int, float)) or not 0 < clip < float("inf"):
+    if isinstance(clip, bool) or not isinstance(clip, (int, float)) or not 0 < clip < float("inf"):
         raise ValueError(f"clip={clip!r}: give a positive number, or None")
     if not isinstance(solver, (Weighting, Aggregation)):
         raise ValueError(
@@ -172,7 +184,7 @@ def reached(losses: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[list
 
 def leaves(losses: Sequence[Tensor]) -> list[Tensor]:
     """The parameters that the losses depend on, in the order in which the graph is walked."""
-    found: dict[int, Tensor] = {}
+    found = {id(loss): loss for loss in losses if loss.is_leaf and loss.requires_grad}
     seen, todo = set(), [loss.grad_fn for loss in losses]
     while todo:
         node: Any = todo.pop()
@@ -204,6 +216,7 @@ def closure(problem: Problem, model: nn.Module, batch: Any = None) -> "Losses":
         trained,
         squared=None if batch is None else lambda: _squared_gradients(problem, model, batch),
         project=None if project is None else lambda: project(model),
+        buffers=list(model.buffers()),
         noisy=batch is not None,
     )
 
@@ -217,9 +230,10 @@ class Losses(Closure):
         parameters: Sequence[Tensor],
         squared: Callable[[], Tensor] | None = None,
         project: Callable[[], None] | None = None,
+        buffers: Sequence[Tensor] = (),
         noisy: bool = True,
     ):
-        self._evaluate, self._trained = evaluate, parameters
+        self._evaluate, self._trained, self._buffers = evaluate, parameters, buffers
         self._squared, self._project = squared, project
         # dropout must be the same wherever the losses are asked for, and another one at the next step
         self._seed = int(torch.randint(2**62, ())) if noisy else None
@@ -233,12 +247,13 @@ class Losses(Closure):
     def __call__(self, parameters: Float[Tensor, " n"] | None = None) -> Float[Tensor, " m"]:
         """The losses there, without gradients; at None, where the model stands."""
         with self._at(parameters), torch.no_grad():
-            return torch.stack(self._losses())
+            return torch.stack(self._evaluate())
 
     def gradients(self) -> Gradients:
         """The losses and their Jacobian where the model stands."""
-        losses = self._losses()
-        columns = list(zip(*_gradients(losses, self._trained), strict=True))
+        with self._at():
+            losses = self._evaluate()
+            columns = list(zip(*_gradients(losses, self._trained), strict=True))
         reach = torch.tensor([sum(g is not None for g in column) for column in columns])
         sizes = torch.tensor([p.numel() for p in self._trained])
         shared = (reach > 1).repeat_interleave(sizes).to(losses[0].device)
@@ -252,21 +267,25 @@ class Losses(Closure):
 
     def hessian_product(self, weights: Float[Tensor, " m"], vector: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The Hessian of the weighted sum of the losses, where the model stands, times a vector."""
-        gradients = torch.autograd.grad(self._sum(weights), self._trained, create_graph=True, allow_unused=True)
-        pieces = vector.split([p.numel() for p in self._trained])
-        # where a gradient depends on no parameter, the losses are linear and the Hessian is zero
-        products = [
-            (g * piece.view_as(g)).sum()
-            for g, piece in zip(gradients, pieces, strict=True)
-            if g is not None and g.requires_grad
-        ]
-        if not products:
-            return torch.zeros_like(vector)
-        return self._flat(torch.autograd.grad(torch.stack(products).sum(), self._trained, allow_unused=True))
+        with self._at():
+            gradients = torch.autograd.grad(self._sum(weights), self._trained, create_graph=True, allow_unused=True)
+            pieces = vector.split([p.numel() for p in self._trained])
+            # where a gradient depends on no parameter, the losses are linear and the Hessian is zero
+            products = [
+                (g * piece.view_as(g)).sum()
+                for g, piece in zip(gradients, pieces, strict=True)
+                if g is not None and g.requires_grad
+            ]
+            if not products:
+                return torch.zeros_like(vector)
+            return self._flat(torch.autograd.grad(torch.stack(products).sum(), self._trained, allow_unused=True))
 
     def squared_gradients(self) -> Float[Tensor, "m n"]:
         """The mean over the samples of each one's squared gradient; without a batch, the losses are the one sample."""
-        return self.gradients().jacobian.square() if self._squared is None else self._squared()
+        if self._squared is None:
+            return self.gradients().jacobian.square()
+        with self._at():
+            return self._squared()
 
     def move(self, parameters: Float[Tensor, " n"]) -> None:
         """Put the model there, within its bounds."""
@@ -275,15 +294,8 @@ class Losses(Closure):
             self._project()
         self.moves += 1
 
-    def _losses(self) -> list[Tensor]:
-        if self._seed is None:
-            return self._evaluate()
-        with torch.random.fork_rng(devices=sorted({p.device.index for p in self._trained if p.is_cuda})):
-            torch.manual_seed(self._seed)
-            return self._evaluate()
-
     def _sum(self, weights: Tensor) -> Tensor:
-        losses = torch.stack(self._losses())
+        losses = torch.stack(self._evaluate())
         return (weights.to(losses) * losses).sum()
 
     def _flat(self, gradients: Sequence[Tensor | None]) -> Tensor:
@@ -291,17 +303,23 @@ class Losses(Closure):
         return torch.cat([torch.zeros_like(p).reshape(-1) if g is None else g.detach().reshape(-1) for g, p in there])
 
     @contextlib.contextmanager
-    def _at(self, parameters: Tensor | None) -> Iterator[None]:
-        """Within it the model stands there."""
-        if parameters is None:
-            yield
-            return
-        here = self.parameters
-        self._put(parameters)
-        try:
-            yield
-        finally:
-            self._put(here)
+    def _at(self, parameters: Tensor | None = None) -> Iterator[None]:
+        """Within it the model stands there and noise is the closure's own; after it all is as it was."""
+        here = None if parameters is None else self.parameters
+        buffers = [buffer.clone() for buffer in self._buffers]
+        devices = sorted({p.device.index for p in self._trained if p.is_cuda})
+        with torch.random.fork_rng(devices=devices, enabled=self._seed is not None):
+            if self._seed is not None:
+                torch.manual_seed(self._seed)
+            if parameters is not None:
+                self._put(parameters)
+            try:
+                yield
+            finally:
+                if here is not None:
+                    self._put(here)
+                for buffer, before in zip(self._buffers, buffers, strict=True):
+                    buffer.copy_(before)  # running statistics, for one
 
     def _put(self, parameters: Tensor) -> None:
         with torch.no_grad():
@@ -329,16 +347,19 @@ def _squared_gradients(problem: Problem, model: nn.Module, batch: Any) -> Float[
         one = tree_map(lambda x: x.unsqueeze(0), sample)
         return torch.func.functional_call(evaluate, parameters, (one,))
 
+    each = torch.vmap(torch.func.jacrev(losses), in_dims=(None, 0), randomness="different")
+    total: Any = 0
     try:
-        each = torch.vmap(
-            torch.func.jacrev(losses), in_dims=(None, 0), randomness="different", chunk_size=SAMPLES_AT_ONCE
-        )(trained, batch)
-    except (RuntimeError, ValueError, AttributeError) as error:
+        n = len(tree_leaves(batch)[0])
+        for some in (slice(at, at + SAMPLES_AT_ONCE) for at in range(0, n, SAMPLES_AT_ONCE)):
+            found = each(trained, tree_map(lambda x, some=some: x[some], batch)).values()
+            total += torch.cat([g.reshape(*g.shape[:2], -1).square().sum(dim=0) for g in found], dim=1)
+    except (RuntimeError, ValueError, AttributeError, TypeError, LookupError) as error:
         raise ValueError(
             "the losses cannot be taken sample by sample (every tensor of a batch must lead with the samples, and the "
-            f"model must not mix them, as BatchNorm does): {str(error).splitlines()[0]}"
+            f"model must not mix them, as BatchNorm does): {(str(error).splitlines() or [''])[0]}"
         ) from error
-    return torch.cat([g.square().mean(dim=0).flatten(start_dim=1) for g in each.values()], dim=1)
+    return total / n
 
 
 def _gradients(losses: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[tuple[Tensor | None, ...]]:
@@ -368,7 +389,7 @@ def _jacobian(losses: Sequence[Tensor], parameters: Sequence[Tensor]) -> tuple[T
     kept = [[g for g, here in zip(column, reach, strict=True) if here] for column in columns]
     rows = [loss for loss, here in zip(losses, reach, strict=True) if here]
     jacobian = _stack(rows, shared, kept) if shared else losses[0].new_zeros(0, 0)
-    return jacobian, shared, heads_move, torch.tensor(reach, device=losses[0].device)
+    return jacobian, shared, heads_move, torch.tensor(reach)
 
 
 def _stack(
@@ -395,7 +416,7 @@ def _gramian(jacobian: Float[Tensor, "m n"]) -> Float[Tensor, "m m"]:
     if squares.isfinite().all() and (squares > tiny / torch.finfo(jacobian.dtype).eps).all():
         return gramian
     sizes = jacobian.abs().amax(dim=1)
-    rows = jacobian / torch.where(sizes > 0, sizes, 1)[:, None]
+    rows = jacobian / torch.where((sizes > 0) & sizes.isfinite(), sizes, 1)[:, None]
     return (rows @ rows.T).double() * torch.outer(sizes.double(), sizes.double())
 
 
@@ -406,4 +427,5 @@ def _add(direction: Float[Tensor, " n"], parameters: Sequence[Tensor]) -> None:
 
 
 def _accumulate(parameter: Tensor, gradient: Tensor) -> None:
-    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+    # autograd may answer one tensor for several parameters, or an expanded one; what clips gradients writes into them
+    parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad + gradient

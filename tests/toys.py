@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import paretomtl as pm
+from paretomtl.solver import solved
+from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 
 
 class TwoHeads(nn.Module):
@@ -21,6 +23,13 @@ class TwoHeads(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         z = self.trunk(x)
         return self.a(z)[:, 0], self.b(z)[:, 0]
+
+
+class Dropping(TwoHeads):
+    """The same with dropout."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return super().forward(nn.functional.dropout(x, 0.5, self.training))
 
 
 def losses(model: TwoHeads, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
@@ -50,3 +59,18 @@ def two_regressions(**changes: Any) -> pm.Problem:
         "ref_point": [2.0, 2.0],
     }
     return pm.Problem(**(fields | changes))
+
+
+def initial() -> TwoHeads:
+    """The model as every point of a study with seed 0 finds it."""
+    with reproducible():
+        reseed(seed_of(0, 0, INITIAL))
+        return TwoHeads()
+
+
+class Turned(pm.Aggregation):
+    """A direction that no weights give: the weighted gradient, its entries scaled by their place."""
+
+    def update(self, state: Any, losses: Tensor, jacobian: Tensor, preference: Tensor) -> tuple[Tensor, Any, pm.Status]:
+        direction = preference.to(jacobian) @ jacobian
+        return direction * torch.linspace(0.5, 1.5, len(direction)).to(direction), state, solved(losses)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from paretomtl.gradients import reached
+from paretomtl.problem import Problem
 from paretomtl.solver import Aggregation, Weighting
 from paretomtl.training.measuring import to_device
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
@@ -48,7 +49,7 @@ def dry_run(study: Study) -> list[str]:
             batch = to_device(_first(batches, split), study.device)
             losses = problem.loss_list(model, batch)
             if split == "train" or problem.deterministic:
-                notes += _check_graph(study, losses, model) + _scales(problem.names, losses)
+                notes += _check_graph(study, losses, model) + _scales(problem, losses)
             _check_signs(study, losses, split)
     return notes
 
@@ -94,29 +95,38 @@ def _check_graph(study: Study, losses: list, model: nn.Module) -> list[str]:
             raise ValueError(
                 f"loss {name!r} {why}; compute it from the model's output without .detach(), .item() or numpy"
             )
-    if not isinstance(study.solver, (Weighting, Aggregation)):
+    # what a loss shares with one that has no label here cannot be seen
+    if not isinstance(study.solver, (Weighting, Aggregation)) or len(there) < len(losses):
         return []
     shared = [sum(column) > 1 for column in zip(*found, strict=True)]
-    return [
-        f"loss {name!r} reaches no parameter that another loss reaches: it has no say in the shared direction, "
-        "and its own parameters follow its gradient alone"
+    apart = [
+        f"loss {name!r} reaches no parameter that another loss reaches"
         for (name, _), reach in zip(there, found, strict=True)
         if not any(mine and common for mine, common in zip(reach, shared, strict=True))
     ]
+    if apart and study.solver.stateful:
+        raise ValueError(f"{apart[0]}, and {type(study.solver).__name__} carries its state from step to step and needs "
+                         "every loss to; give the losses a common trunk, or use a method without state")  # fmt: skip
+    return [
+        f"{what}: it has no say in the shared direction, and its own parameters follow its gradient alone"
+        for what in apart
+    ]
 
 
-def _scales(names: Iterable[str], losses: list) -> list[str]:
+def _scales(problem: Problem, losses: list) -> list[str]:
     """A note where losses are of wildly different size."""
-    sizes = {n: abs(float(loss.detach())) for n, loss in zip(names, losses, strict=True) if loss is not None}
+    sizes = {n: abs(float(loss.detach())) for n, loss in zip(problem.names, losses, strict=True) if loss is not None}
     sizes = {name: size for name, size in sizes.items() if size > 0}
     if len(sizes) < 2:
         return []
     small, large = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)
     if not APART * sizes[small] < sizes[large] < float("inf"):
         return []
+    already = next(o.scale for o in problem.described if o.name == large)
     return [
         f"loss {large!r} is {sizes[large] / sizes[small]:.1e} times loss {small!r} on the first batch "
-        f"({sizes[large]:.3g} and {sizes[small]:.3g}); to divide it: pm.Objective({large!r}, scale={sizes[large]:.2g})"
+        f"({sizes[large]:.3g} and {sizes[small]:.3g}); to divide it: "
+        f"pm.Objective({large!r}, scale={sizes[large] * already:.2g})"
     ]
 
 

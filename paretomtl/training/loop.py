@@ -55,6 +55,8 @@ def train_point(study: Study, job: Job, splits: Splits, tick: Tick | None = None
         with reproducible():
             return run.train(asked)
     except Exception as error:
+        if run.training:  # what led there may be told
+            run.warn_of_steps()
         first = (str(error).splitlines() or [""])[0]
         at = f" at step {run.counts['steps']}" if isinstance(error, NonFinite) and run.training else ""
         reason = f"{first}{at}" if isinstance(error, NonFinite) else f"{type(error).__name__}: {first}"
@@ -98,6 +100,7 @@ class _Run:
         self.training = True
         status = self._steps(model)
         self.training = False
+        self.warn_of_steps()
         reseed(seed_of(self.study.seed, 0, MEASURING))
         measured = {
             split: measure(self.problem, model, batches, self.study.device, split)
@@ -107,7 +110,6 @@ class _Run:
         losses = {split: m.losses for split, m in measured.items()}
         if not math.isfinite(status.residual):
             raise NonFinite(f"{float(status.residual)} in the residual of {type(self.solver).__name__}")
-        self._warn_of_steps()
         error = float(control_error(np.array(losses["validate"]), self.job.preference))
         if self.solver.follows_ray and error > OFF_RAY:
             self.warnings.append(f"{error:.1f} degrees off the ray asked for ({Code(int(status.code)).word})")
@@ -183,13 +185,14 @@ class _Run:
         return by_place
 
     def _descend(self, model: nn.Module, batch: Any, there: dict[int, Tensor], r: Tensor, parameters: list) -> Taken:
+        names, losses = [self.problem.names[i] for i in there], list(there.values())
         if isinstance(self.solver, Stepper):
-            return follow(self.solver, self.state, closure(self.problem, model, batch), r, parameters)
-        names = [self.problem.names[i] for i in there]
+            again = closure(self.problem, model, batch)
+            return follow(self.solver, self.state, again, losses, r, parameters, names)
         clip = None if self.job.corner is not None else self.study.clip
-        return descend(self.solver, self.state, list(there.values()), r, parameters, names, clip=clip)
+        return descend(self.solver, self.state, losses, r, parameters, names, clip=clip)
 
-    def _warn_of_steps(self) -> None:
+    def warn_of_steps(self) -> None:
         """What happened on the way that whoever reads the point should know."""
         self.warnings += self.norms.told(self.problem.names)
         for name, what in (("relaxed", "relaxed the program of"), ("fell_back", "fell back on min-norm weights on")):

@@ -51,25 +51,25 @@ class Stall:
 
 
 class Norms:
-    """Running means of the gradient norm of each loss, and the largest jump above them."""
+    """Running means of the gradient norm of each loss, and the first jump above them: what follows may come of it."""
 
     def __init__(self, m: int):
         self.sums, self.seen = [0.0] * m, [0] * m
-        self.worst: tuple[float, int, int] | None = None  # times its mean, objective, step
+        self.first: tuple[float, int, int] | None = None  # times its mean, objective, step
 
     def add(self, step: int, norms: dict[int, float]) -> None:
         """Take the norms of a step, by objective."""
         for i, norm in norms.items():
             mean = self.sums[i] / max(self.seen[i], 1)
-            if self.seen[i] >= LONG_ENOUGH and norm > max(EXPLODED, self.worst[0] if self.worst else 0) * mean > 0:
-                self.worst = (norm / mean, i, step)
+            if self.first is None and self.seen[i] >= LONG_ENOUGH and norm > EXPLODED * mean > 0:
+                self.first = (norm / mean, i, step)
             self.sums[i] += norm
             self.seen[i] += 1
 
     def told(self, names: tuple[str, ...]) -> list[str]:
         """A warning, if a gradient exploded."""
-        if self.worst is None:
+        if self.first is None:
             return []
-        times, i, step = self.worst
+        times, i, step = self.first
         return [f"the gradient of {names[i]!r} jumped to {times:.2g} times its mean at step {step}; "
                 "clip= bounds the gradient of each loss"]  # fmt: skip

@@ -82,6 +82,16 @@ def test_workers_compute_the_bytes_that_we_would(running, tmp_path, monkeypatch)
     assert 1 <= len(workers) <= 2
 
 
+def test_a_method_that_asks_for_the_losses_elsewhere_gives_the_same_bytes(running, tmp_path):
+    """With dropout, whose noise each closure draws anew."""
+    problem, solver = toys.two_regressions(model=toys.Dropping), ps.CoGrad(gamma=0.5, hessian="hvp")
+    run = partial(pm.explore, problem, solver, preferences=[[0.3, 0.7], [0.7, 0.3]], epochs=2, optimizer=SGD)
+    run(out=tmp_path / "there", executor=pm.RayTune(workers=1))
+    run(out=tmp_path / "here")
+    assert files(tmp_path / "there") == files(tmp_path / "here")
+    assert len(files(tmp_path / "there")) == 2 + 2 + 2
+
+
 @dataclass
 class Fault:
     """Makes loss 'b' NaN at the third step of the second point, or raises there."""

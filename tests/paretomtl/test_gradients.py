@@ -1,108 +1,87 @@
-"""Gradients by a second road: one backward pass a loss, each on a copy of the model."""
+"""What `descend` and `follow` add to the parameters' gradients, by class."""
 
-from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import nn
 
-import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.gradients import Losses, NonFinite, descend
-from paretomtl.solver import Aggregation, Code, Stepper, Weighting, solved
-from paretomtl.training.study import Study
+from paretomtl.gradients import NonFinite, descend, leaves
+from paretomtl.solver import Code, Status, Stepper, Weighting, solved
 from tests import toys
+from tests.three_heads import (
+    NAMES,
+    PREFERENCE,
+    Everywhere,
+    Fixed,
+    Places,
+    ThreeHeads,
+    assert_gradients,
+    combined,
+    cut,
+    heads,
+    one_by_one,
+    rows,
+    taken,
+)
 
-NAMES = ("a", "b", "c")
-PREFERENCE = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
-X = torch.randn(8, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
-class ThreeHeads(nn.Module):
-    """A trunk that all three losses reach, a gain that "a" and "b" reach, a head for each, and an idle parameter."""
-
-    def __init__(self):
-        super().__init__()
-        self.trunk = nn.Linear(3, 4)
-        self.gain = nn.Parameter(torch.tensor(0.7))
-        self.heads = nn.ModuleList(nn.Linear(4, 1) for _ in NAMES)
-        self.idle = nn.Parameter(torch.ones(2))
-        self.double()
-
-    def losses(self) -> list[torch.Tensor]:
-        z = self.trunk(X).tanh()
-        a, b, c = (head(z) for head in self.heads)
-        return [(self.gain * a - X[:, :1]).square().mean(), (self.gain * b + 1).abs().mean(), c.exp().mean()]
+CLASSES = [ps.Linear(), Fixed((0.5, -2.0, 3.0)), Places(), Everywhere()]
+of_each_class = pytest.mark.parametrize("solver", CLASSES, ids=["scalarization", "weighting", "aggregation", "stepper"])
 
 
-def one_by_one(model) -> list[dict[str, torch.Tensor | None]]:
-    """The gradient of each loss on each parameter."""
-    gradients = []
-    for i in range(len(NAMES)):
-        copy = deepcopy(model)
-        copy.losses()[i].backward()
-        gradients.append({name: p.grad for name, p in copy.named_parameters()})
-    return gradients
-
-
-def combined(gradients, weights) -> dict[str, torch.Tensor | None]:
-    """The sum of the gradients that there are, weighted."""
-    result = {}
-    for name in gradients[0]:
-        pieces = [w * g[name] for w, g in zip(weights, gradients, strict=True) if g[name] is not None]
-        result[name] = sum(pieces) if pieces else None
-    return result
-
-
-def assert_gradients(model, expected) -> None:
-    for name, p in model.named_parameters():
-        if expected[name] is None:
-            assert p.grad is None, name
-        else:
-            assert p.grad.dtype == p.dtype
-            assert torch.allclose(p.grad, expected[name], rtol=1e-10, atol=1e-14), name
-
-
-@dataclass(frozen=True)
-class Fixed(Weighting):
-    """Answers the same weights, and keeps what it was given."""
-
-    weights: tuple[float, ...]
-    seen: list = field(default_factory=list, compare=False)
-
-    def update(self, state, losses, gramian, preference):
-        self.seen.append((state, losses, gramian, preference))
-        return torch.tensor(self.weights, dtype=torch.float64), "next", solved(losses)
+# --- what each class sets ---
 
 
 def test_a_weighting_moves_the_shared_parameters_by_its_weights_and_heads_by_their_own_gradient():
     model, solver = ThreeHeads(), Fixed((0.5, -2.0, 3.0))
-    losses = model.losses()
-    weights, state, status = descend(solver, "before", losses, PREFERENCE, list(model.parameters()), NAMES)
+    found = taken(solver, model, "before")
     gradients = one_by_one(model)
-    expected = combined(gradients, solver.weights)
-    for i in range(len(NAMES)):
-        expected |= {name: gradients[i][name] for name in (f"heads.{i}.weight", f"heads.{i}.bias")}
-    assert_gradients(model, expected)
-    assert (tuple(weights.tolist()), state, status.code) == (solver.weights, "next", Code.SOLVED)
+    assert_gradients(model, combined(gradients, solver.weights) | heads(gradients))
+    assert (tuple(found.weights.tolist()), found.state, found.status.code) == (solver.weights, "next", Code.SOLVED)
 
     ((before, seen, gramian, preference),) = solver.seen
     assert before == "before"
-    assert seen.tolist() == [loss.item() for loss in losses]
+    assert seen.tolist() == [loss.item() for loss in model.losses()]
     assert not seen.requires_grad
-    shared = ("trunk.weight", "trunk.bias", "gain")
-    rows = [[torch.zeros(1) if g[name] is None else g[name].reshape(-1) for name in shared] for g in gradients]
-    jacobian = torch.stack([torch.cat(row) for row in rows])
+    jacobian = rows(gradients)
     assert torch.allclose(gramian, jacobian @ jacobian.T, rtol=1e-10)
+    assert torch.allclose(found.norms, jacobian.norm(dim=1), rtol=1e-10)
     assert torch.equal(preference, PREFERENCE)
 
 
-def test_epo_gets_the_gramian_of_the_shared_parameters():
+def test_an_aggregation_moves_the_shared_parameters_by_its_direction_and_heads_by_their_own_gradient():
+    model, solver = ThreeHeads(), Places()
+    found = taken(solver, model, "before")
+    gradients = one_by_one(model)
+    jacobian = rows(gradients)
+    direction = jacobian.sum(dim=0) * torch.arange(1, jacobian.shape[1] + 1)
+    assert_gradients(model, cut(direction, model) | heads(gradients) | {"idle": None})
+    assert (found.weights, found.state, found.status.code) == (None, "next", Code.SOLVED)
+    assert torch.allclose(found.norms, jacobian.norm(dim=1), rtol=1e-10)
+
+    ((before, seen, given, preference),) = solver.seen
+    assert before == "before"
+    assert seen.tolist() == [loss.item() for loss in model.losses()]
+    assert not given.requires_grad
+    assert torch.allclose(given, jacobian, rtol=1e-10)
+    assert torch.equal(preference, PREFERENCE)
+
+
+def test_a_stepper_moves_all_parameters_by_its_direction():
     model = ThreeHeads()
-    weights, _, _ = descend(ps.EPO(), None, model.losses(), PREFERENCE, list(model.parameters()), NAMES)
-    solver = Fixed((1.0, 1.0, 1.0))
-    descend(solver, None, model.losses(), PREFERENCE, list(model.parameters()), NAMES)
+    found = taken(Everywhere(), model)
+    summed = combined(one_by_one(model), [1, 1, 1]) | {"idle": torch.zeros(2, dtype=torch.float64)}
+    names = [name for name, _ in model.named_parameters()]
+    direction = torch.cat([summed[name].reshape(-1) for name in names])
+    assert_gradients(model, cut(direction + torch.arange(len(direction)), model, names))
+    assert (found.weights, found.state, found.norms) == (None, "next", None)
+
+
+def test_epo_gets_the_gramian_of_the_shared_parameters():
+    model, solver = ThreeHeads(), Fixed((1.0, 1.0, 1.0))
+    weights = taken(ps.EPO(), model).weights
+    taken(solver, model)
     _, losses, gramian, _ = solver.seen[0]
     assert torch.allclose(weights, ps.EPO()(losses, gramian, PREFERENCE), rtol=0, atol=1e-9)
     assert weights.max() < 1
@@ -110,13 +89,49 @@ def test_epo_gets_the_gramian_of_the_shared_parameters():
 
 def test_a_scalarization_is_one_backward_pass_of_the_weighted_sum_heads_included():
     model = ThreeHeads()
-    weights, state, _ = descend(ps.Linear(), "state", model.losses(), PREFERENCE, list(model.parameters()), NAMES)
-    assert torch.equal(weights, PREFERENCE)
-    assert state == "state"
+    found = taken(ps.Linear(), model, "state")
+    assert torch.equal(found.weights, PREFERENCE)
+    assert (found.state, found.norms) == ("state", None)
     assert_gradients(model, combined(one_by_one(model), PREFERENCE))
 
 
-@pytest.mark.parametrize("solver", [ps.Linear(), Fixed((1.0, 2.0))], ids=["scalarization", "weighting"])
+@of_each_class
+def test_gradients_are_added_to_those_that_are_there(solver):
+    """As `backward` does; steps on several batches before the optimizer's are the sum of steps on each."""
+    once, twice = ThreeHeads(), ThreeHeads()
+    twice.load_state_dict(once.state_dict())
+    taken(solver, once)
+    taken(solver, twice)
+    taken(solver, twice)
+    for (name, one), two in zip(once.named_parameters(), twice.parameters(), strict=True):
+        assert (one.grad is None) == (two.grad is None), name
+        assert one.grad is None or torch.allclose(two.grad, 2 * one.grad, rtol=1e-12), name
+
+
+class Twice(nn.Module):
+    """Parameters whose gradients are one tensor to autograd, and an expanded one."""
+
+    def __init__(self):
+        super().__init__()
+        self.trunk, self.one, self.other = (nn.Parameter(torch.ones(3)) for _ in range(3))
+
+    def losses(self):
+        return [(self.trunk + self.one + self.other).sum(), self.trunk.square().sum()]
+
+
+@pytest.mark.parametrize("solver", [ps.Linear(), Fixed((1.0, 1.0)), Places()], ids=repr)
+def test_gradients_can_be_written_into(solver):
+    model = Twice()
+    parameters = list(model.parameters())
+    descend(solver, None, model.losses(), PREFERENCE[1:] / 0.8, parameters, NAMES[:2])
+    before = [p.grad.clone() for p in parameters]
+    nn.utils.clip_grad_norm_(parameters, 1e-3)
+    total = torch.cat(before).norm()
+    for p, was in zip(parameters, before, strict=True):
+        assert torch.allclose(p.grad, was * 1e-3 / total, rtol=1e-4)
+
+
+@pytest.mark.parametrize("solver", [ps.Linear(), Fixed((1.0, 2.0)), Places()], ids=repr)
 def test_gradients_keep_the_dtype_of_their_parameters(solver):
     model = toys.TwoHeads()
     losses = list(toys.losses(model, toys.regression(0)[:]).values())
@@ -124,16 +139,33 @@ def test_gradients_keep_the_dtype_of_their_parameters(solver):
     assert [p.grad.dtype for p in model.parameters()] == [torch.float32] * 6
 
 
-@pytest.mark.parametrize("solver", [ps.Linear(), ps.EPO()], ids=["scalarization", "weighting"])
+@pytest.mark.parametrize("solver", CLASSES[:3], ids=["scalarization", "weighting", "aggregation"])
 def test_the_only_loss_that_a_batch_has_is_descended_as_it_is(solver):
     model = ThreeHeads()
     only = [model.losses()[1]]
-    weights, state, status = descend(solver, "state", only, PREFERENCE[:1] / 0.2, list(model.parameters()), ("b",))
+    found = descend(solver, "state", only, PREFERENCE[:1] / 0.2, list(model.parameters()), ("b",))
     assert_gradients(model, one_by_one(model)[1])
-    assert (weights.tolist(), state, status.code) == ([1], "state", Code.SOLVED)
+    assert (found.weights.tolist(), found.state, found.status.code) == ([1], "state", Code.SOLVED)
 
 
-@pytest.mark.parametrize("solver", [ps.Linear(), ps.EPO()], ids=["scalarization", "weighting"])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_stationary_is_said_of_shared_parameters_only_where_heads_rest_as_well(value):
+    """Else a loop would stop while the heads still learn."""
+
+    class Still(Weighting):
+        def update(self, state, losses, gramian, preference):
+            return preference, state, Status(torch.tensor(int(Code.STATIONARY)), torch.tensor(0.0))
+
+    x, head = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.tensor([value]))
+    losses = [x.square().sum() + head.square().sum(), x.square().sum()]
+    found = descend(Still(), None, losses, PREFERENCE[:2] / 0.5, [x, head], NAMES[:2])
+    assert found.status.code == (Code.SOLVED if value else Code.STATIONARY)
+
+
+# --- what is not finite ---
+
+
+@of_each_class
 @pytest.mark.parametrize(
     ("value", "word"),
     [
@@ -143,100 +175,142 @@ def test_the_only_loss_that_a_batch_has_is_descended_as_it_is(solver):
     ],
 )
 def test_a_loss_that_is_not_finite_is_named(value, word, solver):
-    model = ThreeHeads()
-    losses = model.losses()
-    losses[1] = losses[1] * value
+    class Spoiled(ThreeHeads):
+        def losses(self):
+            a, b, c = super().losses()
+            return [a, b + value, c]
+
+    model = Spoiled()
     with pytest.raises(NonFinite, match=f"^{word} in 'b'$"):
-        descend(solver, None, losses, PREFERENCE, list(model.parameters()), NAMES)
+        taken(solver, model)
     assert all(p.grad is None for p in model.parameters())
 
 
+@pytest.mark.parametrize("solver", [ps.EPO(), Places()], ids=["weighting", "aggregation"])
 @pytest.mark.parametrize("i", [0, 2])
 @pytest.mark.parametrize(("root", "word"), [(torch.sqrt, "inf"), (lambda x: x.square().sqrt(), "nan")])
-def test_a_gradient_that_is_not_finite_is_named_though_its_loss_is_finite(root, word, i):
+def test_a_gradient_that_is_not_finite_is_named_though_its_loss_is_finite(root, word, i, solver):
     x = nn.Parameter(torch.zeros((), dtype=torch.float64))
     losses = [(x - 1).square(), (x + 1).square(), (x + 2).square()]
     losses[i] = root(x) + 1
     with pytest.raises(NonFinite, match=f"^{word} in the gradient of '{NAMES[i]}'$"):
-        descend(ps.EPO(), None, losses, PREFERENCE, [x], NAMES)
+        descend(solver, None, losses, PREFERENCE, [x], NAMES)
 
 
-class Direction(Aggregation):
-    def update(self, state, losses, jacobian, preference):
-        raise AssertionError("not driven")
+@pytest.mark.fault(1)
+def test_a_direction_that_is_not_finite_is_named_by_its_method():
+    class Lost(Stepper):
+        def update(self, state, closure, preference):
+            return closure.parameters * float("nan"), state, solved(preference)
 
-
-class Walker(Stepper):
-    def step(self, state, closure, preference):
-        raise AssertionError("not driven")
-
-
-@pytest.mark.parametrize("solver", [Direction(), Walker()], ids=["aggregation", "stepper"])
-def test_what_the_loop_does_not_drive_is_an_error_before_work(solver):
-    problem = toys.two_regressions()
-    with pytest.raises(TypeError, match=f"{type(solver).__name__}: the training loop drives scalarizations"):
-        Study(problem, solver, PREFERENCE[None, :2].numpy(), False, 1, None)
-    with pytest.raises(TypeError, match=f"{type(solver).__name__}: the training loop drives scalarizations"):
-        pm.explore(problem, solver, preferences=2, epochs=1)
     model = ThreeHeads()
-    with pytest.raises(TypeError, match=f"{type(solver).__name__} is neither"):
-        descend(solver, None, model.losses(), PREFERENCE, list(model.parameters()), NAMES)
+    with pytest.raises(NonFinite, match=r"^the direction of Lost is not finite$"):
+        taken(Lost(), model)
+    assert all(p.grad is None for p in model.parameters())
 
 
-class Box(nn.Module):
-    """Two trained parameters, and a frozen one between them."""
+# --- losses and parameters that have nothing in common ---
+
+
+class Apart(ThreeHeads):
+    """A fourth loss, "d", reaches a head of its own and nothing else; it stands second."""
 
     def __init__(self):
         super().__init__()
-        self.x = nn.Parameter(torch.tensor([[0.3, -0.2], [0.1, 0.5]], dtype=torch.float64))
-        self.frozen = nn.Parameter(torch.tensor([2.0], dtype=torch.float64), requires_grad=False)
-        self.y = nn.Parameter(torch.tensor([0.4], dtype=torch.float64))
+        self.own = nn.Parameter(torch.tensor([0.3, -0.4], dtype=torch.float64))
+
+    def losses(self):
+        a, b, c = super().losses()
+        return [a, (self.own - 1).square().sum(), b, c]
 
 
-def box_losses(x, y):
-    return torch.stack([(x * x).sum() * y.exp().sum(), (x.sum(dim=-1).sum(dim=-1) - 2).square()])
+@pytest.mark.fault(7)
+@pytest.mark.parametrize("solver", [ps.EPO(), ps.MGDA(), Places()], ids=["EPO", "MGDA", "aggregation"])
+def test_a_loss_that_shares_nothing_follows_its_gradient_and_has_no_say(solver):
+    model, without = Apart(), ThreeHeads()
+    without.load_state_dict({name: value for name, value in model.state_dict().items() if name != "own"})
+    alone = taken(solver, without)
+    preference = torch.tensor([0.1, 0.5, 0.15, 0.25], dtype=torch.float64)  # of the others: 0.2, 0.3, 0.5
+    found = descend(solver, None, model.losses(), preference, list(model.parameters()), ("a", "d", "b", "c"))
+    expected = {name: p.grad for name, p in without.named_parameters()}
+    assert_gradients(model, expected | {"own": 2 * (model.own.detach() - 1)}, rtol=1e-9)
+    norm, *norms = alone.norms.tolist()
+    assert found.norms.tolist() == pytest.approx([norm, 0, *norms])
+    assert found.status.code == alone.status.code
+    if alone.weights is not None:
+        weight, *weights = alone.weights.tolist()
+        assert found.weights.tolist() == pytest.approx([weight, 0, *weights], rel=1e-9)
 
 
-@pytest.fixture
-def box():
-    model = Box()
-    problem = pm.Problem(
-        objectives=["both", "x alone"],
-        model=Box,
-        losses=lambda model, batch: dict(zip(["both", "x alone"], box_losses(model.x, model.y).unbind(), strict=True)),
-        ref_point=[9.0, 9.0],
-        project=lambda model: model.x.data.clamp_(-1, 1),
-        deterministic=True,
+@pytest.mark.fault(7)
+def test_where_only_a_loss_that_shares_nothing_matters_the_others_matter_alike():
+    solver, model = Fixed((1.0, 1.0, 1.0)), Apart()
+    preference = torch.tensor([0, 1, 0, 0], dtype=torch.float64)
+    descend(solver, None, model.losses(), preference, list(model.parameters()), ("a", "d", "b", "c"))
+    assert solver.seen[0][-1].tolist() == pytest.approx([1 / 3] * 3)
+
+
+@dataclass(frozen=True)
+class Remembers(Fixed):
+    stateful = True
+
+
+@pytest.mark.fault(7)
+def test_a_stateful_method_cannot_go_without_a_loss():
+    model = Apart()
+    with pytest.raises(ValueError, match=r"Remembers carries its state .* shared parameters; \['d'\] do not"):
+        descend(
+            Remembers((1.0,) * 4), None, model.losses(), torch.full((4,), 0.25), [*model.parameters()], list("adbc")
+        )
+
+
+class Separate(nn.Module):
+    """Two losses without a common parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.x, self.y = (nn.Parameter(torch.tensor([v, 1.0], dtype=torch.float64)) for v in (2.0, 3.0))
+
+    def losses(self):
+        return [self.x.square().sum(), self.y.pow(3).sum()]
+
+
+@pytest.mark.fault(7)
+@pytest.mark.parametrize("solver", [Fixed((5.0, 6.0)), Places()], ids=["weighting", "aggregation"])
+def test_without_any_shared_parameter_each_loss_follows_its_gradient(solver):
+    model = Separate()
+    found = descend(solver, "state", model.losses(), PREFERENCE[:2] / 0.5, list(model.parameters()), NAMES[:2])
+    assert_gradients(model, combined(one_by_one(model), [1, 1]))
+    assert (found.weights.tolist(), found.state, found.status.code) == ([1, 1], "state", Code.SOLVED)
+    assert solver.seen == []
+    with pytest.raises(ValueError, match=r"Remembers .* \['a', 'b'\] do not"):
+        descend(Remembers((1.0, 1.0)), None, model.losses(), PREFERENCE[:2], list(model.parameters()), NAMES[:2])
+
+
+def test_leaves_are_what_backward_fills():
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 3), nn.Linear(3, 2))
+    model[2].weight = model[0].weight  # tied
+    model[2].bias.requires_grad_(False)
+    unused, scalar, alone = (
+        nn.Parameter(torch.ones(2)),
+        nn.Parameter(torch.tensor(0.5)),
+        nn.Parameter(torch.tensor(2.0)),
     )
-    return model, Losses(problem, model)
+    data = torch.randn(5, 3, requires_grad=True)  # a leaf that is no parameter of the model
+    scaled = model[3].weight * 2
+    scaled.retain_grad()
+    out = model[2](model[1](model[0](data)))
+    losses = [out.square().mean(), (out @ scaled.T).mean(), alone, model[0](data).detach().sum() + scalar.exp()]
+    found = leaves(losses)
+    sum(losses).backward()
+    named = {**dict(model.named_parameters()), "unused": unused, "scalar": scalar, "alone": alone, "data": data}
+    filled = {name for name, p in named.items() if p.grad is not None}
+    assert filled == {"0.weight", "0.bias", "1.weight", "1.bias", "3.weight", "scalar", "alone", "data"}
+    assert len(found) == len(filled)
+    assert {id(p) for p in found} == {id(named[name]) for name in filled}
 
 
-def test_the_closure_answers_elsewhere_and_leaves_the_model_in_place(box):
-    model, closure = box
-    there = torch.arange(5, dtype=torch.float64)
-    here = closure.parameters
-    assert here.tolist() == [0.3, -0.2, 0.1, 0.5, 0.4]
-    assert torch.equal(closure(there), box_losses(there[:4].reshape(2, 2), there[4:]))
-    assert torch.equal(closure.parameters, here)
-    assert torch.equal(closure(), box_losses(model.x, model.y).detach())
-    assert not closure(there).requires_grad
-    assert [p.grad for p in model.parameters()] == [None] * 3
-    assert closure.moves == 0
-
-
-def test_the_jacobian_of_the_closure_is_of_all_trained_parameters(box):
-    model, closure = box
-    losses, jacobian = closure.jacobian()
-    x, y = torch.autograd.functional.jacobian(box_losses, (model.x.detach(), model.y.detach()))
-    assert torch.equal(losses, closure())
-    assert torch.allclose(jacobian, torch.cat([x.reshape(2, 4), y], dim=1), rtol=1e-12)
-    assert jacobian[1].tolist() == pytest.approx([*[2 * (0.7 - 2)] * 4, 0])  # "x alone" does not reach y
-    assert not jacobian.requires_grad
-
-
-def test_a_move_keeps_the_bounds_and_is_counted(box):
-    model, closure = box
-    closure.move(torch.tensor([3, -3, 0.5, 0, 7], dtype=torch.float64))
-    assert closure.parameters.tolist() == [1, -1, 0.5, 0, 7]
-    assert model.frozen.item() == 2
-    assert closure.moves == 1
+def test_what_is_of_no_class_that_sees_gradients_is_refused():
+    model = ThreeHeads()
+    with pytest.raises(TypeError, match="Everywhere is neither a Scalarization, a Weighting nor an Aggregation"):
+        descend(Everywhere(), None, model.losses(), PREFERENCE, list(model.parameters()), NAMES)

@@ -51,6 +51,13 @@ def test_sign_turns_measures_to_smaller_is_better():
     assert (pm.Objective("a").sign, pm.Objective("a", goal="max").sign) == (1, -1)
 
 
+@pytest.mark.fault(17)
+@pytest.mark.parametrize("scale", [0, 0.0, -1.0, np.nan, np.inf, True, "2", None, [1.0]])
+def test_objective_refuses_scales(scale):
+    with pytest.raises(ValueError, match=r"'depth': scale=.*; give a positive number"):
+        pm.Objective("depth", scale=scale)
+
+
 def test_names_and_objectives_may_be_mixed():
     problem = toys.two_regressions(objectives=["a", pm.Objective("b", unit="m")])
     assert problem.names == ("a", "b")
@@ -200,8 +207,8 @@ class Pair(NamedTuple):
     b: torch.Tensor
 
 
-def listed(returned):
-    return toys.two_regressions(losses=lambda model, batch: returned).loss_list(nn.Linear(1, 1), None)
+def listed(returned, **changes):
+    return toys.two_regressions(losses=lambda model, batch: returned, **changes).loss_list(nn.Linear(1, 1), None)
 
 
 def test_losses_come_in_the_order_of_the_objectives():
@@ -211,6 +218,17 @@ def test_losses_come_in_the_order_of_the_objectives():
 @pytest.mark.fault(16)
 def test_none_is_a_missing_label():
     assert listed({"a": None, "b": torch.tensor(2.0)}) == [None, torch.tensor(2.0)]
+
+
+@pytest.mark.fault(17)
+def test_losses_are_divided_by_their_scale():
+    objectives = [pm.Objective("a", scale=4), pm.Objective("b", scale=0.5)]
+    given = {"b": torch.tensor(2.0, requires_grad=True), "a": torch.tensor(1.0)}
+    a, b = listed(given, objectives=objectives)
+    assert (a.item(), b.item()) == (0.25, 4)
+    b.backward()
+    assert given["b"].grad == 2
+    assert listed({"a": None, "b": torch.tensor(2.0)}, objectives=objectives) == [None, torch.tensor(4.0)]
 
 
 @pytest.mark.parametrize("returned", [{"a": 1}, {"a": 1, "c": 2}, {"a": 1, "b": 2, "c": 3}, {}, {1: 1, "b": 2}])
