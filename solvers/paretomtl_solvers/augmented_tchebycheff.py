@@ -1,8 +1,8 @@
-"""Augmented Tchebycheff scalarization: max_j r_j (l_j - z_j) + rho sum_j r_j (l_j - z_j) (Steuer and Choo,
-Mathematical Programming 26, 1983).
+"""Augmented Tchebycheff scalarization (Steuer and Choo, Mathematical Programming 26, 1983).
 
-The sum keeps weakly Pareto-optimal points, where a loss could still fall for nothing, from being minimisers. It is
-weighted here, so that the scale of a loss counts the same in both terms; many texts write it without weights.
+It is max_j r_j (l_j - z_j) + rho sum_j r_j (l_j - z_j). The sum keeps weakly Pareto-optimal points, where a loss could
+still fall for nothing, from being minimisers. It is weighted here, so that the scale of a loss counts the same in both
+terms; many texts write it without weights.
 """
 
 from dataclasses import dataclass
@@ -43,4 +43,5 @@ class AugmentedTchebycheff(Scalarization):
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
         """The weights, the state as it came, and "solved"."""
         r = preference.to(losses.device)
-        return r * (worst(r * above(losses, self.ideal)) + self.rho), state, solved(losses)
+        above_ideal = above("AugmentedTchebycheff", losses, self.ideal)
+        return r * (worst(r * above_ideal) + self.rho), state, solved(losses)

@@ -58,6 +58,8 @@ class CoGrad(Stepper):
     def __post_init__(self):
         if self.hessian not in HESSIANS:
             raise ValueError(f"hessian={self.hessian!r} is not one of {', '.join(HESSIANS)}")
+        if not torch.as_tensor(self.gamma).isfinite().all():
+            raise ValueError(f"gamma={self.gamma!r}: give a finite number, or one a loss")
         if not 0 < self.look_ahead < float("inf"):
             raise ValueError(f"look_ahead={self.look_ahead!r}: give a positive number")
 
@@ -77,8 +79,9 @@ class CoGrad(Stepper):
         else:
             curvature = common.square() if self.hessian == "paper" else closure.squared_gradients() * shared
             bend = _elementwise(common, curvature, r, self._gamma(r))
-            if self.scale_free:
-                bend = bend / common.square().sum(dim=1).mean()
+            squared = common.square().sum(dim=1).mean()
+            if self.scale_free and squared > 0:
+                bend = bend / squared
         heads = jacobian.sum(dim=0) * ~shared
         return r @ common - bend + heads, state, status
 
@@ -106,7 +109,7 @@ class CoGrad(Stepper):
         return total
 
     def _gamma(self, r: Tensor) -> Tensor:
-        gamma = torch.as_tensor(self.gamma).to(r)
+        gamma = r.new_tensor(self.gamma)
         if gamma.ndim and gamma.shape != r.shape:
             raise ValueError(
                 f"gamma={self.gamma} has {len(gamma)} numbers for {len(r)} losses; give one, or one a loss"

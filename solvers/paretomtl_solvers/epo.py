@@ -74,7 +74,9 @@ class EPO(Weighting):
     ) -> tuple[Float[Tensor, "*points m"], Float[Tensor, "*points"] | None, Status]:
         """The weights, the state as it came, the status."""
         l, C, r = (_array(x) for x in (losses, gramian, preference))
-        _check(l, C)
+        qp.check_finite("EPO", losses=l, Gramian=C)
+        if (l < 0).any():
+            raise ValueError(f"EPO needs losses of at least 0 and got {l.tolist()}; shift them, or use Linear")
         r = floored(r)
         eps = np.broadcast_to((self.eps or EXACT) if state is None else _array(state), l.shape[:-1])
         mu, a = anchor(l, r)
@@ -183,15 +185,6 @@ def _programs(l, C, r, a, balance: bool) -> tuple[np.ndarray, Code]:
             return qp.simplex_lp(C.sum(axis=0), C, bounds), Code.RELAXED
     except (qp.Failed, qp.Infeasible):
         return qp.min_norm(C)[0], Code.FELL_BACK
-
-
-def _check(l: np.ndarray, C: np.ndarray) -> None:
-    if not np.isfinite(l).all():
-        raise ValueError(f"EPO: the losses {l.tolist()} are not finite")
-    if (l < 0).any():
-        raise ValueError(f"EPO needs losses of at least 0 and got {l.tolist()}; shift them, or use Linear")
-    if not np.isfinite(C).all():
-        raise ValueError(f"EPO: the Gramian {C.tolist()} is not finite")
 
 
 def _array(x: Tensor) -> np.ndarray:

@@ -10,6 +10,7 @@ and is solved by damped Newton. alpha = 0 is the plain sum of the losses, 1 prop
 point), 2 minimum potential delay, infinity max-min (MGDA's direction).
 """
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,6 +26,7 @@ MOST_STEPS = 100
 LONGEST = 3.0  # of a step, in logarithms
 STEEP = 0.3  # p below which the limit p = 0 is the better start
 CONVERGED, ACCEPTED = 1e-14, 1e-8  # relative residual: where Newton may stop, and what an answer must keep
+ROUGH = 1e-3  # what an answer through cvxpy must keep
 LEAST = 1e-300  # a weight; smaller ones underflow
 
 
@@ -40,7 +42,7 @@ class FairGrad(Weighting):
     The weights (*points, m) are those of the equations, in units of |g|^(-2 alpha / (1 + alpha)); the released code
     multiplies them by m and clips the norm of the direction, which is left to the optimizer here. At alpha = infinity,
     the limit: MGDA's weights over the squared norm of its direction. `Status`: "stationary" where no direction lowers
-    all losses; the weights are then the min-norm ones, whose direction is zero. "fell back" where Newton did not
+    all losses; the weights are then the min-norm ones, whose direction is zero. "fell back" where the solver did not
     converge and min-norm weights, brought to the same progress, stand in. The residual is 0.
 
     Raises:
@@ -72,8 +74,7 @@ class FairGrad(Weighting):
         """The weights, the state as it came, the status."""
         points, m = gramian.shape[:-2], gramian.shape[-1]
         C = gramian.detach().cpu().double().numpy().reshape(-1, m, m)
-        if not np.isfinite(C).all():
-            raise ValueError(f"FairGrad: the Gramian {C.tolist()} is not finite")
+        qp.check_finite("FairGrad", Gramian=C)
         weights, code = self._solve((C + C.swapaxes(-1, -2)) / 2)
         status = Status(torch.as_tensor(code.reshape(points)), torch.zeros(points, dtype=torch.float64))
         return torch.from_numpy(weights.reshape(*points, m)).to(losses.device), state, status
@@ -103,10 +104,10 @@ class FairGrad(Weighting):
         scale = np.trace(C, axis1=-2, axis2=-1)[:, None] / C.shape[-1]
         scaled, p = C / scale[:, :, None], 1 / self.alpha
         if self.backend == "cvxpy":
-            weights, residual = np.stack([qp.alpha_fair(one, p) for one in scaled]), np.zeros(len(C))
+            weights, residual = through_cvxpy(scaled, p)
         else:
             weights, residual = newton(scaled, p)
-        lost = ~(residual <= ACCEPTED)
+        lost = ~(residual <= (ROUGH if self.backend == "cvxpy" else ACCEPTED))
         if lost.any():
             least, _ = qp.min_norm(scaled[lost])
             weights[lost] = least / _squared(least, scaled[lost]) ** (1 / (1 + p))
@@ -147,6 +148,22 @@ def newton(
             dy, dz = dy * shorter, dz * shorter
         y, z = np.maximum(y + dy, np.log(LEAST)), z + dz
     return np.exp(best), least
+
+
+def through_cvxpy(
+    C: Float[np.ndarray, "points m m"], p: float
+) -> tuple[Float[np.ndarray, "points m"], Float[np.ndarray, " points"]]:
+    """The same through cvxpy; the residual is infinite where it gave no answer.
+
+    It does not resolve weights too small to matter, so these may be too large for their slopes, but none too small.
+    """
+    weights, residual = np.ones(C.shape[:-1]), np.full(len(C), np.inf)
+    for k, one in enumerate(C):
+        with contextlib.suppress(qp.Failed):
+            weights[k] = w = qp.alpha_fair(one, p)
+            over = (one @ w - w**-p) / (np.abs(one) @ w)
+            residual[k] = max(-over.min(), (w * over).max() / w.max())
+    return weights, residual
 
 
 def _met(y: np.ndarray, slopes: np.ndarray, p: float) -> np.ndarray:

@@ -60,6 +60,7 @@ class MGDA(Weighting):
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
         """The weights, the state as it came, the status."""
         l, C = losses.detach().cpu().double().numpy(), gramian.detach().cpu().double().numpy()
+        qp.check_finite("MGDA", losses=l, Gramian=C)
         sizes = self._sizes(l, C)
         scaled = C / (sizes[..., :, None] * sizes[..., None, :])
         weights, code = qp.min_norm(scaled, self.backend)
@@ -71,10 +72,10 @@ class MGDA(Weighting):
         """What each gradient is divided by; 1 in place of the norm of a gradient that vanishes."""
         sizes = np.ones_like(l)
         if self.normalisation in ("loss", "loss+"):
-            if not (np.isfinite(l).all() and (l > 0).all()):
-                raise ValueError(f"normalisation={self.normalisation!r} needs positive losses and got {l.tolist()}")
+            if not (l > 0).all():
+                raise ValueError(f"MGDA: {self.normalisation!r} needs positive losses and got {l.tolist()}")
             sizes = sizes * l
         if self.normalisation in ("l2", "loss+"):
-            norms = np.sqrt(np.diagonal(C, axis1=-2, axis2=-1))
+            norms = np.sqrt(np.diagonal(C, axis1=-2, axis2=-1).clip(0))  # rounding may make a square negative
             sizes = sizes * np.where(norms > 0, norms, 1)
         return sizes

@@ -17,7 +17,7 @@ from paretomtl.preference import ray
 from paretomtl.solver import Closure, Code, Status, Sweep, Weighting
 from paretomtl_solvers import qp
 
-COINCIDE = 1e-6  # rays closer than this have no sector of their own
+COINCIDE = 1e-4  # rays closer than this have no sector of their own; those of (0, .25, .75), (0, .5, .5) are 2e-6 apart
 INSIDE = 1e-3  # how far outside, relative to |l|, losses still count as in their sector once training ends
 
 
@@ -68,7 +68,7 @@ class ParetoMTL(Weighting):
 
     def update(
         self,
-        state: Sectors,
+        state: Sectors | None,
         losses: Float[Tensor, "*points m"],
         gramian: Float[Tensor, "*points m m"],
         preference: Float[Tensor, "*points m"],
@@ -77,8 +77,7 @@ class ParetoMTL(Weighting):
         if state is None:
             raise ValueError("ParetoMTL needs the study's other preferences: call init(sweep) first, or use explore")
         l, C = losses.detach().cpu().double().numpy(), gramian.detach().cpu().double().numpy()
-        if not np.isfinite(l).all():
-            raise ValueError(f"ParetoMTL: the losses {l.tolist()} are not finite")
+        qp.check_finite("ParetoMTL", losses=l, Gramian=C)
         weights, code, residual = np.empty_like(l), np.empty(l.shape[:-1], dtype=np.int64), np.empty(l.shape[:-1])
         left = state.left.clone()
         for p in np.ndindex(l.shape[:-1]):

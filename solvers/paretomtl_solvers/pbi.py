@@ -1,8 +1,7 @@
-"""PBI: penalty-based boundary intersection, d1 + theta d2 (Zhang and Li, IEEE Transactions on Evolutionary
-Computation 11(6), 2007).
+"""PBI: penalty-based boundary intersection (Zhang and Li, IEEE Trans. on Evolutionary Computation 11(6), 2007).
 
-d1 is how far the losses lie along the ray of the preference, d2 how far off it. With u the ray's unit vector,
-d1 = (l - z)' u and d2 = |l - z - d1 u|.
+It is d1 + theta d2: d1 is how far the losses lie along the ray of the preference, d2 how far off it. With u the ray's
+unit vector, d1 = (l - z)' u and d2 = |l - z - d1 u|.
 """
 
 from dataclasses import dataclass
@@ -46,9 +45,9 @@ class PBI(Scalarization):
         self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
         """The weights, the state as it came, and "solved"."""
-        u = losses.new_tensor(ray(preference.double().cpu().numpy()), dtype=above(losses, None).dtype)
+        from_ideal = above("PBI", losses, self.ideal)
+        u = from_ideal.new_tensor(ray(preference.double().cpu().numpy()))
         u = u / u.norm(dim=-1, keepdim=True)
-        from_ideal = above(losses, self.ideal)
         off = from_ideal - (from_ideal * u).sum(dim=-1, keepdim=True) * u
         distance = off.norm(dim=-1, keepdim=True)
         there = distance > ON_RAY * from_ideal.norm(dim=-1, keepdim=True)

@@ -38,6 +38,14 @@ def check_backend(backend: str) -> None:
         raise ValueError(f"backend={backend!r} is not one of 'auto', 'cvxpy'")
 
 
+def check_finite(method: str, **given: np.ndarray) -> None:
+    """Raise where one of the things that the method was given is NaN or infinite."""
+    for name, values in given.items():
+        if not np.isfinite(values).all():
+            raise ValueError(f"{method}: the {name} {values.tolist()} is not finite")
+
+
+@cache  # cvxpy tries to import every solver that it knows
 def check_installed() -> None:
     """Raise where no solver is installed that cvxpy could give a program to."""
     import cvxpy as cp
@@ -60,7 +68,7 @@ def scale_of(gramian: Float[np.ndarray, "m m"]) -> float:
 def vanishes(weights: Float[np.ndarray, "*points m"], gramian: Float[np.ndarray, "*points m m"]) -> np.ndarray:
     """Whether the direction of the weights is zero, to rounding, beside the largest gradient; (*points,)."""
     squared = np.einsum("...i,...ij,...j->...", weights, gramian, weights)
-    return squared <= VANISHED**2 * np.diagonal(gramian, axis1=-2, axis2=-1).max(axis=-1)
+    return np.asarray(squared <= VANISHED**2 * np.diagonal(gramian, axis1=-2, axis2=-1).max(axis=-1))
 
 
 def min_norm(
@@ -101,8 +109,7 @@ def _segment(C: np.ndarray) -> np.ndarray:
 
 
 def _min_norm(gramian: np.ndarray, backend: Backend) -> tuple[np.ndarray, Code]:
-    m = len(gramian)
-    scale = scale_of(gramian)
+    m, scale = len(gramian), gramian.diagonal().max()
     if scale <= 0:
         return np.full(m, 1 / m), Code.SOLVED
     C = (gramian + gramian.T) / (2 * scale)
@@ -151,6 +158,7 @@ def _share(C: np.ndarray, w: np.ndarray) -> np.ndarray:
     squares = np.diagonal(C)
     apart = squares[:, None] + squares - 2 * C
     twins = apart <= TWINS * np.maximum(squares[:, None], squares)
+    np.fill_diagonal(twins, True)  # where rounding made a square negative, too
     if np.count_nonzero(twins) == len(w):
         return w
     shared = (twins @ w) / twins.sum(axis=1)

@@ -37,4 +37,5 @@ class SmoothTchebycheff(Scalarization):
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
         """The weights, the state as it came, and "solved"."""
         r = preference.to(losses.device)
-        return r * (r * above(losses, self.ideal) / self.mu).softmax(dim=-1), state, solved(losses)
+        above_ideal = above("SmoothTchebycheff", losses, self.ideal)
+        return r * (r * above_ideal / self.mu).softmax(dim=-1), state, solved(losses)

@@ -43,22 +43,24 @@ class Tchebycheff(Scalarization):
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
         """The weights, the state as it came, and "solved"."""
         r = preference.to(losses.device)
-        return r * worst(r * above(losses, self.ideal)), state, solved(losses)
+        return r * worst(r * above("Tchebycheff", losses, self.ideal)), state, solved(losses)
 
 
-def above(losses: Float[Tensor, "*points m"], ideal: tuple[float, ...] | None) -> Float[Tensor, "*points m"]:
+def above(
+    method: str, losses: Float[Tensor, "*points m"], ideal: tuple[float, ...] | None
+) -> Float[Tensor, "*points m"]:
     """The losses in float64, measured from the ideal.
 
     Raises:
-        ValueError: the ideal has another length, or a loss or the ideal is not finite.
+        ValueError: the ideal has another length, or a loss or the ideal is not finite; it names the method.
     """
     values = losses.double()
     if ideal is not None:
         if len(ideal) != losses.shape[-1]:
-            raise ValueError(f"ideal={ideal} has {len(ideal)} numbers for {losses.shape[-1]} losses; give one a loss")
+            raise ValueError(f"{method}: ideal={ideal} has not one number a loss; there are {losses.shape[-1]}")
         values = values - values.new_tensor(ideal)
     if not values.isfinite().all():
-        raise ValueError(f"the losses {losses.tolist()} above the ideal {ideal} are not finite")
+        raise ValueError(f"{method}: the losses {losses.tolist()} above the ideal {ideal} are not finite")
     return values
 
 
