@@ -8,7 +8,6 @@ from scipy.integrate import quad
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.front.score import nondominated
-from studies import fonseca as study
 from studies.analytic import Place, fonseca, fonseca3
 
 # a preference, and the degrees between its ray and the minimiser of max r_i l_i: 0 where the ray meets the front
@@ -102,44 +101,6 @@ def test_the_start_is_near_the_origin():
 def test_what_is_not_defined_is_an_error(given, message):
     with pytest.raises(ValueError, match=message):
         fonseca(**given)
-
-
-def traced(solver, seed):
-    """Ten preferences with 1000 steps each: the front, the mean and the worst angle, and the hypervolume."""
-    front = study.trace(solver, seed)
-    angles, volume = front.control_errors, front.hypervolume()
-    print(f"\nseed {seed}, {solver}: {angles.mean():.4f} degrees, worst {angles.max():.4f}, hypervolume {volume:.5f}")
-    return front, angles.mean(), angles.max(), volume
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_epo_reaches_a_concave_front_where_it_is_asked_to(seed):
-    front, mean, worst, volume = traced(ps.EPO(eps=1e-8), seed)
-    assert mean <= 0.02
-    assert worst <= 0.05
-    assert volume == pytest.approx(0.50322, abs=2e-4)
-    for point in front.points:
-        assert point.status == "solved"
-        assert 0 < point.counts["steps"] <= 1000
-        assert point.counts["relaxed"] == point.counts["fell_back"] == 0
-    _, published, worst, _ = traced(ps.EPO(eps=1e-4), seed)
-    assert mean < published <= 0.5
-    assert worst <= 1
-
-
-def test_linear_scalarization_misses_the_middle_of_a_concave_front():
-    *_, volume = traced(ps.Linear(), 0)
-    assert 0 < volume <= 0.27
-
-
-def test_the_study_prints_a_row_a_method(monkeypatch, capsys):
-    monkeypatch.setattr(study, "SEEDS", range(2))
-    monkeypatch.setattr(study, "STEPS", 3)
-    assert study.main() == 0
-    rows = capsys.readouterr().out.splitlines()
-    front = study.trace(ps.Linear(), 0)
-    assert [row.split(" | ")[0] for row in rows[2:]] == ["| `EPO(eps=1e-08)`", "| `EPO(eps=0.0001)`", "| `Linear()`"]
-    assert f"{front.hypervolume():.5f}" in rows[-1]
 
 
 @pytest.mark.fault(26)

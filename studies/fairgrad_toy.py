@@ -1,0 +1,186 @@
+"""FairGrad's toy: where alpha takes two losses of unequal scale, from five starts in the plane.
+
+    python -m studies.fairgrad_toy
+
+About a minute. The losses are those of CAGrad's toy (Liu et al., NeurIPS 2021) with the first one divided by ten, as in
+FAMO's release (Liu et al., NeurIPS 2023): above y = 0 two logarithmic valleys, each steep and narrow; below two
+quadratics of different centres, between which the front lies. d = J'w with FairGrad's own weights, no factor m and no
+clipping; Adam at 5e-3.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+import paretomtl_solvers as ps
+from paretomtl.front.score import distinct_front
+
+STARTS = ((-8.5, 7.5), (0.0, 0.0), (9.0, 9.0), (-7.5, -0.5), (9.0, -1.0))
+ALPHAS = (0.0, 1.0, 2.0, 10.0)
+STEPS, EVERY = 15_000, 25  # how long, and how often a place is kept
+LEARNING_RATE = 5e-3
+RANGE = np.array([2.0, 20.0])  # of the losses along the front
+NEAR = 1e-3  # of the range: on the front
+LOWEST = 5e-6  # below which the logarithm's argument is not let
+
+# End points of another implementation, whose weights are scipy's least squares on the same equations: with alpha > 0
+# these drift along the front in the other direction, and the steps of its runs are not known.
+ELSEWHERE = {
+    0.0: ((-0.38, -19.83), (-0.38, -19.83), None, (-0.38, -19.83), (-0.38, -19.83)),
+    1.0: ((-0.81, -19.0), (-1.51, -15.1), (-1.91, -7.9), (-0.84, -19.0), (-1.97, -4.7)),
+    2.0: ((-0.51, -19.7), (-1.90, -8.2), (-1.96, -5.3), (-0.71, -19.3), (-1.99, -2.5)),
+    10.0: ((-0.54, -19.6), (-2.0, -2.1), (-1.99, -2.2), (-0.61, -19.5), (-2.0, -0.7)),
+}
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000")  # Okabe and Ito's, told apart by all
+MARKERS = ("o", "s", "^", "D", "v")
+GREY = "#aaaaaa"
+
+
+class Run(NamedTuple):
+    """One alpha: the places of every start, every `EVERY` steps from the start on, and the losses there."""
+
+    alpha: float
+    places: Float[np.ndarray, "kept points 2"]
+    losses: Float[np.ndarray, "kept points 2"]
+
+
+def losses(x: Float[Tensor, "*points 2"]) -> Float[Tensor, "*points 2"]:
+    """Both losses of places (x, y)."""
+    x, y = x.unbind(dim=-1)
+    above, below = (y / 2).tanh().clamp(min=0), (-y / 2).tanh().clamp(min=0)
+    valleys = [(-x - 7) / 2 + y.tanh(), (-x + 3) / 2 + y.tanh() + 2]
+    first, second = (
+        above * (valley.abs().clamp(min=LOWEST).log() + 6)
+        + below * (((x - centre) ** 2 + 0.1 * (y + 8) ** 2) / 10 - 20)
+        for valley, centre in zip(valleys, (7, -7), strict=True)
+    )
+    return torch.stack([0.1 * first, second], dim=-1)
+
+
+def jacobian(x: Float[Tensor, "points 2"]) -> Float[Tensor, "points 2 2"]:
+    """The gradients of both losses, a row each."""
+    twice = x.detach().expand(2, *x.shape).clone().requires_grad_()  # a copy a loss: one backward pass for both
+    found = losses(twice)
+    (rows,) = torch.autograd.grad(found[0, :, 0].sum() + found[1, :, 1].sum(), twice)
+    return rows.swapaxes(0, 1)
+
+
+def run(alpha: float, starts: Sequence[tuple[float, float]] = STARTS, steps: int = STEPS) -> Run:
+    """All starts at once."""
+    x = torch.tensor(starts, dtype=torch.float64)
+    optimizer, solver = torch.optim.Adam([x], lr=LEARNING_RATE), ps.FairGrad(alpha=alpha)
+    preference = torch.full_like(x, 0.5)
+    places = [x.clone()]
+    for step in range(1, steps + 1):
+        rows = jacobian(x)
+        weights, _, _ = solver.update(None, losses(x), rows @ rows.mT, preference)
+        x.grad = (weights[:, None] @ rows)[:, 0]
+        optimizer.step()
+        if step % EVERY == 0:
+            places.append(x.clone())
+    kept = torch.stack(places)
+    return Run(alpha, kept.numpy(), losses(kept).numpy())
+
+
+def front() -> Float[np.ndarray, "N 2"]:
+    """The front's losses, from a grid of the places around it."""
+    x, y = np.meshgrid(np.linspace(-7.5, 7.5, 601), np.linspace(-9, -8, 41), indexing="ij")
+    return distinct_front(losses(torch.from_numpy(np.stack([x.ravel(), y.ravel()], axis=1))).numpy())
+
+
+def off_front(values: Float[np.ndarray, "*points 2"]) -> Float[np.ndarray, "*points"]:
+    """The distance to the front, of losses scaled by their range."""
+    known = front() / RANGE
+    flat = values.reshape(-1, 2) / RANGE
+    return np.array([np.linalg.norm(known - one, axis=1).min() for one in flat]).reshape(values.shape[:-1])
+
+
+def arrivals(found: Run) -> list[int | None]:
+    """The step at which each start first is on the front, to the kept ones; None where it never is."""
+    near = off_front(found.losses) <= NEAR
+    return [int(np.argmax(one)) * EVERY if one.any() else None for one in near.T]
+
+
+def table(runs: Sequence[Run]) -> str:
+    """The end points, beside those of another implementation."""
+    lines = [
+        f"| alpha | start | on the front at step | losses there | losses after {EVERY * (len(runs[0].losses) - 1):,} "
+        "| elsewhere |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for found in runs:
+        for k, (start, at) in enumerate(zip(STARTS, arrivals(found), strict=True)):
+            there = "" if at is None else _pair(found.losses[at // EVERY, k])
+            step = "never" if at is None else f"{at:,}"
+            other = ELSEWHERE[found.alpha][k]
+            cells = [f"{found.alpha:g}", f"({start[0]:g}, {start[1]:g})", step, there, _pair(found.losses[-1, k])]
+            lines.append(f"| {' | '.join([*cells, 'off the front' if other is None else _pair(other)])} |")
+    return "\n".join(lines)
+
+
+def draw(runs: Sequence[Run], path: Path) -> None:
+    """The trajectories over the contours of the mean loss, a panel an alpha."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    with mpl.rc_context({"svg.hashsalt": "paretomtl", "font.size": 9, "path.simplify_threshold": 1.0}):
+        figure = Figure(figsize=(7.0, 7.8), layout="constrained")
+        panels = figure.subplots(2, 2, sharex=True, sharey=True)
+        for axes, found in zip(panels.flat, runs, strict=True):
+            _panel(axes, found)
+        for axes in panels[-1]:
+            axes.set_xlabel("x")
+        for axes in panels[:, 0]:
+            axes.set_ylabel("y")
+        handles = [
+            Line2D([], [], color=colour, marker=marker, ms=6, label=f"from ({x:g}, {y:g})")
+            for (x, y), colour, marker in zip(STARTS, COLOURS, MARKERS, strict=True)
+        ]
+        handles.append(Line2D([], [], color=GREY, lw=5, label="Pareto set"))
+        handles.append(Line2D([], [], color=GREY, lw=0.6, label="contours of the mean loss"))
+        handles.append(Line2D([], [], color=GREY, marker="o", mfc="white", ls="", label="start; filled: end"))
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+        metadata = {"Date": None} if path.suffix == ".svg" else {}  # no time: equal bytes
+        figure.savefig(path, dpi=130, metadata=metadata)
+
+
+def _panel(axes, found: Run) -> None:
+    ticks = np.linspace(-10, 10, 161)
+    grid = torch.from_numpy(np.stack(np.meshgrid(ticks, ticks), axis=-1))
+    axes.contour(ticks, ticks, losses(grid).mean(dim=-1), levels=14, colors=GREY, linewidths=0.4, linestyles="-")
+    axes.plot([-7, 7], [-8.36, -8.36], color=GREY, lw=5, solid_capstyle="butt")
+    for k, (colour, marker) in enumerate(zip(COLOURS, MARKERS, strict=True)):
+        x, y = found.places[:, k].T
+        axes.plot(x, y, color=colour, lw=1.2)
+        axes.plot(x[0], y[0], marker, color=colour, mfc="white", ms=6)
+        # those below are larger, so that ends in one place all show
+        axes.plot(x[-1], y[-1], marker, color=colour, mec="white", mew=0.7, ms=15 - 2.5 * k, zorder=3)
+    axes.set(title=f"alpha = {found.alpha:g}", xlim=(-10, 10), ylim=(-10, 10), aspect="equal")
+    axes.set(xticks=range(-10, 11, 5), yticks=range(-10, 11, 5))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table and draw the figure."""
+    parser = argparse.ArgumentParser(prog="python -m studies.fairgrad_toy", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("docs/fairgrad-toy.svg"), help="the figure, .svg or .png")
+    asked = parser.parse_args(arguments)
+    runs = [run(alpha) for alpha in ALPHAS]
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    draw(runs, asked.out)
+    print(table(runs))
+    return 0
+
+
+def _pair(values: Sequence[float] | np.ndarray) -> str:
+    return f"({values[0]:.2f}, {values[1]:.2f})"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
