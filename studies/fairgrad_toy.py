@@ -2,10 +2,10 @@
 
     python -m studies.fairgrad_toy
 
-About a minute. The losses are those of CAGrad's toy (Liu et al., NeurIPS 2021) with the first one divided by ten, as in
-FAMO's release (Liu et al., NeurIPS 2023): above y = 0 two logarithmic valleys, each steep and narrow; below two
-quadratics of different centres, between which the front lies. d = J'w with FairGrad's own weights, no factor m and no
-clipping; Adam at 5e-3.
+A minute or two. The losses are those of CAGrad's toy (Liu et al., NeurIPS 2021), the first one divided by ten as in
+FAMO's release (Liu et al., NeurIPS 2023): above y = 0 a logarithmic valley each, steep and narrow; below it quadratics
+of different centres, between which the front lies. The direction is J'w with FairGrad's own weights, neither multiplied
+by m nor clipped; Adam at 5e-3.
 """
 
 import argparse
@@ -29,9 +29,8 @@ RANGE = np.array([2.0, 20.0])  # of the losses along the front
 NEAR = 1e-3  # of the range: on the front
 LOWEST = 5e-6  # below which the logarithm's argument is not let
 
-# End points of another implementation, whose weights are scipy's least squares on the same equations: with alpha > 0
-# these drift along the front in the other direction, and the steps of its runs are not known.
-ELSEWHERE = {
+# End points of an independent implementation, for comparison; None is off the front.
+REFERENCE = {
     0.0: ((-0.38, -19.83), (-0.38, -19.83), None, (-0.38, -19.83), (-0.38, -19.83)),
     1.0: ((-0.81, -19.0), (-1.51, -15.1), (-1.91, -7.9), (-0.84, -19.0), (-1.97, -4.7)),
     2.0: ((-0.51, -19.7), (-1.90, -8.2), (-1.96, -5.3), (-0.71, -19.3), (-1.99, -2.5)),
@@ -71,7 +70,7 @@ def jacobian(x: Float[Tensor, "points 2"]) -> Float[Tensor, "points 2 2"]:
     return rows.swapaxes(0, 1)
 
 
-def run(alpha: float, starts: Sequence[tuple[float, float]] = STARTS, steps: int = STEPS) -> Run:
+def run(alpha: float, starts: Sequence[tuple[float, float]], steps: int) -> Run:
     """All starts at once."""
     x = torch.tensor(starts, dtype=torch.float64)
     optimizer, solver = torch.optim.Adam([x], lr=LEARNING_RATE), ps.FairGrad(alpha=alpha)
@@ -90,7 +89,7 @@ def run(alpha: float, starts: Sequence[tuple[float, float]] = STARTS, steps: int
 
 def front() -> Float[np.ndarray, "N 2"]:
     """The front's losses, from a grid of the places around it."""
-    x, y = np.meshgrid(np.linspace(-7.5, 7.5, 601), np.linspace(-9, -8, 41), indexing="ij")
+    x, y = np.meshgrid(np.linspace(-7.5, 7.5, 3001), np.linspace(-8.5, -8.3, 21), indexing="ij")
     return distinct_front(losses(torch.from_numpy(np.stack([x.ravel(), y.ravel()], axis=1))).numpy())
 
 
@@ -111,14 +110,14 @@ def table(runs: Sequence[Run]) -> str:
     """The end points, beside those of another implementation."""
     lines = [
         f"| alpha | start | on the front at step | losses there | losses after {EVERY * (len(runs[0].losses) - 1):,} "
-        "| elsewhere |",
+        "| reference |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for found in runs:
         for k, (start, at) in enumerate(zip(STARTS, arrivals(found), strict=True)):
             there = "" if at is None else _pair(found.losses[at // EVERY, k])
             step = "never" if at is None else f"{at:,}"
-            other = ELSEWHERE[found.alpha][k]
+            other = REFERENCE[found.alpha][k]
             cells = [f"{found.alpha:g}", f"({start[0]:g}, {start[1]:g})", step, there, _pair(found.losses[-1, k])]
             lines.append(f"| {' | '.join([*cells, 'off the front' if other is None else _pair(other)])} |")
     return "\n".join(lines)
@@ -171,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m studies.fairgrad_toy", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("docs/fairgrad-toy.svg"), help="the figure, .svg or .png")
     asked = parser.parse_args(arguments)
-    runs = [run(alpha) for alpha in ALPHAS]
+    runs = [run(alpha, STARTS, STEPS) for alpha in ALPHAS]
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     draw(runs, asked.out)
     print(table(runs))

@@ -99,7 +99,7 @@ class FairGrad(Weighting):
     def _fair(self, C: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Away from stationarity, where the weights exist."""
         if np.isinf(self.alpha):
-            least, code = qp.min_norm(C)
+            least, code = qp.min_norm(C, self.backend)
             return least / _squared(least, C), code
         scale = np.trace(C, axis1=-2, axis2=-1)[:, None] / C.shape[-1]
         scaled, p = C / scale[:, :, None], 1 / self.alpha
@@ -138,7 +138,11 @@ def newton(
         off = (z + p * y) * ~_met(y, s, p)
         jacobian = C * w[:, None, :]
         jacobian[:, diagonal, diagonal] += p * s
-        dy = -np.linalg.solve(jacobian, (slopes - s + s * off)[..., None])[..., 0]
+        right = (slopes - s + s * off)[..., None]
+        try:
+            dy = -np.linalg.solve(jacobian, right)[..., 0]
+        except np.linalg.LinAlgError:  # equal gradients, whose slopes are nothing beside what they are summed from
+            dy = -(np.linalg.pinv(jacobian) @ right)[..., 0]
         dz = -off - p * dy
         if max(dy.max(), dz.max(), -dz.min()) > LONGEST:
             # a weight may grow until its share of the slopes has grown so far; so may a slope, and fall
@@ -147,7 +151,8 @@ def newton(
             shorter = (1 / np.maximum(over, 1))[:, None]
             dy, dz = dy * shorter, dz * shorter
         y, z = np.maximum(y + dy, np.log(LEAST)), z + dz
-    return np.exp(best), least
+    # of equal gradients only the sum is seen beside one far longer
+    return qp.alike(C, np.exp(best)), least
 
 
 def through_cvxpy(

@@ -154,16 +154,25 @@ def _nnls(C: np.ndarray) -> np.ndarray | None:
 
 
 def _share(C: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """The weights with those of equal gradients made equal, which an active-set method leaves to one of them."""
-    squares = np.diagonal(C)
-    apart = squares[:, None] + squares - 2 * C
-    twins = apart <= TWINS * np.maximum(squares[:, None], squares)
-    np.fill_diagonal(twins, True)  # where rounding made a square negative, too
-    if np.count_nonzero(twins) == len(w):
+    """Min-norm weights with those of equal gradients made equal, which an active-set method leaves to one of them."""
+    shared = alike(C, w)
+    if shared is w:
         return w
-    shared = (twins @ w) / twins.sum(axis=1)
     shared = shared / shared.sum()
     return shared if kkt_residual(C, shared) <= max(EXACT, kkt_residual(C, w)) else w
+
+
+def alike(
+    gramian: Float[np.ndarray, "*points m m"], w: Float[np.ndarray, "*points m"]
+) -> Float[np.ndarray, "*points m"]:
+    """Weights with those of equal gradients replaced by their mean, which leaves the direction as it is."""
+    squares = np.diagonal(gramian, axis1=-2, axis2=-1)
+    apart = squares[..., :, None] + squares[..., None, :] - 2 * gramian
+    twins = apart <= TWINS * np.maximum(squares[..., :, None], squares[..., None, :])
+    twins = twins | np.eye(w.shape[-1], dtype=bool)  # where rounding made a square negative, too
+    if np.count_nonzero(twins) == w.size:
+        return w
+    return (twins @ w[..., None])[..., 0] / twins.sum(axis=-1)
 
 
 @cache

@@ -82,13 +82,15 @@ def assert_gradient_of(
 ) -> None:
     """The weights are the gradient of the scalarized value, a subgradient where it jumps.
 
-    The value is convex in the losses, so its difference quotients to either side enclose each weight.
+    The value is convex in the losses, so its difference quotients to either side of a direction enclose its own: along
+    each loss, and along all together, where a tie stays one.
     """
     weights = answer(solver, losses, jacobian, preference).weights
-    here = value(losses, preference)
-    for i, h in enumerate(1e-7 * losses.max() * torch.eye(len(losses)).double()):
-        above, below = ((value(losses + step, preference) - here) / step[i] for step in (h, -h))
-        assert below - 1e-7 <= weights[i] <= above + 1e-7, f"{i}: {weights} between {below} and {above}"
+    here, h = value(losses, preference), 1e-7 * losses.max()
+    along = torch.cat([torch.eye(len(losses), dtype=torch.float64), losses[None] / losses.max()])
+    for direction in along:
+        above, below = ((value(losses + step * direction, preference) - here) / step for step in (h, -h))
+        assert below - 1e-7 <= weights @ direction <= above + 1e-7, f"{weights} along {direction}: {below} to {above}"
 
 
 def assert_epo_program(

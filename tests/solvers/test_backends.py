@@ -72,8 +72,15 @@ def test_fairgrad(alpha, name):
     assert first.status.code == second.status.code == Code.SOLVED
 
 
+@pytest.mark.parametrize("name", [name for name in ALIKE if name not in HOLD_ZERO])
+def test_fairgrad_at_infinity(name):
+    _, first, second = both(lambda backend: ps.FairGrad(float("inf"), backend), name)
+    assert (second.direction - first.direction).norm() <= 1e-3 * first.direction.norm()
+    assert first.status.code == second.status.code == Code.SOLVED
+
+
 @pytest.mark.parametrize("name", sorted(HOLD_ZERO))
-def test_fairgrads_stationary_points_and_limits_ask_no_solver(name, unreliable):
+def test_fairgrads_stationary_points_ask_no_solver(name, unreliable):
     calls = unreliable(None)
     for alpha in (0.0, 2.0, float("inf")):
         _, first, second = both(lambda backend, alpha=alpha: ps.FairGrad(alpha, backend), name)

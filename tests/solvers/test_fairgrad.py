@@ -52,6 +52,17 @@ def test_weights_that_would_underflow_are_held():
     assert 0 <= found.weights[1] < 1e-200
 
 
+@pytest.mark.fault(9)
+@pytest.mark.parametrize("alpha", [0.02, 0.05, 0.2])
+def test_equal_gradients_against_one_far_longer(alpha):
+    """Newton's matrix is singular to rounding there."""
+    J = torch.tensor([[-7.728, -1.634], [-7.728, -1.634], [210850, 48048]], dtype=torch.float64)
+    found = answer(ps.FairGrad(alpha), torch.ones(3).double(), J, torch.ones(3).double() / 3)
+    assert found.status.code in (Code.SOLVED, Code.FELL_BACK)
+    assert found.weights[0] == pytest.approx(float(found.weights[1]), rel=1e-9)
+    assert (J @ found.direction > 0).all()
+
+
 def test_the_larger_alpha_the_more_even_the_progress():
     J = torch.tensor([[1, 0], [-1.5, 1.5 * 3**0.5]], dtype=torch.float64)
     ratios = []
@@ -77,29 +88,3 @@ def test_fairness_maximises_its_utility_in_a_ball():
         away = 10 ** torch.linspace(-4, 0, 200)[:, None] * torch.randn(200, 3, generator=g)
         others = d + away.double()
         assert (utility(others / others.norm(dim=1, keepdim=True)) <= utility(d) + 1e-12).all()
-
-
-def toy(x: torch.Tensor) -> torch.Tensor:
-    """The two losses of the authors' toy, the first a tenth of the second's size."""
-    a, b = x
-    c1, c2 = (b / 2).tanh().clamp(min=0), (-b / 2).tanh().clamp(min=0)
-    logs = [((0.5 * (-a + s) + b.tanh() + t).abs().clamp(min=5e-6)).log() + 6 for s, t in ((-7, 0), (3, 2))]
-    bowls = [((a - s).square() + 0.1 * (b + 8).square()) / 10 - 20 for s in (7, -7)]
-    return torch.stack([0.1 * (c1 * logs[0] + c2 * bowls[0]), c1 * logs[1] + c2 * bowls[1]])
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(
-    ("alpha", "start", "end"), [(0.0, (-8.5, 7.5), (-0.380, -19.828)), (1.0, (0.0, 0.0), (-1.509, -15.092))]
-)
-def test_the_authors_toy(alpha, start, end):
-    x = torch.tensor(start, dtype=torch.float64, requires_grad=True)
-    optimizer, solver = torch.optim.Adam([x], lr=5e-3), ps.FairGrad(alpha)
-    for _ in range(12_000):
-        losses = toy(x)
-        J = torch.stack([torch.autograd.grad(loss, x, retain_graph=True)[0] for loss in losses])
-        values = losses.detach()
-        x.grad = solver(values, J @ J.T, values) @ J
-        optimizer.step()
-    assert toy(x).tolist() == pytest.approx(end, abs=1e-3)

@@ -66,6 +66,12 @@ def test_min_norm_takes_a_gramian_that_rounding_made_indefinite():
     assert w @ C @ w == pytest.approx(1, abs=1e-8)
 
 
+@pytest.mark.fault(10)
+def test_min_norm_takes_both_halves_of_a_gramian():
+    C = GIVEN["three"] @ GIVEN["three"].T + 1e-6 * np.triu(np.ones((3, 3)))
+    assert np.array_equal(qp.min_norm(C)[0], qp.min_norm(C.T)[0])
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_min_norm_refuses_what_is_not_finite(bad):
     C = np.eye(3)

@@ -142,8 +142,9 @@ def test_scalarizations(solver):
     assert solver(_tensor(L_A), _tensor(R_A)).tolist() == pytest.approx(SCALARIZED[solver], abs=1e-6)
 
 
-def test_tchebychevs_tie_is_shared():
-    losses, preference = _tensor((0.3, 0.7, 0.1)), _tensor((0.7, 0.3, 0.1))
+def test_tchebycheffs_tie_is_shared():
+    losses, preference = _tensor((3, 7, 0.1)), _tensor((0.7, 0.3, 0.1))
+    assert losses[0] * preference[0] != losses[1] * preference[1]  # but for rounding
     assert ps.Tchebycheff()(losses, preference).tolist() == pytest.approx((0.35, 0.15, 0), abs=1e-12)
     augmented = ps.AugmentedTchebycheff(0.5)(losses, preference)
     assert augmented.tolist() == pytest.approx((0.7, 0.3, 0.05), abs=1e-12)
