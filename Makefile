@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # With two threads each, two busy processes slow one another down 20 to 100 times.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all bench check docs clean
+.PHONY: demo test test-all faults bench check docs clean
 .DELETE_ON_ERROR:
 
 # torch first and by itself: the plain name, pulled in by another package, would bring gigabytes of CUDA
@@ -25,6 +25,10 @@ test: .venv/installed
 
 test-all: .venv/installed
 	$(BIN)/python -m pytest -m "not gpu and not bench"
+
+# the rows of docs/faults.md, and how many tests each has
+faults: .venv/installed
+	$(BIN)/python -m tests.fault_matrix
 
 # ratios of run times, side by side in one run; best on a quiet machine
 bench: .venv/installed

@@ -1,45 +1,69 @@
-"""The command line: run, show, select, plot, methods. Results go to stdout, progress and errors to stderr."""
+"""The command line. Results go to stdout, as text or with --json as JSON; progress, warnings and errors to stderr."""
 
 import argparse
+import contextlib
+import ctypes
 import importlib
+import importlib.util
 import inspect
+import json
+import os
+import shlex
 import sys
+import traceback
 import warnings
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from paretomtl.exploration import explore
 from paretomtl.front.front import Front, Pick
+from paretomtl.front.migrate import migrate
 from paretomtl.front.select import Knee
+from paretomtl.front.store import Store
+from paretomtl.front.verify import verify
 from paretomtl.problem import Problem
+from paretomtl.show import report
 from paretomtl.solver import Aggregation, Scalarization, Solver, Stepper, Weighting
+from paretomtl.study_file import Named, Settings, StudyFileError, build, build_optimizer, read
+from paretomtl.sweep.interrupt import Interrupted
+from paretomtl.training.fingerprint import _own
 
 OK, FAILED, USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 KINDS = (Scalarization, Weighting, Aggregation, Stepper)
+REMEMBERED = ("problem", "method", "preferences", "epochs", "steps", "lr", "seed", "seeds", "device", "ray")
 
 
 class Usage(Exception):
     """The command line asks for something that is not there."""
 
 
+class UsersError(Exception):
+    """The user's own module failed; its traceback is theirs to read."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code: 0 ok, 1 failed, 2 bad usage, 3 front incomplete, 130 interrupted."""
     asked = _parser().parse_args(arguments)
+    asked.line = shlex.join(["paretomtl", *(sys.argv[1:] if arguments is None else arguments)])
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
             return asked.command(asked)
-    except Usage as error:
+    except (Usage, StudyFileError) as error:
         print(f"paretomtl {asked.name}: {error}", file=sys.stderr)
         return USAGE
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        text = str(error).partition("; call explore")[0] if isinstance(error, Interrupted) else "interrupted"
+        print(f"\n{text}", file=sys.stderr)
+        if getattr(asked, "go_on", None):
+            print(f"to go on: {asked.go_on if Store(asked.out).holds_front() else asked.line}", file=sys.stderr)
         return INTERRUPTED
+    except UsersError as error:
+        traceback.print_exception(error.__cause__, file=sys.stderr)
+        print(f"paretomtl {asked.name}: {error}", file=sys.stderr)
+        return FAILED
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         print(f"paretomtl {asked.name}: {error}", file=sys.stderr)
         return FAILED
@@ -50,19 +74,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"paretomtl {version('paretomtl')}")
     commands = parser.add_subparsers(dest="name", required=True)
 
-    run = _command(commands, "run", _run, "explore a problem and print its front")
-    run.add_argument("problem", metavar="MODULE:PROBLEM", help="a Problem, or a function that makes one")
-    run.add_argument("--method", required=True, help="a name from `paretomtl methods`")
-    run.add_argument("--preferences", type=int, required=True, help="how many, evenly laid out")
-    budget = run.add_mutually_exclusive_group(required=True)
+    run = _command(commands, "run", _run, "explore a problem and print its front; goes on where it was stopped")
+    run.add_argument("problem", metavar="MODULE:PROBLEM|study.toml", help="a Problem or what makes one; a study file")
+    run.add_argument("--method", help="a name from `paretomtl methods`")
+    run.add_argument("--preferences", type=int, help="how many, evenly laid out")
+    budget = run.add_mutually_exclusive_group()
     budget.add_argument("--epochs", type=int, help="over the training data")
     budget.add_argument("--steps", type=int, help="of the optimizer")
-    run.add_argument("--out", type=Path, required=True, help="a new folder for the front")
-    run.add_argument("--lr", type=float, default=1e-3, help="learning rate of Adam (default: %(default)s)")
-    run.add_argument("--seed", type=int, default=0)
-    run.add_argument("--device", default="cpu", help='"cpu", "cuda", or "auto" (default: %(default)s)')
-    run.add_argument("--ray", action="store_true", help="compute the points on Ray")
+    run.add_argument("--out", type=Path, help="the folder for the front")
+    run.add_argument("--lr", type=float, help="learning rate of Adam (default: 0.001)")
+    run.add_argument("--seed", type=int, help="of initial weights and data order (default: 0)")
+    run.add_argument("--seeds", type=int, help="how often each point is trained, with other seeds (default: 1)")
+    run.add_argument("--device", help='"cpu", "cuda", or "auto" (default: cpu)')
+    run.add_argument("--ray", action="store_true", default=None, help="compute the points on Ray")
 
+    _on_front(_command(commands, "resume", _resume, "compute what is absent or damaged of a front begun with run"))
     _on_front(_command(commands, "show", _show, "print a front: its points and its figures"))
 
     select = _on_front(_command(commands, "select", _select, "choose a point by a rule"))
@@ -75,6 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_rule(plot, required=False)
 
+    _on_front(_command(commands, "verify", _verify, "check every file of a front; 1 if any is damaged"))
+    _on_front(_command(commands, "migrate", _migrate, "write a front of an older version anew in the present schema"))
     _command(commands, "methods", _methods, "list the methods that are installed")
     return parser
 
@@ -82,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
 def _command(commands: Any, name: str, command: Callable, text: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     parser.set_defaults(command=command)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
 
@@ -99,33 +128,152 @@ def _add_rule(parser: argparse.ArgumentParser, required: bool) -> None:
     )
 
 
-def _run(asked: argparse.Namespace) -> int:
-    problem, solver = _problem(asked.problem), _method(asked.method)
-    executor = None
-    if asked.ray:
-        from paretomtl import RayTune
+def _say(asked: argparse.Namespace, text: str, value: Any) -> None:
+    try:
+        print(json.dumps(value, indent=1, allow_nan=False) if asked.json else text, flush=True)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
-        executor = RayTune()
-    front = explore(
-        problem,
-        solver,
-        preferences=asked.preferences,
-        epochs=asked.epochs,
-        steps=asked.steps,
-        optimizer=partial(torch.optim.Adam, lr=asked.lr),
-        seed=asked.seed,
-        out=asked.out,
-        device=asked.device,
-        executor=executor,
+
+# --- exploring ---
+
+
+def _run(asked: argparse.Namespace) -> int:
+    if not asked.problem.endswith(".toml"):
+        sys.path.insert(0, "")
+        asked.go_on = f"paretomtl resume {shlex.quote(str(asked.out))}"
+        return _explore(asked, _settings(asked), {name: getattr(asked, name) for name in REMEMBERED})
+    given = [f"--{name}" for name in (*REMEMBERED[1:], "out") if getattr(asked, name) is not None]
+    if given:
+        raise Usage(f"{', '.join(given)}: a study file says it all; change {asked.problem}")
+    path = Path(asked.problem)
+    settings = read(path)
+    sys.path.insert(0, str(path.resolve().parent))
+    asked.out, asked.go_on = settings.out, asked.line
+    try:
+        return _explore(asked, settings, None)
+    except (Usage, StudyFileError) as error:
+        raise Usage(f"{path}: {error}") from error
+
+
+def _settings(asked: argparse.Namespace) -> Settings:
+    """What the options of `run` ask for."""
+    missing = [f"--{name}" for name in ("method", "preferences", "out") if getattr(asked, name) is None]
+    missing += ["--epochs or --steps"] if asked.epochs is None and asked.steps is None else []
+    if missing:
+        raise Usage(f"{', '.join(missing)} must be given with MODULE:PROBLEM")
+    return Settings(
+        Named(asked.problem, {}),
+        Named(asked.method, {}),
+        asked.preferences,
+        asked.epochs,
+        asked.steps,
+        asked.out,
+        Named("Adam", {"lr": 1e-3 if asked.lr is None else asked.lr}),
+        0 if asked.seed is None else asked.seed,
+        1 if asked.seeds is None else asked.seeds,
+        asked.device or "cpu",
+        None,
+        {} if asked.ray else None,
     )
-    _print(front)
-    print(f"\nwritten: {front.folder}")
+
+
+def _resume(asked: argparse.Namespace) -> int:
+    command = Store(asked.folder).command
+    if not isinstance(command, dict) or not set(REMEMBERED) <= command.keys():
+        raise Usage(
+            f"{asked.folder} does not say how it was begun with `paretomtl run MODULE:PROBLEM`; give that command again, "
+            "or run the same study file again, or call the same explore(…) again with this out="
+        )
+    _refuse_inside(str(command["problem"]).partition(":")[0], asked.folder)
+    asked.out, asked.go_on = asked.folder, f"paretomtl resume {shlex.quote(str(asked.folder))}"
+    settings = _settings(argparse.Namespace(**{name: command[name] for name in REMEMBERED}, out=asked.folder))
+    return _explore(asked, settings, command)
+
+
+def _refuse_inside(module: str, folder: Path) -> None:
+    """No code is taken from a front's folder, which may come from anyone."""
+    if Path.cwd().resolve().is_relative_to(folder.resolve()):  # what is imported here could come from there
+        raise Usage(
+            f"{folder} is where you are; start from the folder of {module!r}: no code is run from a front's folder"
+        )
+    sys.path.insert(0, "")
+    try:
+        spec = importlib.util.find_spec(module.partition(".")[0])
+    except (ImportError, ValueError, AttributeError) as error:
+        raise Usage(f"module {module!r} cannot be found here: {error}") from error
+    origins = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
+    if any(Path(o).resolve().is_relative_to(folder.resolve()) for o in origins if o):
+        raise Usage(f"module {module!r} lies in the front's folder {folder}; code is never run from there")
+
+
+def _explore(asked: argparse.Namespace, settings: Settings, command: dict[str, Any] | None) -> int:
+    with _stdout_is_for_results(asked.json):
+        problem = _problem(settings.problem)
+        method = _built("method", _method(settings.method.name), settings.method.arguments)
+        executor = None
+        if settings.ray is not None:
+            from paretomtl import RayTune
+
+            executor = _built("ray", RayTune, settings.ray)
+        optimizer = build_optimizer(settings.optimizer)
+        try:
+            front = explore(
+                problem,
+                method,
+                preferences=settings.preferences,
+                epochs=settings.epochs,
+                steps=settings.steps,
+                optimizer=optimizer,
+                seed=settings.seed,
+                seeds=settings.seeds,
+                out=settings.out,
+                device=settings.device,
+                clip=settings.clip,
+                executor=executor,
+                command=command,
+            )
+        except Exception as error:
+            if _of_users_code(error):
+                raise UsersError(f"the code of {settings.problem.name} failed: {_said(error)}") from error
+            raise
+    _say(asked, f"{report.text(front)}\n\nwritten: {front.folder}", report.facts(front))
     return INCOMPLETE if front.failed else OK
+
+
+@contextlib.contextmanager
+def _stdout_is_for_results(only: bool) -> Iterator[None]:
+    """With --json, whatever the user's code and the solvers' libraries print goes to stderr."""
+    if not only:
+        yield
+        return
+    _flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _flush() -> None:
+    """Write out what was printed so far, by C code too, before standard output is turned elsewhere."""
+    for stream in (sys.stdout, sys.__stdout__):
+        if stream is not None:
+            stream.flush()
+    with contextlib.suppress(OSError, TypeError, AttributeError):  # where there is no C library under no name
+        ctypes.CDLL(None).fflush(None)
+
+
+# --- reading ---
 
 
 def _show(asked: argparse.Namespace) -> int:
     front = Front.load(asked.folder)
-    _print(front)
+    _say(asked, report.text(front), report.facts(front))
     for warning in front.warnings():
         print(f"warning: {warning}", file=sys.stderr)
     asked_for = len(front.study["points"])
@@ -136,26 +284,22 @@ def _show(asked: argparse.Namespace) -> int:
     return OK
 
 
-def _print(front: Front) -> None:
-    print(front.table(), end="\n\n")
-    print(front.score())
-
-
 def _select(asked: argparse.Namespace) -> int:
     pick = _pick(Front.load(asked.folder), asked)
     assert pick is not None
     if pick.point is None:
-        print(pick.why)
+        _say(asked, pick.why, report.choice(pick, asked.folder))
         return FAILED
-    print(f"chosen: {pick.why}")
-    print(f"weights: {asked.folder / 'weights' / f'{pick.point.weights}.safetensors'}")
+    chosen = report.choice(pick, asked.folder)
+    _say(asked, f"chosen: {pick.why}\nweights: {chosen['weights'] or 'none'}", chosen)
     return OK
 
 
 def _plot(asked: argparse.Namespace) -> int:
     front = Front.load(asked.folder)
     figure = front.plot(asked.output, _pick(front, asked), asked.kind)
-    print(f"written: {figure} and {figure.with_suffix('.csv')}")
+    data = figure.with_suffix(".csv")
+    _say(asked, f"written: {figure} and {data}", {"figure": str(figure), "data": str(data)})
     return OK
 
 
@@ -179,14 +323,36 @@ def _bound(text: str) -> tuple[str, float]:
     raise Usage(f"--subject-to {text!r}: write OBJECTIVE=NUMBER, such as left=0.35")
 
 
-def _methods(asked: argparse.Namespace) -> int:
-    del asked
-    found = _installed()
-    width = max(map(len, found), default=0)
-    for name, method in sorted(found.items()):
-        kind = next(kind.__name__ for kind in KINDS if issubclass(method, kind))
-        print(f"{name:<{width}}  {kind:<13}  {(inspect.getdoc(method) or '').splitlines()[0]}")
+def _verify(asked: argparse.Namespace) -> int:
+    found = verify(asked.folder)
+    _say(asked, str(found), found._asdict())
+    return FAILED if found.damaged else INCOMPLETE if found.absent or found.stale else OK
+
+
+def _migrate(asked: argparse.Namespace) -> int:
+    before, after = migrate(asked.folder)
+    text = f"{asked.folder}: schema {before} → {after}" if before < after else f"{asked.folder} is of schema {after}"
+    _say(asked, text, {"folder": str(asked.folder), "before": before, "after": after})
     return OK
+
+
+def _methods(asked: argparse.Namespace) -> int:
+    with _stdout_is_for_results(asked.json):
+        found = sorted(_installed().items())
+    rows = [
+        {
+            "name": name,
+            "kind": next(kind.__name__ for kind in KINDS if issubclass(method, kind)),
+            "about": (inspect.getdoc(method) or "").splitlines()[0],
+        }
+        for name, method in found
+    ]
+    width = max((len(row["name"]) for row in rows), default=0)
+    _say(asked, "\n".join(f"{row['name']:<{width}}  {row['kind']:<13}  {row['about']}" for row in rows), rows)
+    return OK
+
+
+# --- names to things ---
 
 
 def _installed() -> dict[str, type[Solver]]:
@@ -195,29 +361,59 @@ def _installed() -> dict[str, type[Solver]]:
     return {name: getattr(module, name) for module in modules for name in module.__all__}
 
 
-def _method(name: str) -> Solver:
+def _method(name: str) -> type[Solver]:
     found = _installed()
     if name not in found:
-        raise Usage(f"--method {name!r} is not one of {', '.join(sorted(found))}")
-    return found[name]()
+        raise Usage(f"method {name!r} is not one of {', '.join(sorted(found))}")
+    return found[name]
 
 
-def _problem(text: str) -> Problem:
-    """The problem that MODULE:PROBLEM names; a module beside the user comes first, as with `python`."""
-    module_name, colon, name = text.partition(":")
+def _problem(named: Named) -> Problem:
+    """The problem that MODULE:PROBLEM names."""
+    module_name, colon, name = named.name.partition(":")
     if not (colon and module_name and name):
-        raise Usage(f"{text!r}: write MODULE:PROBLEM, such as studies.digit_pairs:digit_pairs")
-    sys.path.insert(0, "")
+        raise Usage(f"{named.name!r}: write MODULE:PROBLEM, such as studies.digit_pairs:digit_pairs, or a .toml file")
     try:
         module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            raise
-        raise Usage(f"{text!r}: there is no module {module_name!r} here or in the environment") from error
+    except Exception as error:
+        absent = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+        if absent and f"{module_name}.".startswith(f"{absent}."):
+            raise Usage(f"{named.name!r}: there is no module {module_name!r} here or in the environment") from error
+        raise UsersError(f"module {module_name!r} failed while it was imported: {_said(error)}") from error
     if not hasattr(module, name):
-        raise Usage(f"{text!r}: module {module_name!r} has no {name!r}")
+        raise Usage(f"{named.name!r}: module {module_name!r} has no {name!r}")
     found = getattr(module, name)
-    problem = found if isinstance(found, Problem) else found() if callable(found) else found
+    if isinstance(found, Problem):
+        if named.arguments:
+            raise Usage(f"{named.name!r} is a Problem and takes no arguments; leave {', '.join(named.arguments)} out")
+        return found
+    problem = found
+    if callable(found):
+        try:
+            problem = build("problem", found, named.arguments)
+        except (StudyFileError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            raise UsersError(f"{named.name} failed: {_said(error)}") from error
     if not isinstance(problem, Problem):
-        raise Usage(f"{text!r} is a {type(problem).__name__}, not a Problem or a function that makes one")
+        raise Usage(f"{named.name!r} is a {type(problem).__name__}, not a Problem or a function that makes one")
     return problem
+
+
+def _built(kind: str, made: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    """What one of our own classes makes of the arguments that a study file gives."""
+    try:
+        return build(kind, made, arguments)
+    except StudyFileError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise Usage(f"{kind} = {made.__name__} with {arguments}: {error}") from error
+
+
+def _of_users_code(error: Exception) -> bool:
+    """Whether code that is neither ours nor installed raised an error, or called what did."""
+    return any(_own(frame.f_globals) for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

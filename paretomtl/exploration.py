@@ -1,15 +1,14 @@
-"""`explore`: the one verb that joins problem, solver, preferences, executor and front."""
+"""`explore`: the one verb that joins problem, solver, preferences, executor and front; and goes on where it stopped."""
 
-import platform
+import socket
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from importlib.metadata import version
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from paretomtl.front.files import DamagedFile
 from paretomtl.front.front import Front
 from paretomtl.front.score import EmptyFrontError
 from paretomtl.front.store import Scratch, Store
@@ -17,9 +16,11 @@ from paretomtl.preference import design
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver
 from paretomtl.sweep.here import Done, Executor, Here
+from paretomtl.sweep.interrupt import Interrupted, at_once, caught
 from paretomtl.sweep.progress import Progress
+from paretomtl.training.description import describe, difference
 from paretomtl.training.dry_run import dry_run, resolve_device
-from paretomtl.training.study import Step, Study, adam
+from paretomtl.training.study import Job, Step, Study, adam
 
 
 def explore(
@@ -31,13 +32,18 @@ def explore(
     steps: int | None = None,
     optimizer: Callable[[Any], Any] = adam,
     seed: int = 0,
+    seeds: int = 1,
     out: str | Path | None = None,
     device: str = "cpu",
     callbacks: Sequence[Callable[[Step], None]] = (),
     clip: float | None = None,
     executor: Executor | None = None,
+    command: Mapping[str, Any] | None = None,
 ) -> Front:
     """Train one model per preference and return the front.
+
+    Where `out` holds a part of this very study, as after a kill, only what is absent or damaged is computed; the result
+    is the same as that of a run that was never stopped.
 
     Args:
         problem: what is to be solved.
@@ -46,15 +52,19 @@ def explore(
         epochs, steps: the budget of each point; one of the two.
         optimizer: `(parameters) -> optimizer` or `-> (optimizer, scheduler)`; a scheduler steps after every step.
         seed: of initial weights and data order, which all points share.
+        seeds: how often each point is trained, each time with other initial weights and another order of the data.
         out: the folder for the front; without it, a temporary one that lives as long as the front.
         device: "cpu", "cuda", "cuda:1", or "auto".
         callbacks: called with a `Step` after each step, where the point is trained.
         clip: the largest norm of each loss's gradient on the shared parameters, for methods that see gradients.
         executor: where points are computed; here by default, on Ray with `pm.RayTune()`.
+        command: how the command line asked for this, kept for `paretomtl resume`.
 
     Raises:
         EmptyFrontError: every point failed; their records are kept.
-        ValueError, TypeError: what a dry run of one batch reveals, before any work.
+        ValueError, TypeError: what a dry run of one batch reveals, before any work; or `out` holds another study.
+        OSError: a file cannot be written; those written before are whole.
+        Interrupted: Ctrl-C or SIGTERM; it is a KeyboardInterrupt.
     """
     asked = design(preferences, problem.names)
     study = Study(
@@ -69,22 +79,25 @@ def explore(
         resolve_device(device),
         tuple(callbacks),
         clip,
+        seeds,
     )
-    notes = [*asked.notes, *dry_run(study)]
+    found = dry_run(study)
     keep = Scratch() if out is None else None
     store = Store(keep.folder / "front" if keep else Path(str(out)))
-    store.create()
-    description = describe(study, notes)
-    store.write_front(description, [])
-    store.log("started", points=len(study.jobs))
-    _run(executor or Here(), study, store)
-    points = store.read_points(problem.names, description["points"])
-    store.write_front(description, points)
-    front = Front.load(store.folder, keep)
-    told = front.warnings()
-    for warning in told:
-        store.log("warning", text=warning)
-    store.log("ended", done=len(front.points) + len(front.corners), failed=len(front.failed))
+    with caught():
+        begun = False
+        try:
+            jobs = _begin(store, study, describe(study, [*asked.notes, *found.notes], found.data), command)
+            begun = True
+            _run(executor or Here(), study, jobs, store)
+            store.write_front(store.read_points())
+        except KeyboardInterrupt as error:
+            raise _stopped(store, study, begun, kept=keep is None) from error
+        front = Front.load(store.folder, keep)
+        told = front.warnings()
+        for warning in told:
+            store.log("warning", text=warning)
+        store.log("ended", done=len(front.points) + len(front.corners), failed=len(front.failed))
     for warning in told:
         warnings.warn(warning, stacklevel=2)
     if not front.points:
@@ -94,8 +107,42 @@ def explore(
     return front
 
 
-def _run(executor: Executor, study: Study, store: Store) -> None:
-    progress = Progress(type(study.solver).__name__, len(study.jobs), study.problem.ref_point)  # type: ignore[arg-type]
+def _begin(store: Store, study: Study, description: dict[str, Any], command: Mapping[str, Any] | None) -> list[Job]:
+    """Make the folder, or take up what it holds; the jobs that are left."""
+    if not store.holds_front():
+        store.create(description, command)
+        store.restore()  # a kill before study.json was whole leaves something as well
+        points = []
+    else:
+        points = _taken_up(store, description)
+    store.write_front(points)  # of now, so that what is read or verified while the rest is computed is consistent
+    there = {p.id for p in points}
+    left = [job for job in study.jobs if job.id not in there]
+    store.log("resumed" if there else "started", points=len(study.jobs), left=len(left), host=socket.gethostname())
+    return left
+
+
+def _taken_up(store: Store, description: dict[str, Any]) -> list:
+    """The points of a folder that need no more work, if it is of the study asked for."""
+    place = f"out={str(store.folder)!r}"
+    try:
+        stored = store.study
+    except (DamagedFile, FileNotFoundError) as error:
+        raise ValueError(f"{place} holds a front that cannot be taken up ({error}); give a new out=") from error
+    differs = difference(stored, description)
+    if differs:
+        raise ValueError(
+            f"{place} holds another study. Give a new out=, or go back to what it was made with:\n{differs}"
+        )
+    store.restore()
+    return [p for p in store.read_points() if store.whole(p)]
+
+
+def _run(executor: Executor, study: Study, jobs: Sequence[Job], store: Store) -> None:
+    if not jobs:
+        return
+    there = len(study.jobs) - len(jobs)
+    progress = Progress(type(study.solver).__name__, len(study.jobs), study.problem.ref_point, there)  # type: ignore[arg-type]
 
     def report(news: Done | float) -> None:
         if isinstance(news, Done):
@@ -103,27 +150,26 @@ def _run(executor: Executor, study: Study, store: Store) -> None:
         progress(news)
 
     try:
-        executor.run(study, study.jobs, store, report)
+        executor.run(study, jobs, store, report)
     finally:
         progress.close()
 
 
-def describe(study: Study, notes: Sequence[str]) -> dict[str, Any]:
-    """A study as it is stored in front.json: all that a reader needs, nothing of when and where."""
-    problem = study.problem
-    return {
-        "objectives": [asdict(o) for o in problem.described],
-        "ref_point": list(problem.ref_point),
-        "solver": repr(study.solver),
-        "preferences": study.preferences.tolist(),
-        "points": [job.id for job in study.jobs],
-        "budget": {"steps": study.steps} if study.epochs is None else {"epochs": study.epochs},
-        "seed": study.seed,
-        "device": study.device,
-        "clip": study.clip,
-        "splits": [s for s in ("validate", "test") if s == "validate" or getattr(problem, s) is not None],
-        "measured": problem.measure is not None,
-        "notes": list(notes),
-        "versions": {name: version(name) for name in ("paretomtl", "torch", "numpy")}
-        | {"python": platform.python_version()},
-    }
+def _stopped(store: Store, study: Study, begun: bool, kept: bool) -> Interrupted:
+    """Write what is derived of the points that are there, and say how to go on."""
+    if not kept:
+        return Interrupted("stopped; give out= to keep what is done")
+    if not begun:
+        return Interrupted("stopped before any point was computed; call explore with the same arguments to go on")
+    points = [p for p in store.read_points() if p.state != "corrupt"]
+    written = ""
+    if not at_once():
+        try:
+            store.write_front(points)
+            store.log("interrupted", done=len(points))
+        except OSError as error:
+            written = f" (front.json is older than they are: {error})"
+    return Interrupted(
+        f"stopped: {len(points)} of {len(study.jobs)} points are in {store.folder}{written}; "
+        "call explore with the same arguments to go on"
+    )

@@ -12,7 +12,8 @@ class Point:
         id: its name within the front.
         preference: what was asked.
         corner: the objective that was trained alone, for the corners; else None.
-        state: "done", or "failed" with the reason.
+        seed: which of the study's repetitions it is of, from 0 on; each has other initial weights and data order.
+        state: "done"; "failed" with the reason; or "corrupt": its record cannot be read, for the reason given.
         losses: mean losses by split ("validate", and "test" where there is one).
         values: the measures by split; the mean losses where the problem has no measure.
         control_error: degrees between the ray asked and the validation losses reached.
@@ -28,7 +29,7 @@ class Point:
     id: str
     preference: tuple[float, ...]
     corner: str | None = None
-    state: Literal["done", "failed"] = "done"
+    state: Literal["done", "failed", "corrupt"] = "done"
     losses: dict[str, tuple[float, ...]] = field(default_factory=dict)
     values: dict[str, tuple[float, ...]] = field(default_factory=dict)
     control_error: float | None = None
@@ -39,3 +40,4 @@ class Point:
     warnings: tuple[str, ...] = ()
     reason: str | None = None
     trace: str | None = None
+    seed: int = 0

@@ -1,6 +1,6 @@
 """Points and fronts that are made up, without training."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -30,19 +30,33 @@ def failed(name, m=2, reason="nan in 'a' at step 3"):
 def stored(tmp_path, points, objectives=("a", "b"), **study):
     """A front of these points, by way of its files."""
     described = [o if isinstance(o, pm.Objective) else pm.Objective(o) for o in objectives]
-    names = [o.name for o in described]
     store = Store(tmp_path / "stored")
-    store.create()
     fields = {
         "objectives": [asdict(o) for o in described],
-        "ref_point": [2.0] * len(names),
-        "points": [p.id for p in points],
+        "ref_point": [2.0] * len(described),
+        "points": asked(points),
         "splits": ["validate"],
         "notes": [],
         "measured": False,
+        "seeds": 1 + max((p.seed for p in points), default=0),
     }
-    store.write_front(fields | study, [store.write_point(p, None, names) for p in points])
+    store.create(fields | study)
+    store.write_front([store.write_point(p, None) for p in points])
     return pm.Front.load(store.folder)
+
+
+def seeded(tmp_path, *seeds, **study):
+    """A front of losses by seed and point; None for a point that failed."""
+    rows = []
+    for s, losses in enumerate(seeds):
+        named = {f"p{k + 1}-seed-{s + 1}": row for k, row in enumerate(losses)}
+        rows += [point(id, row, seed=s) if row else replace(failed(id), seed=s) for id, row in named.items()]
+    return stored(tmp_path, rows, **study)
+
+
+def asked(points):
+    """What a study asks for, to have these points."""
+    return [{"id": p.id, "preference": list(p.preference), "corner": p.corner, "seed": p.seed} for p in points]
 
 
 def front_of(losses, names=("a", "b"), ideals=(0.05, 0.1), ref_point=None):
@@ -63,5 +77,8 @@ def front_of(losses, names=("a", "b"), ideals=(0.05, 0.1), ref_point=None):
         "ref_point": [1.0] * m if ref_point is None else list(ref_point),
         "measured": False,
         "splits": ["validate"],
+        "points": asked(points),
+        "notes": [],
+        "seeds": 1,
     }
     return pm.Front(Store("nowhere"), study, points)

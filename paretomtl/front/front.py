@@ -1,5 +1,6 @@
 """The result of an exploration: its points, figures and choices, over the records of a folder."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,36 +9,44 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from paretomtl.front import score
+from paretomtl.front import exchange, score, seeds
 from paretomtl.front.score import Score
-from paretomtl.front.select import Constraint, Rule, candidates
+from paretomtl.front.seeds import Comparison, Spread, Tradeoff
+from paretomtl.front.select import Constraint, NoFeasiblePoint, Rule, candidates
 from paretomtl.front.store import Scratch, Store
 from paretomtl.point import Point
 from paretomtl.problem import Objective
 
 
 class Front:
-    """A front, made by `explore` or `Front.load`.
+    """A front, made by `explore`, `Front.load`, `Front.from_values` or `Front.from_csv`.
+
+    A study of several seeds trains each point several times. Then `points` and the arrays hold every model; figures
+    (`hypervolume`, `score`) are means over the fronts of the seeds, and a rule chooses by the points' means.
 
     Attributes:
         objectives: what was traded off.
         ref_point: the hypervolume reference, as fixed in the problem.
-        points: the points that succeeded, in the order of the preferences; arrays follow this order.
+        points: the points that succeeded, in the order of the seeds and preferences; arrays follow this order.
         corners: the points trained on one objective alone that succeeded.
         failed: the points that did not, with their reasons.
+        corrupt: the points whose records cannot be read, with the reasons.
         study: what was asked for, as stored.
-        folder: where its files are.
+        folder: where its files are; None for a front that was not explored.
     """
 
-    def __init__(self, store: Store, study: Mapping[str, Any], points: Sequence[Point], keep: Scratch | None = None):
+    def __init__(
+        self, store: Store | None, study: Mapping[str, Any], points: Sequence[Point], keep: Scratch | None = None
+    ):
         self._store, self._keep = store, keep
-        self.folder = store.folder
+        self.folder = None if store is None else store.folder
         self.study = study
         self.objectives = tuple(Objective(**o) for o in study["objectives"])
         self.ref_point = tuple(study["ref_point"])
         self.points = tuple(p for p in points if p.state == "done" and p.corner is None)
         self.corners = tuple(p for p in points if p.state == "done" and p.corner is not None)
         self.failed = tuple(p for p in points if p.state == "failed")
+        self.corrupt = tuple(p for p in points if p.state == "corrupt")
 
     @classmethod
     def load(cls, folder: str | Path, keep: Scratch | None = None) -> "Front":
@@ -48,9 +57,112 @@ class Front:
             keep: a temporary folder that is to live as long as the front.
         """
         store = Store(folder)
-        study = store.read_front()["study"]
-        points = store.read_points([o["name"] for o in study["objectives"]], study["points"])
-        return cls(store, study, points, keep)
+        return cls(store, store.study, store.read_points(), keep)
+
+    @classmethod
+    def from_values(
+        cls,
+        values: Float[np.ndarray, "n m"] | Sequence[Sequence[float]],
+        objectives: Sequence[str | Objective],
+        ref_point: Sequence[float],
+        preferences: Float[np.ndarray, "n m"] | Sequence[Sequence[float]] | None = None,
+        ids: Sequence[str] | None = None,
+    ) -> "Front":
+        """A front of numbers from elsewhere, without models.
+
+        Args:
+            values: one row a point, one column an objective, as people read them: where the goal is "max", larger is
+                better, and the loss is the value with its sign turned.
+            objectives: names, or `Objective`s with goal and unit.
+            ref_point: the hypervolume reference, in the sense of the values.
+            preferences: what was asked for, row by row, if that is known.
+            ids: names of the points.
+        """
+        study, points = exchange.from_values(values, objectives, ref_point, preferences, ids)
+        return cls(None, study, points)
+
+    @classmethod
+    def from_csv(
+        cls,
+        path: str | Path,
+        ref_point: Sequence[float],
+        objectives: Sequence[str | Objective] | None = None,
+    ) -> "Front":
+        """A front from a table: a points.csv, what `to_csv` wrote, or any with a column an objective.
+
+        Args:
+            path: of the file; commas between cells, a header first.
+            ref_point: the hypervolume reference, in the sense of the values.
+            objectives: which columns; by default the measures of a points.csv, or all columns but "id".
+
+        Raises:
+            ValueError: a number is missing or not finite; the message has the lines.
+        """
+        study, points = exchange.from_csv(path, ref_point, objectives)
+        return cls(None, study, points)
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write the points as a table, as in points.csv."""
+        return exchange.to_csv(path, self.every, self.names)
+
+    def to_json(self, path: str | Path) -> Path:
+        """Write the study and its points as one file of JSON."""
+        return exchange.to_json(path, self.study, self.every, self.names)
+
+    @property
+    def every(self) -> tuple[Point, ...]:
+        """All points: those that succeeded, corners, failed and corrupt ones."""
+        return (*self.points, *self.corners, *self.failed, *self.corrupt)
+
+    # --- several seeds ---
+
+    def by_seed(self) -> tuple["Front", ...]:
+        """The front of each seed."""
+        return tuple(self._of_seed(s) for s in sorted({p.seed for p in self.every}))
+
+    def _of_seed(self, seed: int) -> "Front":
+        asked = [p for p in self.study["points"] if p["seed"] == seed]
+        return self._with([p for p in self.every if p.seed == seed], {"points": asked, "seeds": 1})
+
+    def mean(self) -> "Front":
+        """A front of the means over the seeds, one point a preference, without models; itself if there is one seed."""
+        if self.study["seeds"] == 1:
+            return self
+        means = exchange.means((*self.points, *self.corners))
+        return self._with([*means, *self.failed, *self.corrupt], {"seeds": 1})
+
+    def spread(self) -> Spread:
+        """The mean and the spread of each point's validation losses over the seeds."""
+        groups = exchange.alike(self.points)
+        rows = [self._array([p.losses["validate"] for p in group]) for group in groups.values()]
+        return seeds.spread(list(groups), self.names, rows)
+
+    def tradeoff(self) -> Tradeoff:
+        """Whether there is a trade-off beyond seed noise; it takes ideals (a number of preferences) and two seeds."""
+        fronts = [f for f in self.by_seed() if f.points and f.ideals is not None]
+        if not fronts:
+            return Tradeoff(None, "not available: no ideals; they are trained where preferences= is a number")
+        groups = [exchange.alike(f.points) for f in fronts]
+        kept = [id for id in groups[0] if all(id in group for group in groups)]
+        losses = [self._array([group[id][0].losses["validate"] for id in kept]) for group in groups]
+        ideals = np.stack([f.ideals for f in fronts if f.ideals is not None])
+        return seeds.measurable(kept, self.names, np.stack(losses), ideals)
+
+    def compare(self, other: "Front") -> Comparison:
+        """Whether this front's hypervolume is larger than another's of the same problem, paired over the seeds.
+
+        Raises:
+            ValueError: the other has other objectives, splits, another `ref_point` or other seeds.
+        """
+        self._check_alike(other)
+        here, there = ({f.points[0].seed: f.hypervolume() for f in x.by_seed() if f.points} for x in (self, other))
+        if set(here) != set(there):
+            raise ValueError(f"seeds {[*here]} here, {[*there]} in the other front; they are compared in pairs")
+        first, second = self.study.get("seed"), other.study.get("seed")  # unknown of a front from elsewhere
+        if None not in (first, second) and first != second:
+            raise ValueError(f"seed={first} here, seed={second} in the other front; they are compared in pairs")
+        pairs = [(here[s] or 0.0, there[s] or 0.0) for s in here]  # what dominates nothing has no volume
+        return seeds.compare(np.array([a for a, _ in pairs]), np.array([b for _, b in pairs]))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -70,17 +182,20 @@ class Front:
     @property
     def preferences(self) -> Float[np.ndarray, "n m"]:
         """The preferences asked for."""
+        if not all(p.preference for p in self.points):
+            raise ValueError("this front has no preferences: it was made from values alone")
         return self._array([p.preference for p in self.points])
 
     @property
     def control_errors(self) -> Float[np.ndarray, " n"]:
-        """Degrees between the ray asked for and the losses reached."""
-        return np.array([p.control_error for p in self.points], dtype=np.float64)
+        """Degrees between the ray asked for and the losses reached, of the points that were asked for one."""
+        return np.array([p.control_error for p in self.points if p.control_error is not None], dtype=np.float64)
 
     @property
     def ideals(self) -> Float[np.ndarray, " m"] | None:
-        """Each objective's loss when trained alone; None unless every corner was trained and succeeded."""
-        alone = {p.corner: p.losses["validate"][self.names.index(p.corner)] for p in self.corners if p.corner}
+        """Each objective's loss when trained alone (its mean over the seeds); None unless all corners succeeded."""
+        corners = self.mean().corners
+        alone = {p.corner: p.losses["validate"][self.names.index(p.corner)] for p in corners if p.corner}
         return np.array([alone[name] for name in self.names]) if set(alone) == set(self.names) else None
 
     def losses_on(self, split: str) -> Float[np.ndarray, "n m"]:
@@ -92,6 +207,8 @@ class Front:
 
     def hypervolume(self) -> float | None:
         """The hypervolume of the validation losses against `ref_point`; None where no point dominates it."""
+        if self.study["seeds"] > 1:
+            return self.score().hypervolume
         return score.hypervolume(self.losses, self.ref_point)
 
     def score(self, reference: "Front | np.ndarray | None" = None) -> Score:
@@ -102,43 +219,39 @@ class Front:
                 `igd_plus` and `epsilon_additive` are measured against it, `largest_gap` is scaled by its range.
 
         Raises:
-            ValueError: the reference has other objectives or another `ref_point`.
+            ValueError: the reference has other objectives, splits or another `ref_point`.
         """
-        losses, angles = self.losses, self.control_errors
-        volume = score.volume(losses, self.ref_point)
+        if self.study["seeds"] > 1:
+            fronts = [f for f in self.by_seed() if f.points]
+            return score.over_seeds([f.score(reference) for f in fronts], len(self.failed))
         known = None if reference is None else self._known(reference)
-        return Score(
-            hypervolume=None if volume is None else volume.value,
-            hypervolume_error=None if volume is None else volume.error or None,
-            ref_point=self.ref_point,
-            n_outside=score.n_outside(losses, self.ref_point),
-            control_error_mean=float(angles.mean()),
-            control_error_worst=float(angles.max()),
-            igd_plus=None if known is None else score.igd_plus(losses, known),
-            epsilon_additive=None if known is None else score.epsilon_additive(losses, known),
-            spacing=score.spacing(losses),
-            largest_gap=score.largest_gap(losses, None if known is None else (known.min(axis=0), known.max(axis=0))),
-            n_points=len(np.unique(losses, axis=0)),
-            n_nondominated=len(score.distinct_front(losses)),
-            n_failed=len(self.failed),
-            n_relaxed=sum(p.counts.get("relaxed", 0) for p in self.points),
-            n_fallback=sum(p.counts.get("fell_back", 0) for p in self.points),
-        )
+        return score.figures(self.points, self.losses, self.ref_point, known, len(self.failed))
 
     def _known(self, reference: "Front | np.ndarray") -> Float[np.ndarray, "N m"]:
         """The non-dominated points of a reference front, which must be of the same problem."""
         if isinstance(reference, Front):
-            for what in ("objectives", "ref_point"):
-                here, there = getattr(self, what), getattr(reference, what)
-                if here != there:
-                    raise ValueError(f"{what}: {here} here, {there} in the reference front; they must be the same")
+            self._check_alike(reference)
             reference = reference.losses
         return score.distinct_front(score.check_losses(reference, "reference", len(self.names)))
 
+    def _check_alike(self, other: "Front") -> None:
+        """Figures of two fronts say something of one another only on one problem."""
+        elsewhere = None in (self.folder, other.folder)  # of a front that was not explored the splits are unknown
+        for what in ("objectives", "ref_point") if elsewhere else ("objectives", "ref_point", "splits"):
+            here, there = (f.study[what] if what == "splits" else getattr(f, what) for f in (self, other))
+            if here != there:
+                raise ValueError(f"{what}: {here} here, {there} in the other front; they must be the same")
+
+    def _with(self, points: Sequence[Point], changes: Mapping[str, Any] | None = None) -> "Front":
+        return Front(self._store, {**self.study, **(changes or {})}, points, self._keep)
+
     def nondominated(self) -> "Front":
-        """The front without the points that another dominates in the validation losses."""
-        kept = [p for p, keep in zip(self.points, score.nondominated(self.losses), strict=True) if keep]
-        return Front(self._store, self.study, [*kept, *self.corners, *self.failed], self._keep)
+        """The front without the points that another of the same seed dominates in the validation losses."""
+        if self.study["seeds"] > 1 and self.points:
+            kept = [p for f in self.by_seed() if f.points for p in f.nondominated().points]
+        else:
+            kept = [p for p, keep in zip(self.points, score.nondominated(self.losses), strict=True) if keep]
+        return self._with([*kept, *self.corners, *self.failed, *self.corrupt])
 
     def select(
         self,
@@ -146,10 +259,16 @@ class Front:
         *,
         best: str | None = None,
         subject_to: Mapping[str, float] | None = None,
+        split: str = "validate",
     ) -> "Pick":
         """Choose a point by a rule, or by `best` in one objective, `subject_to` bounds on others.
 
-        A bound is "no worse than" in the measure's own sense. Choices are made on the validation measures.
+        A bound is "no worse than" in the measure's own sense. Of a study of several seeds the rule sees each point's
+        mean, and the model that is handed back is the one nearest to it.
+
+        Args:
+            rule, best, subject_to: how to choose.
+            split: the measures to choose by. By those on "test" is warned of: they say nothing of unseen data any more.
 
         Raises:
             NoFeasiblePoint: no point keeps the bounds; it names the nearest.
@@ -161,8 +280,25 @@ class Front:
             rule = Constraint(best, dict(subject_to or {}))
         elif best is not None or subject_to is not None:
             raise ValueError("give a rule, or best= and subject_to=, not both")
-        choice = rule.choose(candidates(self.points, self.objectives))
-        return Pick(self, choice.point, choice.why, choice.runners_up)
+        try:
+            choice = rule.choose(candidates(self.mean().points, self.objectives, split))
+        except NoFeasiblePoint as error:
+            error.nearest = self._model(error.nearest, split)
+            raise
+        why = choice.why
+        if split != "validate":
+            flattered = f"chosen on {split}, so its figures there say nothing of unseen data any more"
+            warnings.warn(flattered, stacklevel=2)
+            why += f"; {flattered}"
+        if self.study["seeds"] == 1 or choice.point is None:
+            return Pick(self, choice.point, why, choice.runners_up)
+        point, *runners_up = (self._model(mean, split) for mean in (choice.point, *choice.runners_up))
+        why += f"; these are means over {self.study['seeds']} seeds, and {point.id} is the model nearest to its mean"
+        return Pick(self, point, why, tuple(runners_up))
+
+    def _model(self, point: Point, split: str) -> Point:
+        """Of several seeds, the model nearest to a mean."""
+        return point if self.study["seeds"] == 1 else exchange.nearest(self.points, point, split)
 
     def load_model(self, point: Point, build: Callable[[], nn.Module]) -> nn.Module:
         """The trained model of a point, in eval mode, on the CPU.
@@ -174,8 +310,9 @@ class Front:
         Raises:
             ValueError: the weights are damaged, or belong to another model; with the difference.
         """
-        if point.weights is None:
-            raise ValueError(f"{point.id} has no weights: {point.reason or point.state}")
+        if point.weights is None or self._store is None:
+            why = point.reason or "it was not trained here, or is a mean over seeds"
+            raise ValueError(f"{point.id} has no weights: {why}")
         weights, model = self._store.read_weights(point.weights), build()
         there, stored = _layout(model.state_dict()), _layout(weights)
         if there != stored:
@@ -199,56 +336,24 @@ class Front:
     def warnings(self) -> tuple[str, ...]:
         """What a reader of this front should know.
 
-        Its notes, failures, constant objectives, points beyond the reference, points off their ray.
+        Its notes, damage, failures, constant objectives, points beyond the reference, points off their ray.
         """
-        found = list(self.study["notes"])
-        if self.failed:
-            reasons = "; ".join(
-                f"{', '.join(ids)}: {why}" for why, ids in _by(self.failed, lambda p: [p.reason]).items()
-            )
-            asked = len(self.study["points"])
-            found.append(f"{len(self.failed)} of {asked} points failed ({reasons})")
-        if len(self.points) > 1:
-            for name, flat in zip(self.names, score.constant(self.losses), strict=True):
-                if flat:
-                    found.append(f"no trade-off on {name!r}: its loss is the same at every point")
-        if self.points:
-            found += self._beyond_reference()
-        told = _by((*self.points, *self.corners), lambda p: p.warnings)
-        return (*found, *(f"{', '.join(ids)}: {warning}" for warning, ids in told.items()))
+        from paretomtl.show.report import told
 
-    def _beyond_reference(self) -> list[str]:
-        n, outside = len(self.points), score.n_outside(self.losses, self.ref_point)
-        reference = f"the reference ({', '.join(f'{r:g}' for r in self.ref_point)})"
-        if outside == n:
-            return [f"no point dominates {reference}, so the hypervolume is undefined"]
-        verbs = ("does", "adds") if outside == 1 else ("do", "add")
-        text = f"{outside} of {n} points {verbs[0]} not dominate {reference} and {verbs[1]} nothing to the hypervolume"
-        return [text] if outside else []
+        return told(self, () if self._store is None else tuple(self._store.damage))
 
     def table(self) -> str:
         """One line a point: preference, losses by split, validation measures if any, control error, status."""
-        splits = self.study["splits"]
-        head = ["point", *(f"r {name}" for name in self.names)]
-        head += [f"{split} {name}" for split in splits for name in self.names]
-        measured = self.objectives if self.study["measured"] else ()
-        head += [f"{o.name} [{o.unit or 'measure'}]" for o in measured] + ["off ray", "status"]
-        rows = [head]
-        for p in (*self.points, *self.corners, *self.failed):
-            losses = [f"{x:.4f}" for split in splits for x in p.losses.get(split, ())]
-            values = [f"{x:.4g}" for x in p.values.get("validate", ()) if measured]
-            row = [p.id, *(f"{r:.3f}" for r in p.preference), *losses, *values]
-            if p.state == "failed":
-                rows.append([*row, *[""] * (len(head) - 1 - len(row)), f"failed: {p.reason}"])
-            else:
-                rows.append([*row, *(("", "alone") if p.corner else (f"{p.control_error:.2f}°", str(p.status)))])
-        return _aligned(rows)
+        from paretomtl.show.report import table
+
+        return table(self)
 
     def __len__(self) -> int:
         return len(self.points)
 
     def __repr__(self) -> str:
-        return f"Front({len(self.points)} points of {' and '.join(map(repr, self.names))}, {str(self.folder)!r})"
+        place = "" if self.folder is None else f", {str(self.folder)!r}"
+        return f"Front({len(self.points)} points of {' and '.join(map(repr, self.names))}{place})"
 
     def _array(self, rows: Sequence[Sequence[float]]) -> np.ndarray:
         return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.objectives))
@@ -269,23 +374,6 @@ class Pick:
 
     def __repr__(self) -> str:
         return f"Pick({None if self.point is None else self.point.id!r}: {self.why})"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as lines of columns: the first and the last to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    sides = ["<", *[">"] * (len(widths) - 2), "<"]
-    layout = "  ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))
-    return "\n".join(layout.format(*row).rstrip() for row in rows)
-
-
-def _by(points: Sequence[Point], texts: Callable[[Point], Sequence[str | None]]) -> dict[str | None, list[str]]:
-    """The ids of the points that carry each text."""
-    found: dict[str | None, list[str]] = {}
-    for point in points:
-        for text in texts(point):
-            found.setdefault(text, []).append(point.id)
-    return found
 
 
 def _layout(weights: Mapping[str, Tensor]) -> dict[str, str]:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from paretomtl.front.seeds import interval
+from paretomtl.point import Point
 from paretomtl.problem import check_reference
 
 # How many points an exact hypervolume may have, by the number of objectives: about a second's worth of moocore. Below
@@ -31,6 +33,8 @@ class Score(NamedTuple):
 
     hypervolume: of the losses against `ref_point`, in the product of the losses' units; larger is better; None where no
         point dominates the reference.
+    hypervolume_interval: half of the 95 % confidence interval of the mean over the seeds; None, "not available", with
+        one seed.
     hypervolume_error: how far off an approximate hypervolume may be, in its unit; None where it is exact.
     ref_point: the hypervolume's reference, in the losses' units.
     n_outside: points that do not dominate the reference, so that the hypervolume leaves them out; best 0.
@@ -43,6 +47,8 @@ class Score(NamedTuple):
         distinct points.
     largest_gap: the longest step on the way through all non-dominated points, of losses scaled to the reference front's
         range, or the front's own without one; smaller is better; None below two distinct points.
+    n_seeds: fronts of other initial weights and data order; with several, the other figures are means over them, and
+        counts are sums.
     n_points, n_nondominated: distinct ones; larger is better.
     n_failed, n_relaxed, n_fallback: points that failed; steps whose program was relaxed, or whose solvers failed; best
         0.
@@ -50,6 +56,7 @@ class Score(NamedTuple):
 
     hypervolume: float | None
     hypervolume_error: float | None
+    hypervolume_interval: float | None
     ref_point: tuple[float, ...]
     n_outside: int
     control_error_mean: float | None
@@ -58,6 +65,7 @@ class Score(NamedTuple):
     epsilon_additive: float | None
     spacing: float | None
     largest_gap: float | None
+    n_seeds: int
     n_points: int
     n_nondominated: int
     n_failed: int
@@ -67,6 +75,8 @@ class Score(NamedTuple):
     def __str__(self) -> str:
         """A table, one figure a line."""
         shown = {name: _shown(value) for name, value in self._asdict().items() if name != "hypervolume_error"}
+        if self.hypervolume_interval is None:
+            shown["hypervolume_interval"] = f"not available ({'one seed' if self.n_seeds == 1 else 'undefined'})"
         if self.hypervolume_error is not None:
             shown["hypervolume"] += f" ± {self.hypervolume_error:.2g} (approximate)"
         for name in ("igd_plus", "epsilon_additive"):
@@ -82,6 +92,57 @@ def _shown(value) -> str:
     if isinstance(value, tuple):
         return f"({', '.join(f'{v:g}' for v in value)})"
     return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def figures(
+    points: Sequence[Point],
+    losses: Float[np.ndarray, "n m"],
+    ref_point: tuple[float, ...],
+    known: Float[np.ndarray, "N m"] | None,
+    n_failed: int,
+) -> Score:
+    """The figures of the points of one seed, and their losses, against a known front, if any."""
+    found = volume(losses, ref_point)
+    angles = np.array([p.control_error for p in points if p.control_error is not None], dtype=np.float64)
+    return Score(
+        hypervolume=None if found is None else found.value,
+        hypervolume_error=None if found is None else found.error or None,
+        hypervolume_interval=None,
+        ref_point=ref_point,
+        n_outside=n_outside(losses, ref_point),
+        control_error_mean=float(angles.mean()) if len(angles) else None,
+        control_error_worst=float(angles.max()) if len(angles) else None,
+        igd_plus=None if known is None else igd_plus(losses, known),
+        epsilon_additive=None if known is None else epsilon_additive(losses, known),
+        spacing=spacing(losses),
+        largest_gap=largest_gap(losses, None if known is None else (known.min(axis=0), known.max(axis=0))),
+        n_seeds=1,
+        n_points=len(np.unique(losses, axis=0)),
+        n_nondominated=len(distinct_front(losses)),
+        n_failed=n_failed,
+        n_relaxed=sum(p.counts.get("relaxed", 0) for p in points),
+        n_fallback=sum(p.counts.get("fell_back", 0) for p in points),
+    )
+
+
+def over_seeds(scores: Sequence[Score], n_failed: int) -> Score:
+    """The figures of a study of several seeds: means over the fronts of the seeds; counts are sums."""
+    if not scores:
+        raise EmptyFrontError("no seed has a point that succeeded, so nothing can be said of the front")
+    found: dict[str, Any] = {}
+    for name in Score._fields:
+        values = [getattr(s, name) for s in scores]
+        if any(value is None for value in values):
+            found[name] = None
+        elif name.startswith("n_"):
+            found[name] = sum(values)
+        else:
+            found[name] = values[0] if name == "ref_point" else float(np.mean(values))
+    if found["hypervolume"] is not None:
+        half = interval(np.array([[s.hypervolume] for s in scores]))
+        found["hypervolume_interval"] = None if half is None else float(half[0])
+    found["n_failed"] = n_failed
+    return Score(**found)
 
 
 def check_losses(losses, name: str = "losses", m: int | None = None) -> Float[np.ndarray, "n m"]:

@@ -55,12 +55,16 @@ class Candidates(NamedTuple):
         return names.index(name)
 
 
-def candidates(points: Sequence[Point], objectives: Sequence[Objective]) -> Candidates:
-    """The points that succeeded and that no other dominates in the validation measures, in the order of their ids."""
+def candidates(points: Sequence[Point], objectives: Sequence[Objective], split: str = "validate") -> Candidates:
+    """The points that succeeded and that no other dominates in the split's measures, in the order of their ids."""
     done = sorted((p for p in points if p.state == "done"), key=lambda p: p.id)
     if not done:
         raise score.EmptyFrontError("the front has no point to choose from")
-    all_of_them = Candidates(done, np.array([p.values["validate"] for p in done]), objectives)
+    unmeasured = [p.id for p in done if split not in p.values]
+    if unmeasured:
+        there = ", ".join(map(repr, sorted(done[0].values, reverse=True)))
+        raise ValueError(f"split={split!r} was not measured at {unmeasured[0]}; it has {there}")
+    all_of_them = Candidates(done, np.array([p.values[split] for p in done]), objectives)
     kept = np.flatnonzero(score.nondominated(all_of_them.costs))
     return Candidates([done[i] for i in kept], all_of_them.values[kept], objectives)
 

@@ -1,47 +1,38 @@
 """A front's folder: one record a point, written once by whoever computed it, and what is derived from the records.
 
+    study.json                      what was asked for; written once, before the first point
     points/<id>.json                one point; the truth
     weights/<sha256>.safetensors    its weights, under their hash
     front.json  points.csv          derived; no times, so equal runs are equal bytes
     log.jsonl                       times, hosts, warnings
 
-Writes are atomic. Nothing in the folder is ever unpickled, and every path is relative, so the folder can be moved.
+Writes are atomic, JSON is sealed by its own hash, nothing is ever unpickled, no link is followed, and every path is
+relative, so the folder can be moved.
 """
 
-import csv
-import hashlib
-import io
+import errno
 import json
 import os
-import re
 import shutil
 import tempfile
 import time
-import uuid
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import cached_property
+from importlib.metadata import version
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from paretomtl.front import files, schema, table
+from paretomtl.front.files import DamagedFile, check_name
 from paretomtl.point import Point
 
-SCHEMA = 1
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))}
-BY_OBJECTIVE = ("losses", "values")  # the fields of a record that are {split: {objective: number}}
-
-
-def check_name(name: str) -> str:
-    """A name that is safe as a file's on every system, or an error."""
-    if not NAME.fullmatch(name) or name.split(".")[0].lower() in DEVICES or name.endswith("."):
-        raise ValueError(
-            f"name {name[:120]!r}: use 1 to 100 letters, digits, '.', '_' or '-', starting with a letter or digit, "
-            "and no name of a Windows device"
-        )
-    return name
+MOST_BYTES = {"study": 2**27, "front": 2**27, "record": 2**24, "header": 2**25, "table": 2**28, "log": 2**28}
+PARTS = ("points", "weights")
 
 
 class Scratch:
@@ -61,89 +52,280 @@ class Store:
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
+        self.damage: list[str] = []  # what was found damaged on the way, where there was a way around it
 
-    def create(self) -> None:
-        """Make the folder; it must not hold a front yet."""
+    # --- the study ---
+
+    def holds_front(self) -> bool:
+        """Whether there is a front already, whole or not."""
+        return any(os.path.lexists(self.folder / f"{name}.json") for name in ("study", "front")) or any(
+            self.folder.glob("points/*.json")
+        )
+
+    def create(self, study: Mapping[str, Any], command: Mapping[str, Any] | None = None) -> None:
+        """Make the folder and write study.json; it must not hold a front yet.
+
+        Args:
+            study: what is asked for; see `paretomtl.front.schema`.
+            command: how the command line was asked for it, for `paretomtl resume`.
+
+        Raises:
+            ValueError: the study is none that could be read again, such as one of too many points.
+            OSError: there is a front already, or the folder cannot be written.
+        """
         check_name(self.folder.resolve().name if self.folder.name in ("", ".", "..") else self.folder.name)
-        if (self.folder / "front.json").exists() or any(self.folder.glob("points/*.json")):
+        if self.holds_front():
             raise FileExistsError(
                 f"out={str(self.folder)!r} already holds a front; give a new folder, or move that one away"
             )
-        for part in ("points", "weights"):
-            (self.folder / part).mkdir(parents=True, exist_ok=True)
+        schema.check_study(study)
+        try:
+            for part in PARTS:
+                (self.folder / part).mkdir(parents=True, exist_ok=True)
+                self._part(part)
+            self._write_study(study, command)
+        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+            raise _not_writable(error, self.folder) from error
+        except OSError as error:
+            if error.errno == errno.EROFS:
+                raise _not_writable(error, self.folder) from error
+            raise
 
-    def write_point(self, point: Point, weights: Mapping[str, Tensor] | None, names: Sequence[str]) -> Point:
-        """Write a point's weights, then its record; the point, with the hash of its weights."""
-        path = self.folder / "points" / f"{check_name(point.id)}.json"
-        if weights is not None:
-            data = _serialised(weights)
-            digest = hashlib.sha256(data).hexdigest()
-            _write(self.folder / "weights" / f"{digest}.safetensors", data)
-            point = replace(point, weights=digest)
-        _write(path, _json(_record(point, names)))
+    def _write_study(self, study: Mapping[str, Any], command: Mapping[str, Any] | None) -> None:
+        found = {"schema": schema.SCHEMA, "version": version("paretomtl"), "id": schema.identity(study)}
+        files.write(self.folder / "study.json", files.sealed(found | {"study": dict(study), "command": command}))
+
+    @cached_property
+    def _head(self) -> dict[str, Any]:
+        """study.json, or front.json where study.json is damaged or of an older version that had none."""
+        first: Exception | None = None
+        for name in ("study", "front"):
+            path = self.folder / f"{name}.json"
+            try:
+                head = self.read_head(name)
+            except FileNotFoundError:
+                continue
+            except (DamagedFile, OSError) as error:
+                first = first or error
+                continue
+            if first is not None:
+                self.damage.append(f"{self.within(first)}; {path.name} was read in its place")
+            return head
+        if first is not None:
+            raise first
+        raise FileNotFoundError(f"{self.folder} holds no front (there is no front.json in it)")
+
+    def read_head(self, name: str) -> dict[str, Any]:
+        """The file "study" or "front", checked, with its study in the present schema.
+
+        Raises:
+            ValueError, OSError: it cannot be read, or was written by a later version.
+        """
+        path = self.folder / f"{name}.json"
+        found = schema.opened_json(files.read(path, MOST_BYTES[name]), path)
+        if name == "study" and found["schema"] == 1:
+            raise DamagedFile(f"{path} is damaged: schema 1 had no such file")
+        return {"command": None, **found, "study": schema.read_study(found, path)}
+
+    @property
+    def study(self) -> dict[str, Any]:
+        """What was asked for."""
+        return self._head["study"]
+
+    @property
+    def command(self) -> Mapping[str, Any] | None:
+        """How the command line was asked for it; None where Python was."""
+        return self._head["command"]
+
+    @property
+    def schema(self) -> int:
+        """Of the file that the study was read from."""
+        return self._head["schema"]
+
+    @cached_property
+    def id(self) -> str:
+        """The study's."""
+        return schema.identity(self.study)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The objectives' names."""
+        return [o["name"] for o in self.study["objectives"]]
+
+    # --- points ---
+
+    def write_point(self, point: Point, weights: Mapping[str, Tensor] | None) -> Point:
+        """Write a point's weights if given, then its record; the point, with the hash of its weights."""
+        path = self._part("points") / f"{check_name(point.id)}.json"
+        data = None if weights is None else _serialised(weights)
+        if data is not None:
+            point = replace(point, weights=files.sha256(data))
+        found = files.sealed(schema.record(point, self.names, self.id))  # what cannot be written is found before
+        if data is not None:
+            files.write(self._part("weights") / f"{point.weights}.safetensors", data)
+        files.write(path, found)
         return point
 
-    def read_points(self, names: Sequence[str], ids: Sequence[str]) -> list[Point]:
-        """The points of these ids that have a record, in the order of the ids."""
-        paths = [(self.folder / "points" / f"{check_name(id)}.json") for id in ids]
-        return [_point(_read(path), names, path) for path in paths if path.exists()]
+    def read_points(self, ids: Sequence[str] | None = None) -> list[Point]:
+        """The study's points (or those of these ids) that have a record, in the study's order.
+
+        One whose record is damaged is "corrupt", with the reason.
+        """
+        asked = [point for point in self.study["points"] if ids is None or point["id"] in ids]
+        found = [self._read_point(point) for point in asked]
+        return [point for point in found if point is not None]
+
+    def _read_point(self, asked: Mapping[str, Any]) -> Point | None:
+        path = self.folder / "points" / f"{check_name(asked['id'])}.json"
+        try:
+            path = self._part("points") / path.name
+            found = schema.opened_json(files.read(path, MOST_BYTES["record"]), path)
+            if found["schema"] < self.schema == schema.SCHEMA:
+                raise DamagedFile(f"{path} is of schema {found['schema']}, the front of schema {self.schema}")
+            return schema.read_record(found, asked, self.names, self.study["splits"], self.id, path)
+        except FileNotFoundError:
+            return None
+        except (ValueError, OSError) as error:
+            preference = tuple(map(float, asked["preference"]))
+            reason = self.within(error)
+            return Point(asked["id"], preference, asked["corner"], "corrupt", reason=reason, seed=asked["seed"])
+
+    def within(self, error: Exception) -> str:
+        """An error in words, its paths within the folder."""
+        return str(error).replace(f"{self.folder}{os.sep}", "")
 
     def read_weights(self, digest: str) -> dict[str, Tensor]:
-        """Weights by their hash, which is checked."""
-        from safetensors.torch import load
+        """Weights by their hash, which is checked before anything of them is loaded.
 
-        path = self.folder / "weights" / f"{check_name(digest)}.safetensors"
-        data = path.read_bytes()
-        found = hashlib.sha256(data).hexdigest()
+        Raises:
+            ValueError, OSError: they are missing or damaged.
+        """
+        from safetensors.torch import load_file
+
+        path = self.check_weights(digest)
+        try:
+            weights = load_file(path)
+        except Exception as error:  # SafetensorError and others; the hash holds, so such weights were never ours
+            raise DamagedFile(f"{path} holds no weights that can be loaded: {error}") from error
+        return dict(sorted(weights.items()))  # safetensors gives them in an order of its own, new at each call
+
+    def check_weights(self, digest: str) -> Path:
+        """The file of these weights, if it is as it was written.
+
+        Raises:
+            ValueError, OSError: it is missing or damaged.
+        """
+        path = self._part("weights") / f"{check_name(digest)}.safetensors"
+        with files.opened(path) as file:
+            expected, size = _size(file), os.fstat(file.fileno()).st_size
+        if size != expected:  # first, for the hash of a file of absurd size would take hours
+            what = "has no header of safetensors" if expected is None else f"has {size:,} bytes, not {expected:,}"
+            raise DamagedFile(f"{path} {what}; the file is damaged")
+        found = files.digest(path)
         if found != digest:
-            raise ValueError(f"{path}: its SHA-256 is {found[:12]}…, not {digest[:12]}…; the file is damaged")
-        return dict(sorted(load(data).items()))  # safetensors gives them in an order of its own, new at each call
+            raise DamagedFile(f"{path}: its SHA-256 is {found[:12]}…, not {digest[:12]}…; the file is damaged")
+        return path
 
-    def write_front(self, study: Mapping[str, Any], points: Sequence[Point]) -> None:
-        """Write front.json and points.csv from the study's description and the records."""
-        names = [o["name"] for o in study["objectives"]]
-        states = dict.fromkeys(study["points"], "absent") | {p.id: p.state for p in points}
-        checksums = {
-            f"points/{p.id}.json": hashlib.sha256((self.folder / "points" / f"{p.id}.json").read_bytes()).hexdigest()
-            for p in points
-        }
-        _write(self.folder / "points.csv", _csv(points, names).encode())
-        front = {"schema": SCHEMA, "study": dict(study), "states": states, "checksums": checksums}
-        _write(self.folder / "front.json", _json(front))
+    def whole(self, point: Point) -> bool:
+        """Whether a point needs no more work: its record is there, and its weights are as they were written."""
+        if point.state == "corrupt":
+            return False
+        if point.weights is None:
+            return True
+        try:
+            self.check_weights(point.weights)
+        except (OSError, ValueError):
+            return False
+        return True
 
-    def read_front(self) -> dict[str, Any]:
-        """front.json, checked to be one of ours."""
-        path = self.folder / "front.json"
-        if not path.exists():
-            raise FileNotFoundError(f"{self.folder} holds no front (there is no front.json in it)")
-        return _read(path)
+    # --- what is derived, and the log ---
+
+    def derived(self, points: Sequence[Point]) -> dict[str, bytes]:
+        """front.json and points.csv, from the study and the records."""
+        states = {point["id"]: "absent" for point in self.study["points"]} | {p.id: p.state for p in points}
+        rows = table.written(points, self.names).encode()
+        records = {f"points/{p.id}.json": self.folder / "points" / f"{p.id}.json" for p in points if _there(p)}
+        checksums = {name: files.digest(path) for name, path in records.items()}
+        head = {"schema": schema.SCHEMA, "version": version("paretomtl"), "id": self.id, "study": self.study}
+        front = head | {"states": states, "checksums": checksums | {"points.csv": files.sha256(rows)}}
+        return {"points.csv": rows, "front.json": files.sealed(front)}
+
+    def write_front(self, points: Sequence[Point]) -> None:
+        """Write front.json and points.csv."""
+        for name, data in self.derived([p for p in points if _there(p)]).items():
+            files.write(self.folder / name, data)
+
+    def restore(self) -> None:
+        """Make the folder fit for more points: parts that are missing, a damaged study.json, leftovers of kills."""
+        for part in PARTS:
+            self._part(part).mkdir(exist_ok=True)
+        path = self.folder / "study.json"
+        head = self._head  # read from front.json if need be
+        if self.damage or not path.exists():
+            self._write_study(head["study"], head["command"])
+        for part in (self.folder, *map(self._part, PARTS)):
+            files.clear_temporary(part)
 
     def log(self, event: str, **facts: Any) -> None:
-        """Add a line to log.jsonl."""
-        line = json.dumps({"time": round(time.time(), 3), "event": event, **facts}, sort_keys=True)
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(line + "\n")
+        """Add a line to log.jsonl; each carries the beginning of its own SHA-256."""
+        line = log_line({"time": round(time.time(), 3), "event": event, **facts})
+        path = self.folder / "log.jsonl"
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise DamagedFile(f"{path} is a link, or no plain file, and is not written to; move it away")
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        with open(handle, "r+b", buffering=0) as log:
+            size = os.fstat(handle).st_size
+            if size and os.pread(handle, 1, size - 1) != b"\n":  # a power cut left a line unfinished
+                size = _whole_lines(handle, size)
+                os.ftruncate(handle, size)
+            try:
+                if log.write(line) < len(line):  # as where the disk fills up within it
+                    os.ftruncate(handle, size)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError as error:
+                if error.errno in files.FULL:
+                    raise files.no_room(error, path, len(line)) from error
+                raise
+
+    def _part(self, name: str) -> Path:
+        """A folder within; it must not be a link, which could lead out."""
+        path = self.folder / name
+        if path.is_symlink():
+            raise DamagedFile(f"{path} is a link, which is not followed")
+        return path
 
 
-def _record(point: Point, names: Sequence[str]) -> dict[str, Any]:
-    """A point as a record: numbers under the names of their objectives, so that it can be read alone."""
-    record = {"schema": SCHEMA, **asdict(point)}
-    record["preference"] = dict(zip(names, point.preference, strict=True))
-    for part in BY_OBJECTIVE:
-        record[part] = {s: dict(zip(names, numbers, strict=True)) for s, numbers in record[part].items()}
-    return record
-
-
-def _point(record: dict[str, Any], names: Sequence[str], path: Path) -> Point:
+def _size(file: BufferedReader) -> int | None:
+    """How many bytes a file of safetensors has by its own header; None without one that could be ours."""
+    length = int.from_bytes(file.read(8), "little")
+    if length > MOST_BYTES["header"]:
+        return None
     try:
-        fields = {key: value for key, value in record.items() if key != "schema"}
-        fields["preference"] = tuple(record["preference"][name] for name in names)
-        for part in BY_OBJECTIVE:
-            fields[part] = {s: tuple(numbers[name] for name in names) for s, numbers in record[part].items()}
-        fields["warnings"] = tuple(record["warnings"])
-        return Point(**fields)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is not a point's record ({type(error).__name__}: {error})") from error
+        header = json.loads(file.read(length))
+        ends = [part["data_offsets"][1] for name, part in header.items() if name != "__metadata__"]
+        return 8 + length + max(ends, default=0)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        return None
+
+
+def _whole_lines(handle: int, size: int) -> int:
+    """How many bytes of a file are lines that have an end; the last one is shorter than a mebibyte."""
+    start = max(size - 2**20, 0)
+    return start + os.pread(handle, size - start, start).rfind(b"\n") + 1
+
+
+def log_line(facts: Mapping[str, Any]) -> bytes:
+    """A line of the log, sealed."""
+    bare = json.dumps(facts, sort_keys=True)
+    return (json.dumps({**facts, "seal": files.sha256(bare.encode())[:8]}, sort_keys=True) + "\n").encode()
+
+
+def _there(point: Point) -> bool:
+    return point.state != "corrupt"
+
+
+def _not_writable(error: OSError, folder: Path) -> OSError:
+    return type(error)(error.errno, f"out={str(folder)!r} cannot be written ({error.strerror}); give another folder")
 
 
 def _serialised(weights: Mapping[str, Tensor]) -> bytes:
@@ -151,66 +333,3 @@ def _serialised(weights: Mapping[str, Tensor]) -> bytes:
     from safetensors.torch import save
 
     return save({name: weights[name].detach().cpu().contiguous().clone() for name in sorted(weights)})
-
-
-def _csv(points: Sequence[Point], names: Sequence[str]) -> str:
-    """One row a point. Texts that a spreadsheet would run as a formula get a leading apostrophe."""
-    splits = sorted({split for p in points for split in p.losses}, reverse=True)
-    columns = ["id", "corner", "state", *(f"preference {n}" for n in names)]
-    columns += [f"{part} {split} {n}" for part in ("loss", "value") for split in splits for n in names]
-    columns += ["control_error", "status", "reason", "weights"]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([plain(column) for column in columns])
-    nothing = ("",) * len(names)
-    for p in points:
-        numbers = [n for part in (p.losses, p.values) for split in splits for n in part.get(split, nothing)]
-        texts = [p.status, p.reason, p.weights]
-        row = [p.id, p.corner, p.state, *p.preference, *numbers, p.control_error, *texts]
-        writer.writerow(["" if cell is None else plain(cell) if isinstance(cell, str) else cell for cell in row])
-    return out.getvalue()
-
-
-def plain(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")  # csv leaves a bare carriage return unquoted
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\n")) else text
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n").encode()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A file of ours: front.json or a record."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    schema = found.get("schema") if isinstance(found, dict) else None
-    if schema != SCHEMA:
-        raise ValueError(f"{path}: schema {schema!r}; this version of paretomtl reads schema {SCHEMA}")
-    return found
-
-
-def _refused(text: str) -> None:
-    raise ValueError(f"{text} is no number of JSON")
-
-
-def _write(path: Path, data: bytes) -> None:
-    """All of the file or nothing of it, also when the machine stops in between."""
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

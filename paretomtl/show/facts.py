@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from paretomtl.front import score
-from paretomtl.front.store import plain
+from paretomtl.front.exchange import base
+from paretomtl.front.table import plain
 from paretomtl.point import Point
 from paretomtl.preference import ray
 from paretomtl.problem import Objective
@@ -19,13 +20,17 @@ if TYPE_CHECKING:
 
 
 class Mark(NamedTuple):
-    """A point of the figure: where it is, what it is, and the ray it was asked to lie on (a direction)."""
+    """A point of the figure: where it is, what it is, and the ray it was asked to lie on (a direction), if any.
+
+    Of several seeds it is their mean, with half of the mean's 95 % confidence interval in each loss.
+    """
 
     id: str
     kind: str  # "front", "dominated" or "chosen"
     losses: tuple[float, ...]
     asked: tuple[float, ...]
     control_error: float | None
+    interval: tuple[float, ...] | None = None
 
 
 class Facts(NamedTuple):
@@ -62,24 +67,33 @@ def facts(front: "Front", chosen: Point | None = None) -> Facts:
         front: of two or more objectives. A point is dominated if another is no worse in all of them.
         chosen: one of its points, to stand out.
     """
-    losses = score.check_losses(front.losses)
     if chosen is not None and chosen.id not in {p.id for p in front.points}:
         raise ValueError(f"{chosen.id} is not a point of this front")
-    kept = score.nondominated(losses)
-    rays = ray(front.preferences)
+    shown, every = front.mean(), front
+    losses = score.check_losses(shown.losses)
+    intervals = None if shown is every else every.spread().half_width
+    id = None if chosen is None else chosen.id if shown is every else base(chosen)
     marks = []
-    for p, keep, direction in zip(front.points, kept, rays, strict=True):
-        kind = "chosen" if chosen is not None and p.id == chosen.id else "front" if keep else "dominated"
-        marks.append(Mark(p.id, kind, p.losses["validate"], tuple(direction.tolist()), p.control_error))
+    for k, (p, keep) in enumerate(zip(shown.points, score.nondominated(losses), strict=True)):
+        kind = "chosen" if p.id == id else "front" if keep else "dominated"
+        asked = tuple(ray(np.array(p.preference)).tolist()) if p.preference else ()
+        half = None if intervals is None or np.isnan(intervals[k]).any() else tuple(intervals[k].tolist())
+        marks.append(Mark(p.id, kind, p.losses["validate"], asked, p.control_error, half))
     return Facts(
         labels=tuple(_label(o, front.study["measured"]) for o in front.objectives),
         names=front.names,
         marks=tuple(marks),
-        staircase=_staircase(losses[kept], front.ref_point) if len(front.names) == 2 else None,
+        staircase=_staircase(score.distinct_front(losses), front.ref_point) if len(front.names) == 2 else None,
         ref_point=front.ref_point,
         ideals=None if front.ideals is None else tuple(front.ideals.tolist()),
-        hypervolume=score.volume(losses, front.ref_point),
+        hypervolume=score.volume(losses, front.ref_point) if shown is every else _mean_volume(front),
     )
+
+
+def _mean_volume(front: "Front") -> score.Volume | None:
+    """The mean over the seeds' fronts, which is not that of the mean points."""
+    figures = front.score()
+    return None if figures.hypervolume is None else score.Volume(figures.hypervolume, figures.hypervolume_error or 0.0)
 
 
 def table(shown: Facts) -> str:
@@ -87,13 +101,15 @@ def table(shown: Facts) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     asked = [f"asked {name}" for name in shown.names]
-    writer.writerow(["mark", "id", *map(plain, shown.names), *asked, "control_error"])
+    spread = [f"± {name}" for name in shown.names] if any(m.interval for m in shown.marks) else []
+    writer.writerow(["mark", "id", *map(plain, shown.names), *asked, "control_error", *spread])
     for m in shown.marks:
-        writer.writerow([m.kind, m.id, *m.losses, *m.asked, m.control_error])
+        rest = (m.interval or ("",) * len(spread)) if spread else ()
+        writer.writerow([m.kind, m.id, *m.losses, *(m.asked or ("",) * len(asked)), m.control_error, *rest])
     lines = [("staircase", row) for row in ([] if shown.staircase is None else shown.staircase.tolist())]
     lines += [] if shown.ideals is None else [("ideal", shown.ideals)]
     for mark, losses in [*lines, ("reference", shown.ref_point)]:
-        writer.writerow([mark, "", *losses, *[""] * (len(asked) + 1)])
+        writer.writerow([mark, "", *losses, *[""] * (len(asked) + 1 + len(spread))])
     return out.getvalue()
 
 

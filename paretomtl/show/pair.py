@@ -17,10 +17,15 @@ def draw(shown: Facts) -> "Figure":
 
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     axes = figure.subplots()
-    limits = 1.06 * np.vstack([shown.losses(), shown.ref_point]).max(axis=0)
-    axes.set(xlim=(0, limits[0]), ylim=(0, limits[1]), xlabel=shown.labels[0], ylabel=shown.labels[1])
+    reach = np.array([m.interval or (0.0, 0.0) for m in shown.marks])
+    there = np.vstack([shown.losses() - reach, shown.losses() + reach, shown.ref_point])
+    low = np.minimum(there.min(axis=0), 0)  # of imported values that are to be large, the losses are negative
+    margin = 0.06 * (there.max(axis=0) - low)
+    limits, low = there.max(axis=0) + margin, np.where(low < 0, low - margin, 0)
+    axes.set(xlim=(low[0], limits[0]), ylim=(low[1], limits[1]), xlabel=shown.labels[0], ylabel=shown.labels[1])
     _draw_attained(axes, shown)
-    _draw_rays(axes, shown, limits)
+    if (shown.losses() >= 0).all():  # a ray is of losses that are at least 0
+        _draw_rays(axes, shown, limits)
     _draw_points(axes, shown)
     _draw_ideals(axes, shown)
     figure.legend(loc="outside right upper", frameon=False)
@@ -38,7 +43,7 @@ def _draw_attained(axes, shown: Facts) -> None:
 
 
 def _draw_rays(axes, shown: Facts, limits: np.ndarray) -> None:
-    for k, mark in enumerate(shown.marks):
+    for k, mark in enumerate(mark for mark in shown.marks if mark.asked):
         asked = np.array(mark.asked)
         end = asked * (limits / asked).min()
         axes.plot([0, end[0]], [0, end[1]], ":", color=GREY, lw=0.9, zorder=1, label="ray asked" if k == 0 else None)
@@ -51,7 +56,12 @@ def _draw_points(axes, shown: Facts) -> None:
         there = shown.losses(kind)
         if len(there):
             axes.plot(*there.T, "o", color=color, ms=5.5, label=label, zorder=3)
+    label = "95 % over seeds"
     for mark in shown.marks:
+        if mark.interval:
+            error = {"xerr": mark.interval[0], "yerr": mark.interval[1]}
+            axes.errorbar(*mark.losses, **error, fmt="none", ecolor=DARK, elinewidth=0.8, zorder=2, label=label)
+            label = None
         if mark.kind == "chosen":
             axes.plot(
                 *mark.losses,

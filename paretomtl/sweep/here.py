@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from paretomtl.front.store import Store
 from paretomtl.point import Point
+from paretomtl.sweep.interrupt import held
 from paretomtl.training.loop import Splits, train_point
 from paretomtl.training.study import Job, Study
 
@@ -45,5 +46,6 @@ def compute(study: Study, job: Job, splits: Splits, store: Store, tick: Callable
     """Train one point and write it."""
     start = time.perf_counter()
     trained = train_point(study, job, splits, tick)
-    point = store.write_point(trained.point, trained.weights, study.problem.names)
+    with held():
+        point = store.write_point(trained.point, trained.weights)
     return Done(point, round(time.perf_counter() - start, 3), socket.gethostname())

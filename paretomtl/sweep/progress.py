@@ -18,18 +18,20 @@ class Progress:
         title: what is swept.
         n: points to come.
         ref_point: for the hypervolume.
+        there: how many there are already, of a sweep that is resumed.
     """
 
-    def __init__(self, title: str, n: int, ref_point: tuple[float, ...]):
+    def __init__(self, title: str, n: int, ref_point: tuple[float, ...], there: int = 0):
         from tqdm import tqdm
 
         self._title, self._n, self._reference = title, n, ref_point
         self._losses: list[tuple[float, ...]] = []
-        self._done = self._failed = 0
+        self._done, self._failed, self._seed = there, 0, 0
         # 80 by 24 where the terminal does not know its size: then tqdm, left to itself, prints nothing
         columns, rows = shutil.get_terminal_size()
         self._bar = tqdm(
             total=n,
+            initial=there,
             desc=self._title_line(),
             bar_format=LINE,
             file=sys.stderr,
@@ -44,6 +46,8 @@ class Progress:
         if isinstance(news, Done):
             self._done += 1
             self._failed += news.point.state == "failed"
+            if news.point.seed != self._seed:
+                self._seed, self._losses = news.point.seed, []  # the hypervolume is that of one seed's front
             if news.point.state == "done" and news.point.corner is None:
                 self._losses.append(news.point.losses["validate"])
             self._move(float(self._done))

@@ -20,12 +20,14 @@ from paretomtl.preference import normalised
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver
 from paretomtl.sweep.here import Done, Executor, Report, compute
+from paretomtl.training.description import describe
 from paretomtl.training.dry_run import resolve_device
 from paretomtl.training.study import Job, Study, adam
 
 # Read by ray on import: no usage reports, and no output of its own beside our progress line.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # an interrupt is for `explore` to answer
 
 try:
     import ray
@@ -67,7 +69,7 @@ def _train_preference(config: dict[str, Any], study: Study) -> None:
     study = replace(study, preferences=normalised(config["preference"], len(names))[None])
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(Path(scratch) / "point")
-        store.create()
+        store.create(describe(study))
         done = compute(study, study.jobs[0], study.open(), store)
         if done.point.state == "failed":
             raise RuntimeError(f"preference {config['preference']}: {done.point.reason}")
@@ -99,7 +101,7 @@ class RayTune(Executor):
         finally:
             if ours:
                 ray.shutdown()
-        computed = {point.id for point in store.read_points(study.problem.names, [job.id for job in jobs])}
+        computed = {point.id for point in store.read_points([job.id for job in jobs])}
         missing = [job.id for job in jobs if job.id not in computed]
         if missing:
             raise RuntimeError(f"Ray did not compute {', '.join(missing)}: {'; '.join(errors) or 'no reason given'}")
@@ -119,7 +121,7 @@ class RayTune(Executor):
                     name="sweep",
                     storage_path=scratch,
                     verbose=0,
-                    callbacks=[_Forward(store, study.problem.names, report)],
+                    callbacks=[_Forward(store, report)],
                 ),
             )
             return [str(error) for error in tuner.fit().errors]
@@ -148,8 +150,8 @@ def _train_points(config: dict[str, Any], study: Study, folder: str) -> None:
 class _Forward(tune.Callback):
     """Tells the driver's progress of each point, as its record appears."""
 
-    def __init__(self, store: Store, names: Sequence[str], report: Report):
-        self._store, self._names, self._report = store, names, report
+    def __init__(self, store: Store, report: Report):
+        self._store, self._report = store, report
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Ray writes its callbacks into its scratch folder, where a progress line cannot go
@@ -158,7 +160,7 @@ class _Forward(tune.Callback):
         del iteration, trials, trial, info
         if "id" not in result:
             return
-        points = self._store.read_points(self._names, [result["id"]])
+        points = self._store.read_points([result["id"]])
         if not points:
             raise FileNotFoundError(
                 f"{result['host']} wrote the record of {result['id']}, but it is not in {self._store.folder} here; "

@@ -1,7 +1,7 @@
 """What one batch can reveal, before any work starts: every error names the field, the value and the remedy."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -9,6 +9,7 @@ from torch import nn
 from paretomtl.gradients import reached
 from paretomtl.problem import Problem
 from paretomtl.solver import Aggregation, Weighting
+from paretomtl.training.known_data import known_data
 from paretomtl.training.measuring import to_device
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 from paretomtl.training.study import Study
@@ -33,7 +34,14 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def dry_run(study: Study) -> list[str]:
+class Found(NamedTuple):
+    """What a dry run found worth noting, and by what the data of each split are known again."""
+
+    notes: list[str]
+    data: dict[str, dict[str, Any]]
+
+
+def dry_run(study: Study) -> Found:
     """One batch of each split through a new model: names, shapes, signs, graph, lengths; then what is worth noting."""
     problem, notes = study.problem, []
     splits = study.open()
@@ -51,7 +59,10 @@ def dry_run(study: Study) -> list[str]:
             if split == "train" or problem.deterministic:
                 notes += _check_graph(study, losses, model) + _scales(problem, losses)
             _check_signs(study, losses, split)
-    return notes
+    known = {} if problem.deterministic else known_data(splits)
+    if "test" in known and known["test"] == known["validate"]:
+        notes.append("test and validate hold the same data: what is chosen on validate is not tested on unseen data")
+    return Found(notes, known)
 
 
 def _check_models(model: Any, second: Any) -> None:

@@ -49,7 +49,7 @@ def train_point(study: Study, job: Job, splits: Splits, tick: Tick | None = None
         tick: told the share of the steps done, now and then.
     """
     corner = None if job.corner is None else study.problem.names[job.corner]
-    asked = Point(job.id, tuple(job.preference.tolist()), corner)
+    asked = Point(job.id, tuple(job.preference.tolist()), corner, seed=job.seed)
     run = _Run(study, job, splits, tick)
     try:
         with reproducible():
@@ -67,7 +67,7 @@ def _failed(asked: Point, reason: str, error: Exception, run: "_Run") -> Point:
     trace = None if isinstance(error, NonFinite) else "".join(traceback.format_exception(error)).strip()
     return Point(
         asked.id, asked.preference, asked.corner, "failed",
-        counts=dict(run.counts), warnings=tuple(run.warnings), reason=reason, trace=trace,
+        counts=dict(run.counts), warnings=tuple(run.warnings), reason=reason, trace=trace, seed=asked.seed,
     )  # fmt: skip
 
 
@@ -95,13 +95,13 @@ class _Run:
         self.status: Status = solved(self.preference)
 
     def train(self, asked: Point) -> Trained:
-        reseed(seed_of(self.study.seed, 0, INITIAL))
+        reseed(seed_of(self.study.seed, self.job.seed, INITIAL))
         model = self.problem.model().to(self.study.device)
         self.training = True
         status = self._steps(model)
         self.training = False
         self.warn_of_steps()
-        reseed(seed_of(self.study.seed, 0, MEASURING))
+        reseed(seed_of(self.study.seed, self.job.seed, MEASURING))
         measured = {
             split: measure(self.problem, model, batches, self.study.device, split)
             for split, batches in self.splits.items()
@@ -122,6 +122,7 @@ class _Run:
             residual=float(status.residual),
             counts=dict(self.counts),
             warnings=tuple(self.warnings),
+            seed=asked.seed,
         )  # fmt: skip
         return Trained(point, {key: value.detach().cpu() for key, value in model.state_dict().items()})
 
@@ -241,7 +242,7 @@ class _Run:
             return
         train = self.splits["train"]
         for epoch in itertools.count():
-            seed = seed_of(self.study.seed, 0, epoch)
+            seed = seed_of(self.study.seed, self.job.seed, epoch)
             reseed(seed)
             if reseed_loader(train, seed) and epoch == 0:
                 self.warnings.append("train shuffles without a generator of its own; it was given the study's seed")

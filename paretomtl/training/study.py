@@ -11,7 +11,7 @@ from jaxtyping import Float
 from paretomtl.gradients import check_clip
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver, Sweep
-from paretomtl.training.seeds import OPENING, reproducible, reseed, seed_of
+from paretomtl.training.seeds import OPENING, SOLVING, reproducible, reseed, seed_of
 
 
 def adam(parameters: Any) -> torch.optim.Optimizer:
@@ -20,11 +20,12 @@ def adam(parameters: Any) -> torch.optim.Optimizer:
 
 
 class Job(NamedTuple):
-    """One point to be trained: a preference, or the objective of a corner that is trained alone."""
+    """One point to be trained: a preference, or the objective of a corner that is trained alone; and its seed."""
 
     id: str
     preference: Float[np.ndarray, " m"]
     corner: int | None = None
+    seed: int = 0
 
 
 class Step(NamedTuple):
@@ -52,6 +53,7 @@ class Study:
         device: where models and batches live.
         callbacks: called with a `Step` after each step, where the point is trained.
         clip: the largest norm of each loss's gradient on the shared parameters; None leaves them as they are.
+        seeds: how often each point is trained, each time with other initial weights and another order of the data.
     """
 
     problem: Problem
@@ -65,6 +67,7 @@ class Study:
     device: str = "cpu"
     callbacks: tuple[Callable[[Step], None], ...] = ()
     clip: float | None = None
+    seeds: int = 1
 
     def __post_init__(self):
         if not isinstance(self.solver, Solver):
@@ -73,8 +76,10 @@ class Study:
         if not self.solver.uses_preference and len(self.preferences) > 1:
             raise ValueError(
                 f"{type(self.solver).__name__} ignores preferences, so {len(self.preferences)} of them would give "
-                "the same point each; give preferences=1, or a method that follows them"
+                "the same point each; give preferences=1 (and seeds= for several), or a method that follows them"
             )
+        if not isinstance(self.seeds, int) or isinstance(self.seeds, bool) or self.seeds < 1:
+            raise ValueError(f"seeds={self.seeds!r}: give a whole number of at least 1; seed= sets the first of them")
         self._check_budget()
 
     def _check_budget(self):
@@ -88,12 +93,17 @@ class Study:
 
     @property
     def jobs(self) -> tuple[Job, ...]:
-        """The points to train, in their order: preferences first, then the corners."""
+        """The points to train, in their order: preferences first, then the corners; and so for each seed.
+
+        A sweep that is cut short has whole fronts of its first seeds.
+        """
         jobs = [Job(f"point-{k + 1:03d}", row) for k, row in enumerate(self.preferences)]
         if self.corners:
             m = len(self.problem.names)
             jobs += [Job(f"ideal-{i + 1}", np.eye(m)[i], corner=i) for i in range(m)]
-        return tuple(jobs)
+        if self.seeds == 1:
+            return tuple(jobs)
+        return tuple(j._replace(id=f"{j.id}-seed-{s + 1}", seed=s) for s in range(self.seeds) for j in jobs)
 
     def budget(self, splits: dict[str, Iterable[Any]]) -> int:
         """The steps that each point gets."""
@@ -110,11 +120,11 @@ class Study:
 
     def sweep(self, job: Job, steps: int) -> Sweep:
         """What the solver may know while it works on a preference's job."""
-        k = next(k for k, other in enumerate(self.jobs) if other.id == job.id and other.corner is None)
+        k = next(k for k, other in enumerate(self.preferences) if np.array_equal(other, job.preference))
         return Sweep(
             preferences=torch.tensor(self.preferences),
             points=torch.tensor(k),
             steps=steps,
             deterministic=self.problem.deterministic,
-            generators=(torch.Generator().manual_seed(self.seed),),
+            generators=(torch.Generator().manual_seed(seed_of(self.seed, job.seed, SOLVING)),),
         )

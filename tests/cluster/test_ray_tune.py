@@ -63,7 +63,7 @@ def test_workers_compute_the_bytes_that_we_would(running, tmp_path, monkeypatch)
     run(out=tmp_path / "here")
     assert ray.is_initialized()
     assert files(tmp_path / "there") == files(tmp_path / "here")
-    assert len(files(tmp_path / "there")) == 2 + 7 + 7  # front.json, points.csv, records, weights
+    assert len(files(tmp_path / "there")) == 3 + 7 + 7  # study.json, front.json, points.csv; records; weights
 
     ids = [*(p.id for p in there.points), *(p.id for p in there.corners)]
     trials = made[0]["param_space"]["points"]["grid_search"]
@@ -89,7 +89,7 @@ def test_a_method_that_asks_for_the_losses_elsewhere_gives_the_same_bytes(runnin
     run(out=tmp_path / "there", executor=pm.RayTune(workers=1))
     run(out=tmp_path / "here")
     assert files(tmp_path / "there") == files(tmp_path / "here")
-    assert len(files(tmp_path / "there")) == 2 + 2 + 2
+    assert len(files(tmp_path / "there")) == 3 + 2 + 2
 
 
 @dataclass
@@ -171,7 +171,7 @@ def test_trainable_reports_and_keeps_what_explore_does(running, tmp_path):
         assert result.metrics["status"] == point.status
         assert result.checkpoint is not None
         with result.checkpoint.as_directory() as folder:
-            (kept,) = Store(folder).read_points(problem.names, ["point-001"])
+            (kept,) = Store(folder).read_points(["point-001"])
             assert (kept.preference, kept.losses, kept.weights) == (point.preference, point.losses, point.weights)
             weights = Store(folder).read_weights(str(kept.weights))
         assert weights.keys() == toys.TwoHeads().state_dict().keys()

@@ -2,11 +2,14 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import paretomtl_solvers as ps
 from paretomtl.cli import main
+from paretomtl.front.files import SEAL, sealed
+from paretomtl.front.schema import identity
 
 PROBLEM = """
 from tests.toys import two_regressions
@@ -86,10 +89,19 @@ def test_plot_of_a_kind(here, tmp_path):
     assert len({path.read_bytes() for path in tmp_path.glob("*.svg")}) == 3
 
 
+def rewrite(path: Path, **changes) -> None:
+    """Change a file of a front, and seal it anew."""
+    found = json.loads(path.read_text()) | changes
+    path.write_bytes(sealed({key: value for key, value in found.items() if key != SEAL}))
+
+
 def test_show_tells_of_points_beyond_the_reference(here, tmp_path, capsys):
     copy = shutil.copytree(here[0] / "runs/a", tmp_path / "a")
-    front = (copy / "front.json").read_text()
-    (copy / "front.json").write_text(json.dumps(json.loads(front) | {"study": json.loads(front)["study"] | NOWHERE}))
+    found = json.loads((copy / "study.json").read_text())
+    study = found["study"] | NOWHERE
+    rewrite(copy / "study.json", study=study, id=identity(study))
+    for record in copy.glob("points/*.json"):
+        rewrite(record, study=identity(study))
     assert main(["show", str(copy)]) == 0
     shown = capsys.readouterr()
     assert "warning: no point dominates the reference (0, 0), so the hypervolume is undefined" in shown.err
@@ -112,7 +124,7 @@ def test_methods(capsys):
         ("run mine:number --method EPO --preferences 3 --epochs 1 --out x", 2, "is a int, not a Problem"),
         ("run mine:problem --method Epo --preferences 3 --epochs 1 --out x", 2, "'Epo' is not one of "),
         ("run mine:problem --method EPO --preferences 0 --epochs 1 --out x", 1, "preferences=0"),
-        ("run mine:problem --method EPO --preferences 3 --out x", 2, "--epochs --steps"),
+        ("run mine:problem --method EPO --preferences 3 --out x", 2, "--epochs or --steps must be given"),
         ("show x", 1, "holds no front"),
         ("select runs/a --best z", 1, "'z' is not one of 'a', 'b'"),
         ("select runs/a --best a --subject-to b", 2, "OBJECTIVE=NUMBER"),

@@ -82,18 +82,22 @@ def test_a_solver_that_ignores_preferences_gets_one(preferences):
     assert len(pm.explore(toys.two_regressions(), Blind(), preferences=1, epochs=1)) == 1
 
 
-def test_a_folder_that_holds_a_front_is_not_written_to(tmp_path):
+@pytest.mark.fault(74)
+def test_a_folder_that_holds_another_study_is_not_written_to(tmp_path):
     out = tmp_path / "front"
     out.mkdir()
     run = partial(pm.explore, toys.two_regressions(), ps.Linear(), epochs=1, out=out)
     run(preferences=[[0.5, 0.5]])
     before = files(out), (out / "log.jsonl").read_bytes()
-    with pytest.raises(FileExistsError, match=r"front' already holds a front; give a new folder"):
-        run(preferences=[[0.2, 0.8]])
-    assert (files(out), (out / "log.jsonl").read_bytes()) == before
-    (out / "front.json").unlink()
-    with pytest.raises(FileExistsError):
-        run(preferences=[[0.2, 0.8]])
+    for _ in range(2):  # the second time without front.json
+        with pytest.raises(ValueError, match=r"front' holds another study\. Give a new out=") as refused:
+            run(preferences=[[0.2, 0.8]])
+        assert "preferences, point-001: [0.5, 0.5] there, [0.2, 0.8] here" in str(refused.value)
+        assert (files(out), (out / "log.jsonl").read_bytes()) == before
+        (out / "front.json").unlink(missing_ok=True)
+        before[0].pop("front.json", None)
+    run(preferences=[[0.5, 0.5]])
+    assert (out / "front.json").exists()
 
 
 # --- preferences ---
@@ -273,7 +277,7 @@ def test_equal_runs_are_equal_bytes_whatever_the_generators_held(tmp_path, chang
         run(out=tmp_path / name)
     one, other = files(tmp_path / "one"), files(tmp_path / "other")
     assert one == other
-    assert len(one) == 2 + 5 + 5  # front.json, points.csv, records, weights
+    assert len(one) == 3 + 5 + 5  # study.json, front.json, points.csv; records; weights
     run(out=tmp_path / "seed", seed=1)
     assert set(files(tmp_path / "seed")) & set(one) == {name for name in one if not name.startswith("weights")}
 

@@ -140,10 +140,10 @@ def test_score_against_another_front(tmp_path):
 @pytest.mark.parametrize(
     ("there", "said"),
     [
-        ({"objectives": ("a", "c")}, r"objectives: .*'b'.* here, .*'c'.* in the reference front"),
+        ({"objectives": ("a", "c")}, r"objectives: .*'b'.* here, .*'c'.* in the other front"),
         ({"objectives": ("a", pm.Objective("b", unit="m"))}, r"objectives: .*unit='m'"),
         ({"objectives": ("b", "a")}, r"objectives: "),
-        ({"ref_point": [2.0, 3.0]}, r"ref_point: \(2\.0, 2\.0\) here, \(2\.0, 3\.0\) in the reference front"),
+        ({"ref_point": [2.0, 3.0]}, r"ref_point: \(2\.0, 2\.0\) here, \(2\.0, 3\.0\) in the other front"),
     ],
 )
 @pytest.mark.fault(34)
@@ -382,17 +382,20 @@ def test_a_temporary_folder_lives_as_long_as_what_needs_it():
     assert [str(warning.message) for warning in caught] == []
 
 
-def test_a_folder_that_holds_a_front_is_refused(front):
-    before = sorted(front.folder.rglob("*"))
-    with pytest.raises(FileExistsError, match="already holds a front"):
+@pytest.mark.fault(74)
+def test_a_folder_that_holds_the_front_of_another_study_is_refused(front):
+    before = {path: path.is_file() and path.read_bytes() for path in front.folder.rglob("*")}
+    with pytest.raises(
+        ValueError, match=r"holds another study\. Give a new out=.*\n(.*\n)*.*splits: .* there, .* here"
+    ):
         explored(front.folder)
-    assert sorted(front.folder.rglob("*")) == before
+    assert {path: path.is_file() and path.read_bytes() for path in front.folder.rglob("*")} == before
 
 
 def test_equal_runs_are_equal_bytes(front, tmp_path):
     again = explored(tmp_path / "again", test=partial(toys.loader, 3))
     paths = [p.relative_to(front.folder) for p in front.folder.rglob("*") if p.is_file() and p.name != "log.jsonl"]
-    assert len(paths) == 2 + 5 + 5
+    assert len(paths) == 3 + 5 + 5
     for path in paths:
         assert (again.folder / path).read_bytes() == (front.folder / path).read_bytes()
 

@@ -342,6 +342,7 @@ def test_only_what_makes_the_exact_hypervolume_costly_makes_it_approximate():
 FIGURES = Score(
     hypervolume=0.65999999,
     hypervolume_error=None,
+    hypervolume_interval=None,
     ref_point=(1.1, 2.0),
     n_outside=1,
     control_error_mean=None,
@@ -350,6 +351,7 @@ FIGURES = Score(
     epsilon_additive=None,
     spacing=None,
     largest_gap=None,
+    n_seeds=1,
     n_points=4,
     n_nondominated=3,
     n_failed=0,
@@ -365,6 +367,7 @@ def read(figures):
 def test_score_reads_as_a_table():
     assert read(FIGURES) == {
         "hypervolume": "0.66",
+        "hypervolume_interval": "not available (one seed)",
         "ref_point": "(1.1, 2)",
         "n_outside": "1",
         "control_error_mean": "undefined",
@@ -373,6 +376,7 @@ def test_score_reads_as_a_table():
         "epsilon_additive": "undefined (no reference front)",
         "spacing": "undefined",
         "largest_gap": "undefined",
+        "n_seeds": "1",
         "n_points": "4",
         "n_nondominated": "3",
         "n_failed": "0",
@@ -382,6 +386,15 @@ def test_score_reads_as_a_table():
     lines = str(FIGURES).splitlines()
     assert len({line.index(value) for line, value in zip(lines, read(FIGURES).values(), strict=True)}) == 1
     assert read(FIGURES._replace(hypervolume=None))["hypervolume"] == "undefined"
+
+
+@pytest.mark.fault(92)
+@pytest.mark.parametrize(
+    ("seeds", "interval", "said"),
+    [(1, None, "not available (one seed)"), (3, 0.0123456, "0.012346"), (3, None, "not available (undefined)")],
+)
+def test_an_interval_takes_several_seeds(seeds, interval, said):
+    assert read(FIGURES._replace(n_seeds=seeds, hypervolume_interval=interval))["hypervolume_interval"] == said
 
 
 @pytest.mark.fault(35)

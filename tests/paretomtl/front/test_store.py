@@ -3,17 +3,19 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
 
-from paretomtl.front.store import Store, check_name, plain
+from paretomtl.front.files import DamagedFile, check_name, sealed
+from paretomtl.front.store import Store
+from paretomtl.front.table import plain
 from paretomtl.point import Point
+from paretomtl.problem import Objective
 
 NAMES = ["a", "b"]
-STUDY = {"objectives": [{"name": "a"}, {"name": "b"}], "points": ["point-001", "point-002", "ideal-1"]}
 DONE = Point(
     "point-001",
     (0.3, 0.7),
@@ -30,53 +32,83 @@ FAILED = Point("point-002", (0.5, 0.5), state="failed", reason="nan in 'a' at st
 CORNER = replace(DONE, id="ideal-1", preference=(1.0, 0.0), corner="a")
 
 
+def study(points=(DONE, FAILED, CORNER), names=NAMES, **changes):
+    """A study that asks for these points."""
+    asked = [{"id": p.id, "preference": list(p.preference), "corner": p.corner, "seed": p.seed} for p in points]
+    fields = {
+        "objectives": [asdict(Objective(name)) for name in names],
+        "ref_point": [2.0] * len(names),
+        "points": asked,
+        "splits": ["validate", "test"],
+        "notes": [],
+        "measured": False,
+        "seeds": 1,
+    }
+    return fields | changes
+
+
 @pytest.fixture
 def store(tmp_path):
     store = Store(tmp_path / "front")
-    store.create()
+    store.create(study())
     return store
 
 
 def files(store):
-    return {str(p.relative_to(store.folder)): p.read_bytes() for p in store.folder.rglob("*") if p.is_file()}
+    """What was written after study.json."""
+    paths = [p for p in store.folder.rglob("*") if p.is_file() and p.name != "study.json"]
+    return {str(p.relative_to(store.folder)): p.read_bytes() for p in paths}
 
 
 @pytest.mark.parametrize("point", [DONE, FAILED, CORNER], ids=lambda p: p.id)
 def test_points_come_back_as_they_were(store, point):
-    assert store.write_point(point, None, NAMES) == point
-    assert store.read_points(NAMES, [point.id]) == [point]
+    assert store.write_point(point, None) == point
+    assert store.read_points([point.id]) == [point]
 
 
-def test_points_come_back_in_the_order_asked_and_absent_ones_are_left_out(store):
+def test_points_come_back_in_the_order_of_the_study_and_absent_ones_are_left_out(store):
     for point in (FAILED, DONE):
-        store.write_point(point, None, NAMES)
-    assert store.read_points(NAMES, ["point-001", "ideal-1", "point-002"]) == [DONE, FAILED]
+        store.write_point(point, None)
+    assert store.read_points(["point-002", "ideal-1", "point-001"]) == [DONE, FAILED]
+    assert store.read_points() == [DONE, FAILED]
 
 
-def test_a_record_can_be_read_alone(store):
-    store.write_point(DONE, None, ["depth [m]", "größe"])
+def test_a_record_can_be_read_alone(tmp_path):
+    store = Store(tmp_path / "front")
+    store.create(study([DONE], ["depth [m]", "größe"]))
+    store.write_point(DONE, None)
     record = json.loads((store.folder / "points/point-001.json").read_text(encoding="utf-8"))
     assert record["preference"] == {"depth [m]": 0.3, "größe": 0.7}
     assert record["values"]["test"] == {"depth [m]": 71.0, "größe": 3.0}
     assert record["losses"]["validate"]["größe"] == -1e-300
-    assert record["schema"] == 1
+    assert record["schema"] == 2
+    assert record["study"] == store.id
 
 
-def test_a_record_belongs_to_its_names(store):
-    store.write_point(DONE, None, NAMES)
-    assert store.read_points(["b", "a"], ["point-001"])[0].preference == (0.7, 0.3)
-    with pytest.raises(ValueError, match=r"point-001\.json is not a point's record"):
-        store.read_points(["a", "c"], ["point-001"])
+def test_a_record_belongs_to_its_names(store, tmp_path):
+    store.write_point(DONE, None)
+    front = replace(DONE, preference=(0.7, 0.3))
+    for names, read in ((["b", "a"], front), (["a", "c"], None), (["a", "b", "c"], None)):
+        other = Store(tmp_path / "".join(names))
+        asked = study([replace(front, preference=(*front.preference, *[0.0] * (len(names) - 2)))], names)
+        other.create(asked)
+        record = json.loads((store.folder / "points/point-001.json").read_text()) | {"study": other.id}
+        record.pop("sha256")
+        (other.folder / "points/point-001.json").write_bytes(sealed(record))
+        (point,) = other.read_points()
+        assert (point.preference, point.state) == ((0.7, 0.3), "done") if read else point.state == "corrupt"
+        if not read:
+            assert "points/point-001.json is not this point's record: preference has the names" in point.reason
     with pytest.raises(ValueError, match="zip"):
-        store.write_point(DONE, None, ["a", "b", "c"])
+        other.write_point(DONE, None)
 
 
 @pytest.mark.fault(76)
 def test_a_point_written_twice_is_the_same_bytes(store):
     weights = {"w": torch.arange(3.0), "b": torch.zeros(1)}
-    store.write_point(DONE, weights, NAMES)
+    store.write_point(DONE, weights)
     once = files(store)
-    store.write_point(replace(DONE, counts=dict(reversed(DONE.counts.items()))), dict(reversed(weights.items())), NAMES)
+    store.write_point(replace(DONE, counts=dict(reversed(DONE.counts.items()))), dict(reversed(weights.items())))
     assert files(store) == once
 
 
@@ -91,10 +123,10 @@ def test_weights_come_back_as_they_were_under_their_hash(store):
         "mask": torch.tensor([True, False]),
         "parameter": torch.nn.Parameter(torch.tensor([np.pi], dtype=torch.float64)),
     }
-    written = store.write_point(DONE, weights, NAMES)
+    written = store.write_point(DONE, weights)
     data = (store.folder / f"weights/{written.weights}.safetensors").read_bytes()
     assert hashlib.sha256(data).hexdigest() == written.weights
-    assert store.read_points(NAMES, ["point-001"]) == [written]
+    assert store.read_points(["point-001"]) == [written]
     loaded = store.read_weights(written.weights)
     assert list(loaded) == sorted(weights)
     for key, value in weights.items():
@@ -111,7 +143,7 @@ def test_tied_weights(store):
             self.decode.weight = self.encode.weight
 
     model, other = Tied(), Tied()
-    digest = store.write_point(DONE, model.state_dict(), NAMES).weights
+    digest = store.write_point(DONE, model.state_dict()).weights
     other.load_state_dict(store.read_weights(digest))
     assert other.decode.weight is other.encode.weight
     for key, value in model.state_dict().items():
@@ -121,7 +153,7 @@ def test_tied_weights(store):
 @pytest.mark.parametrize("where", [0, 40, -1])
 @pytest.mark.fault(78)
 def test_a_flipped_bit_is_noticed(store, where):
-    digest = store.write_point(DONE, {"w": torch.arange(8.0)}, NAMES).weights
+    digest = store.write_point(DONE, {"w": torch.arange(8.0)}).weights
     path = store.folder / f"weights/{digest}.safetensors"
     data = bytearray(path.read_bytes())
     data[where] ^= 1
@@ -132,7 +164,7 @@ def test_a_flipped_bit_is_noticed(store, where):
 
 @pytest.mark.fault(77)
 def test_truncated_weights_are_noticed(store):
-    digest = store.write_point(DONE, {"w": torch.arange(8.0)}, NAMES).weights
+    digest = store.write_point(DONE, {"w": torch.arange(8.0)}).weights
     path = store.folder / f"weights/{digest}.safetensors"
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(ValueError, match="damaged"):
@@ -151,9 +183,13 @@ def test_names_that_are_refused(store, tmp_path, name):
         check_name(name)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ValueError, match="name"):
-        store.write_point(replace(FAILED, id=name), None, NAMES)
-    with pytest.raises(ValueError, match="name"):
-        store.read_points(NAMES, [name])
+        store.write_point(replace(FAILED, id=name), None)
+    assert store.read_points([name]) == []  # none of the study's: nothing is looked for
+    (store.folder / "study.json").write_bytes(
+        sealed({"schema": 2, "id": "", "study": study([replace(DONE, id=name)]), "command": None})
+    )
+    with pytest.raises(DamagedFile, match=r"study\.json is damaged: name "):
+        Store(store.folder).read_points()
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -167,7 +203,7 @@ def test_names_that_are_taken(name):
 @pytest.mark.fault(84)
 def test_folders_are_names_too(tmp_path, name):
     with pytest.raises(ValueError, match="name"):
-        Store(tmp_path / name).create()
+        Store(tmp_path / name).create(study())
     assert not list(tmp_path.iterdir())
 
 
@@ -177,50 +213,53 @@ def test_paths_out_of_the_folder_are_not_followed(store):
     (store.folder.parent / "secret.json").write_text("{}")
     with pytest.raises(ValueError, match="name"):
         store.read_weights("../../secret")
-    with pytest.raises(ValueError, match="name"):
-        store.read_points(NAMES, ["../../secret"])
+    assert store.read_points(["../../secret"]) == []
 
 
 def test_create_makes_folders_on_the_way_and_takes_an_empty_one(tmp_path):
     (tmp_path / "there").mkdir()
-    Store(tmp_path / "there").create()
-    Store(tmp_path / "deep/er").create()
-    Store(tmp_path / "deep/er").create()
+    Store(tmp_path / "there").create(study())
+    Store(tmp_path / "deep/er").create(study())
     assert (tmp_path / "deep/er/points").is_dir()
+    (tmp_path / "deep/er/study.json").unlink()
+    Store(tmp_path / "deep/er").create(study())  # one without any file of a front counts as empty
 
 
-@pytest.mark.parametrize("held", ["front.json", "points/point-001.json"])
-def test_create_refuses_a_folder_with_a_front(store, held):
+@pytest.mark.parametrize("held", ["study.json", "front.json", "points/point-001.json"])
+def test_create_refuses_a_folder_with_a_front(tmp_path, held):
+    store = Store(tmp_path / "front")
+    (store.folder / "points").mkdir(parents=True)
     (store.folder / held).write_text("{}")
-    before = files(store)
     with pytest.raises(FileExistsError, match=r"front'? already holds a front"):
-        Store(store.folder).create()
-    assert files(store) == before
+        store.create(study())
+    assert [p for p in store.folder.rglob("*") if p.is_file()] == [store.folder / held]
+    assert (store.folder / held).read_text() == "{}"
 
 
 def test_front_json_holds_the_study_the_states_and_checksums(store):
-    points = [store.write_point(p, None, NAMES) for p in (DONE, FAILED)]
-    store.write_front(STUDY, points)
-    front = store.read_front()
-    assert front["study"] == STUDY
+    points = [store.write_point(p, None) for p in (DONE, FAILED)]
+    store.write_front(points)
+    front = json.loads((store.folder / "front.json").read_text())
+    assert front["study"] == Store(store.folder).study == study()
     assert front["states"] == {"point-001": "done", "point-002": "failed", "ideal-1": "absent"}
-    assert front["checksums"].keys() == {"points/point-001.json", "points/point-002.json"}
+    assert front["checksums"].keys() == {"points.csv", "points/point-001.json", "points/point-002.json"}
     for path, checksum in front["checksums"].items():
         assert hashlib.sha256((store.folder / path).read_bytes()).hexdigest() == checksum
     once = files(store)
-    store.write_front(STUDY, points)
+    store.write_front(points)
     assert files(store) == once
 
 
-def table(store, points, names=NAMES):
-    study = STUDY | {"objectives": [{"name": name} for name in names]}
-    store.write_front(study, [store.write_point(p, None, names) for p in points])
+def table(tmp_path, points, names=NAMES):
+    store = Store(tmp_path / "table")
+    store.create(study(points, names))
+    store.write_front([store.write_point(p, None) for p in points])
     with (store.folder / "points.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def test_csv_has_a_row_a_point(store):
-    rows = table(store, [DONE, FAILED, CORNER])
+def test_csv_has_a_row_a_point(tmp_path):
+    rows = table(tmp_path, [DONE, FAILED, CORNER])
     assert [row["id"] for row in rows] == ["point-001", "point-002", "ideal-1"]
     assert [row["corner"] for row in rows] == ["", "", "a"]
     assert float(rows[0]["loss validate a"]) == DONE.losses["validate"][0]
@@ -233,10 +272,10 @@ def test_csv_has_a_row_a_point(store):
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@"])
 @pytest.mark.fault(87)
-def test_no_cell_of_the_csv_is_a_formula_but_numbers_stay_numbers(store, start):
+def test_no_cell_of_the_csv_is_a_formula_but_numbers_stay_numbers(tmp_path, start):
     formula = f'{start}HYPERLINK("x"), more\nlines'
     corner = replace(CORNER, corner=f"{start}b")
-    rows = table(store, [replace(FAILED, reason=formula), corner], ["a", f"{start}b"])
+    rows = table(tmp_path, [replace(FAILED, reason=formula), corner], ["a", f"{start}b"])
     assert rows[0]["reason"] == f"'{formula}"
     assert rows[1]["corner"] == f"'{start}b"
     assert rows[1][f"loss validate {start}b"] == "-1e-300"
@@ -244,8 +283,8 @@ def test_no_cell_of_the_csv_is_a_formula_but_numbers_stay_numbers(store, start):
 
 @pytest.mark.parametrize("before", ["\t", "\r", "\n", "x\r", "x\r\n", "x\n"])
 @pytest.mark.fault(87)
-def test_no_line_of_a_text_becomes_a_row_of_the_csv_or_a_formula(store, before):
-    rows = table(store, [replace(FAILED, reason=f"{before}=1+1"), DONE])
+def test_no_line_of_a_text_becomes_a_row_of_the_csv_or_a_formula(tmp_path, before):
+    rows = table(tmp_path, [replace(FAILED, reason=f"{before}=1+1"), DONE])
     assert [row["id"] for row in rows] == ["point-002", "point-001"]
     assert rows[0]["reason"].split() == f"{'' if before[0] == 'x' else chr(39)}{before}=1+1".split()
 
@@ -261,17 +300,18 @@ def test_other_texts_stay(text):
 def test_json_never_holds_what_is_not_finite(store, field, bad):
     value = {"losses": {"validate": (1.0, bad)}, "preference": (bad, 1.0)}.get(field, bad)
     with pytest.raises(ValueError, match="JSON"):
-        store.write_point(replace(DONE, **{field: value}), None, NAMES)
+        store.write_point(replace(DONE, **{field: value}), None)
     assert not files(store)
-    with pytest.raises(ValueError, match="JSON"):
-        store.write_front(STUDY | {"ref_point": [bad]}, [])
-    assert "front.json" not in files(store)
+    other = Store(store.folder.with_name("other"))
+    with pytest.raises(ValueError, match="ref_point holds .*, which is not a finite number"):
+        other.create(study(ref_point=[bad, 1.0]))
+    assert not other.holds_front()
 
 
 @pytest.mark.fault(64)
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_write_that_breaks_off_leaves_the_old_file_and_no_other(store, monkeypatch, call):
-    store.write_point(DONE, None, NAMES)
+    store.write_point(DONE, None)
     once = files(store)
 
     def interrupted(*_):
@@ -279,14 +319,14 @@ def test_a_write_that_breaks_off_leaves_the_old_file_and_no_other(store, monkeyp
 
     monkeypatch.setattr(os, call, interrupted)
     with pytest.raises(KeyboardInterrupt):
-        store.write_point(replace(DONE, status="relaxed"), None, NAMES)
+        store.write_point(replace(DONE, status="relaxed"), None)
     monkeypatch.undo()
     assert files(store) == once
 
 
 def test_no_temporary_files_are_left(store):
-    points = [store.write_point(DONE, {"w": torch.zeros(1)}, NAMES), store.write_point(FAILED, None, NAMES)]
-    store.write_front(STUDY, points)
+    points = [store.write_point(DONE, {"w": torch.zeros(1)}), store.write_point(FAILED, None)]
+    store.write_front(points)
     store.log("ended")
     expected = {"front.json", "points.csv", "log.jsonl", "points/point-001.json", "points/point-002.json"}
     assert files(store).keys() == expected | {f"weights/{points[0].weights}.safetensors"}
@@ -304,9 +344,9 @@ def damage(path, kind):
             "null": b"null",
             "NaN": text.replace("1.5", "NaN").encode(),
             "infinity": text.replace("1.5", "-Infinity").encode(),
-            "short": json.dumps({"schema": 1, "id": "point-001"}).encode(),
-            "more": json.dumps(json.loads(text) | {"colour": "red"}).encode(),
-            "newer": text.replace('"schema": 1', '"schema": 2').encode(),
+            "short": sealed({"schema": 2, "id": "point-001"}),
+            "more": sealed({k: v for k, v in json.loads(text).items() if k != "sha256"} | {"colour": "red"}),
+            "newer": text.replace('"schema": 2', '"schema": 3').encode(),
         }[kind]
     )
 
@@ -320,10 +360,15 @@ def damage(path, kind):
 )
 @pytest.mark.fault(77)
 def test_damaged_records_are_named(store, kind):
-    store.write_point(DONE, None, NAMES)
+    store.write_point(DONE, None)
+    store.write_point(FAILED, None)
     damage(store.folder / "points/point-001.json", kind)
-    with pytest.raises(ValueError, match=r"points/point-001\.json"):
-        store.read_points(NAMES, ["point-001"])
+    found, other = store.read_points(["point-001", "point-002"])
+    assert other == FAILED
+    assert (found.id, found.preference, found.state) == (DONE.id, DONE.preference, "corrupt")
+    assert found.reason.startswith("points/point-001.json")
+    assert not found.losses
+    assert not store.whole(found)
 
 
 @pytest.mark.parametrize(
@@ -331,23 +376,36 @@ def test_damaged_records_are_named(store, kind):
 )
 @pytest.mark.fault(77)
 def test_a_damaged_front_json_is_named(store, kind):
-    store.write_front(STUDY, [])
+    store.write_front([])
     damage(store.folder / "front.json", kind)
-    with pytest.raises(ValueError, match=r"front\.json"):
-        store.read_front()
+    assert Store(store.folder).study == study()  # from study.json
+    (store.folder / "study.json").unlink()
+    with pytest.raises(DamagedFile, match=r"front\.json"):
+        Store(store.folder).study  # noqa: B018
+
+
+@pytest.mark.fault(77)
+def test_a_damaged_study_json_is_replaced_by_front_json_and_told(store):
+    store.write_front([])
+    damage(store.folder / "study.json", "truncated")
+    there = Store(store.folder)
+    assert there.study == study()
+    assert len(there.damage) == 1
+    assert there.damage[0].startswith("study.json is damaged")
+    assert there.damage[0].endswith("front.json was read in its place")
 
 
 def test_a_folder_without_a_front_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=f"{tmp_path.name} holds no front"):
-        Store(tmp_path).read_front()
+        Store(tmp_path).study  # noqa: B018
 
 
 def test_a_moved_folder_still_loads(store, tmp_path):
-    point = store.write_point(DONE, {"w": torch.arange(3.0)}, NAMES)
-    store.write_front(STUDY, [point])
+    point = store.write_point(DONE, {"w": torch.arange(3.0)})
+    store.write_front([point])
     moved = Store(shutil.move(store.folder, tmp_path / "elsewhere"))
-    assert moved.read_front()["study"] == STUDY
-    assert moved.read_points(NAMES, ["point-001"]) == [point]
+    assert moved.study == study()
+    assert moved.read_points(["point-001"]) == [point]
     assert torch.equal(moved.read_weights(point.weights)["w"], torch.arange(3.0))
     assert not any(str(tmp_path).encode() in content for content in files(moved).values())
 

@@ -1,0 +1,198 @@
+"""Fronts from and to elsewhere: arrays, tables, JSON; and the means of points that differ by their seed alone."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from paretomtl.front import files, schema, table
+from paretomtl.front.score import check_losses
+from paretomtl.point import Point
+from paretomtl.preference import control_error, normalised
+from paretomtl.problem import Objective, check_reference
+
+Found = tuple[dict[str, Any], list[Point]]  # a study, as far as it is known, and its points
+
+
+def from_values(
+    values: Any,
+    objectives: Sequence[str | Objective],
+    ref_point: Sequence[float],
+    preferences: Any = None,
+    ids: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> Found:
+    """A study without models, and its points; see `Front.from_values`."""
+    if isinstance(objectives, str):
+        raise TypeError(f"objectives={objectives!r} is one text; give a list of names")
+    described = [o if isinstance(o, Objective) else Objective(o) for o in objectives]
+    names = [o.name for o in described]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(f"objectives={names}: give two or more different names")
+    rows = check_losses(values, "values", len(names))
+    signs = np.array([o.sign for o in described], dtype=np.float64)
+    given = [f"point-{k + 1:03d}" for k in range(len(rows))] if ids is None else [*map(str, ids)]
+    if len(given) != len(rows) or len(set(given)) < len(given):
+        raise ValueError(f"ids: {len(set(given))} different ones for {len(rows)} points; give one each")
+    asked: list[tuple[float, ...]] = [()] * len(rows)
+    if preferences is not None:
+        if len(preferences) != len(rows):
+            raise ValueError(f"preferences: {len(preferences)} rows for {len(rows)} points; give one each")
+        asked = [_asked(r, len(names), f"preferences[{k}]") for k, r in enumerate(preferences)]
+    numbers = [0] * len(rows) if seeds is None else list(seeds)
+    points = [
+        _point(id, r, value, value * signs, seed)
+        for id, r, value, seed in zip(given, asked, rows, numbers, strict=True)
+    ]
+    study = {
+        "objectives": [dataclasses.asdict(o) for o in described],
+        "ref_point": (check_reference(ref_point, len(names)) * signs).tolist(),
+        "points": [{"id": p.id, "preference": list(p.preference), "corner": None, "seed": p.seed} for p in points],
+        "splits": ["validate"],
+        "notes": [],
+        "measured": any(o.goal == "max" for o in described),
+        "seeds": max(numbers) + 1,
+    }
+    return study, points
+
+
+def _asked(row: Any, m: int, where: str) -> tuple[float, ...]:
+    """A preference, checked; as it is where it is on the simplex, so that it is read as it was written."""
+    on_simplex, given = normalised(row, m, where), np.asarray(row, dtype=np.float64)
+    return tuple((given if np.allclose(given, on_simplex, rtol=0, atol=1e-12) else on_simplex).tolist())
+
+
+def _point(id: str, r: tuple[float, ...], value: np.ndarray, loss: np.ndarray, seed: int) -> Point:
+    return Point(
+        files.check_name(id),
+        r,
+        losses={"validate": tuple(loss.tolist())},
+        values={"validate": tuple(value.tolist())},
+        control_error=_off(loss, r) if (loss >= 0).all() else None,
+        seed=seed,
+    )
+
+
+def _off(losses: Any, r: tuple[float, ...]) -> float | None:
+    """Degrees off the ray, if one was asked for."""
+    return float(control_error(np.array(losses), np.array(r))) if r else None
+
+
+def from_csv(path: str | Path, ref_point: Sequence[float], objectives: Sequence[str | Objective] | None) -> Found:
+    """A study without models, and its points; see `Front.from_csv`."""
+    head, rows = table.columns(path)
+    prefix = "value validate "
+    if "state" in head and any(name.startswith(prefix) for name in head):
+        rows = _points_only(head, rows)
+    else:
+        prefix = ""
+    if objectives is None:
+        objectives = [name[len(prefix) :] for name in head if name.startswith(prefix) and (prefix or name != "id")]
+    names = [o.name if isinstance(o, Objective) else o for o in objectives]
+    missing = [name for name in names if prefix + name not in head]
+    if missing:
+        there = ", ".join(map(repr, head)) or "none"
+        raise ValueError(f"{path}: there is no column {prefix + missing[0]!r}; it has {there}")
+    values = table.numbers(path, rows, head, [prefix + name for name in names])
+    if not values:
+        raise ValueError(f"{path}: there is no point in it")
+    asked = [name for name in head if prefix and name.startswith("preference ")]
+    known = set(asked) == {f"preference {name}" for name in names}  # of fewer objectives, nothing was asked
+    known = known and any(row[head.index(name)] for name in asked for _, row in rows)
+    preferences = table.numbers(path, rows, head, [f"preference {name}" for name in names]) if known else None
+    ids = [row[head.index("id")] for _, row in rows] if "id" in head else None
+    seeds = None
+    if prefix and "seed" in head:
+        found = table.numbers(path, rows, head, ["seed"])
+        seeds = [int(number) for (number,) in found]
+        if any(
+            seed != number or not 0 <= seed < schema.MOST_POINTS for seed, (number,) in zip(seeds, found, strict=True)
+        ):
+            raise ValueError(f"{path}: a seed is not a whole number of at least 0")
+    return from_values(np.array(values, dtype=np.float64), objectives, ref_point, preferences, ids, seeds)
+
+
+def _points_only(head: list[str], rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+    """The rows of a points.csv that are points of the front: those that succeeded, without the corners."""
+    corner, state = head.index("corner") if "corner" in head else None, head.index("state")
+    return [(k, row) for k, row in rows if row[state] == "done" and (corner is None or not row[corner])]
+
+
+def to_csv(path: str | Path, points: Sequence[Point], names: Sequence[str]) -> Path:
+    """Write points as a table."""
+    path = Path(path)
+    files.write(path, table.written(points, names).encode())
+    return path
+
+
+def to_json(path: str | Path, study: Mapping[str, Any], points: Sequence[Point], names: Sequence[str]) -> Path:
+    """Write a study and its points as one file."""
+    path = Path(path)
+    records = []
+    for point in points:
+        found = dataclasses.asdict(point)
+        found["preference"] = dict(zip(names, point.preference, strict=False))
+        for part in schema.BY_OBJECTIVE:
+            found[part] = {s: dict(zip(names, numbers, strict=True)) for s, numbers in found[part].items()}
+        records.append(found)
+    head = {"schema": schema.SCHEMA, "version": version("paretomtl")}
+    files.write(path, files.to_json(head | {"study": dict(study), "points": records}))
+    return path
+
+
+# --- points that differ by their seed alone ---
+
+
+def base(point: Point) -> str:
+    """The id of a point without its seed."""
+    return point.id.removesuffix(f"-seed-{point.seed + 1}")
+
+
+def alike(points: Sequence[Point]) -> dict[str, list[Point]]:
+    """Points by what they have in common: all but the seed."""
+    found: dict[str, list[Point]] = {}
+    for point in points:
+        found.setdefault(base(point), []).append(point)
+    return found
+
+
+def means(points: Sequence[Point]) -> list[Point]:
+    """One point for those alike, at their mean; counts are sums, warnings all of them."""
+    return [_mean(id, group) for id, group in alike(points).items()]
+
+
+def _mean(id: str, group: Sequence[Point]) -> Point:
+    first = group[0]
+    statuses = {p.status for p in group}
+    losses = _averages([p.losses for p in group])
+    return Point(
+        id,
+        first.preference,
+        first.corner,
+        losses=losses,
+        values=_averages([p.values for p in group]),
+        control_error=None if first.control_error is None else _off(losses["validate"], first.preference),
+        status=statuses.pop() if len(statuses) == 1 else "mixed",
+        counts={name: sum(p.counts.get(name, 0) for p in group) for name in first.counts},
+        warnings=tuple(f"{p.id}: {text}" for p in group for text in p.warnings),
+    )
+
+
+def _averages(found: Sequence[Mapping[str, tuple[float, ...]]]) -> dict[str, tuple[float, ...]]:
+    """The means, of the splits that all have."""
+    splits = [split for split in found[0] if all(split in numbers for numbers in found)]
+    return {s: tuple(np.array([numbers[s] for numbers in found]).mean(axis=0).tolist()) for s in splits}
+
+
+def nearest(points: Sequence[Point], mean: Point, split: str) -> Point:
+    """Of the points that a mean is of, the one nearest to it, in measures scaled to the points' range."""
+    group = alike(points)[mean.id]
+    every: Float[np.ndarray, "n m"] = np.array([p.values[split] for p in points], dtype=np.float64)
+    span = np.ptp(every, axis=0)
+    span[span == 0] = 1
+    away = [np.linalg.norm((np.array(p.values[split]) - mean.values[split]) / span) for p in group]
+    return group[int(np.argmin(away))]

@@ -1,0 +1,96 @@
+"""Points as a CSV table, written and read. No cell of it is a formula to a spreadsheet."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from paretomtl.point import Point
+
+FORMULA = ("=", "+", "-", "@", "\t", "\n")
+MOST_BYTES = 2**28
+MOST_ROWS = 1_000_000
+SHOWN = 5  # of the lines that are refused
+
+
+def written(points: Sequence[Point], names: Sequence[str]) -> str:
+    """One row a point."""
+    splits = sorted({split for p in points for split in p.losses}, reverse=True)
+    columns = ["id", "seed", "corner", "state", *(f"preference {n}" for n in names)]
+    columns += [f"{part} {split} {n}" for part in ("loss", "value") for split in splits for n in names]
+    columns += ["control_error", "status", "reason", "weights"]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([plain(column) for column in columns])
+    nothing = ("",) * len(names)
+    for p in points:
+        numbers = [n for part in (p.losses, p.values) for split in splits for n in part.get(split, nothing)]
+        row = [p.id, p.seed, p.corner, p.state, *(p.preference or nothing), *numbers]
+        row += [p.control_error, p.status, p.reason, p.weights]
+        writer.writerow(["" if cell is None else plain(cell) if isinstance(cell, str) else cell for cell in row])
+    return out.getvalue()
+
+
+def plain(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")  # csv leaves a bare carriage return unquoted
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def _meant(text: str) -> str:
+    """What `plain` was given."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA) else text
+
+
+def columns(path: str | Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header and the rows of a CSV file, each with the number of its line; sizes are checked first."""
+    path = Path(path)
+    size = path.stat().st_size
+    if not path.is_file():
+        raise ValueError(f"{path} is not a plain file")
+    if size > MOST_BYTES:
+        raise ValueError(f"{path} has {size:,} bytes; a table of points has at most {MOST_BYTES:,}")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        head = [_meant(cell.strip()) for cell in next(reader, [])]
+        rows = []
+        for cells in reader:
+            row = [cell.strip() for cell in cells]
+            if row in ([], [""]):
+                continue
+            if len(rows) >= MOST_ROWS:
+                raise ValueError(f"more than {MOST_ROWS:,} rows")
+            rows.append((reader.line_num, row))
+    except (csv.Error, ValueError) as error:
+        raise ValueError(f"{path} is not a table of points: {error}") from error
+    if len(set(head)) < len(head):
+        raise ValueError(f"{path}: two columns have one name, of {head}")
+    ragged = [f"line {line} has {len(row)} cells" for line, row in rows if len(row) != len(head)]
+    if ragged:  # a decimal comma, say, would put numbers under the wrong names
+        raise ValueError(f"{path}: {_few(ragged)}, the header has {len(head)}. Mend or remove these lines")
+    return head, rows
+
+
+def numbers(path: str | Path, rows: Sequence[tuple[int, list[str]]], head: Sequence[str], names: Sequence[str]):
+    """The named columns of the rows as finite numbers; what is none is refused, by the number of its line."""
+    found, refused = [], []
+    places = [head.index(name) for name in names]
+    for line, row in rows:
+        values = []
+        for name, place in zip(names, places, strict=True):
+            try:
+                values.append(float(row[place]))
+            except ValueError:
+                values.append(math.nan)
+            if not math.isfinite(values[-1]):
+                refused.append(f"line {line}: {name} is {row[place][:40]!r}")
+        found.append(values)
+    if refused:
+        raise ValueError(f"{path}: every row needs finite numbers; {_few(refused)}. Mend or remove these lines")
+    return found
+
+
+def _few(texts: Sequence[str]) -> str:
+    return "; ".join(texts[:SHOWN]) + (f", and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")

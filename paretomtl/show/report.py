@@ -1,0 +1,152 @@
+"""A front in words and as plain values: what the command line prints."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from paretomtl.front import score
+from paretomtl.front.score import EmptyFrontError
+from paretomtl.point import Point
+
+if TYPE_CHECKING:
+    from paretomtl.front.front import Front, Pick
+
+
+def text(front: "Front") -> str:
+    """The points, their means over several seeds, the figures, and whether there is a trade-off to be seen."""
+    parts = [front.table()]
+    if front.points and front.study["seeds"] > 1:
+        trade = front.tradeoff()
+        parts += [str(front.spread()), f"trade-off: {trade.why}"]
+    try:
+        parts.append(str(front.score()))
+    except EmptyFrontError as error:
+        parts.append(f"no figures: {error}")
+    return "\n\n".join(parts)
+
+
+def facts(front: "Front") -> dict[str, Any]:
+    """The same, for JSON; what is undefined or not available is None."""
+    try:
+        figures = front.score()._asdict()
+    except EmptyFrontError:
+        figures = None
+    several = front.points and front.study["seeds"] > 1
+    found = {
+        "folder": None if front.folder is None else str(front.folder),
+        "objectives": list(front.study["objectives"]),
+        "asked": len(front.study["points"]),
+        "points": [_point(front, p) for p in front.every],
+        "score": figures,
+        "spread": front.spread()._asdict() if several else None,
+        "tradeoff": front.tradeoff()._asdict() if several else None,
+        "warnings": list(front.warnings()),
+    }
+    return _plain(found)
+
+
+def told(front: "Front", damage: Sequence[str]) -> tuple[str, ...]:
+    """What a reader of a front should know, of its files too."""
+    found = [*front.study["notes"], *damage]
+    found += [f"{p.id} is corrupt: {p.reason}" for p in front.corrupt]
+    if front.failed:
+        reasons = "; ".join(f"{', '.join(ids)}: {why}" for why, ids in _by(front.failed, lambda p: [p.reason]).items())
+        asked = len(front.study["points"])
+        found.append(f"{len(front.failed)} of {asked} points failed ({reasons})")
+    if len(front.points) > 1:
+        for name, flat in zip(front.names, score.constant(front.losses), strict=True):
+            if flat:
+                found.append(f"no trade-off on {name!r}: its loss is the same at every point")
+    if front.points:
+        found += _beyond_reference(front)
+    told = _by((*front.points, *front.corners), lambda p: p.warnings)
+    return (*found, *(f"{', '.join(ids)}: {warning}" for warning, ids in told.items()))
+
+
+def _beyond_reference(front: "Front") -> list[str]:
+    n, outside = len(front.points), score.n_outside(front.losses, front.ref_point)
+    reference = f"the reference ({', '.join(f'{r:g}' for r in front.ref_point)})"
+    if outside == n:
+        return [f"no point dominates {reference}, so the hypervolume is undefined"]
+    verbs = ("does", "adds") if outside == 1 else ("do", "add")
+    text = f"{outside} of {n} points {verbs[0]} not dominate {reference} and {verbs[1]} nothing to the hypervolume"
+    return [text] if outside else []
+
+
+def table(front: "Front") -> str:
+    """One line a point: preference, losses by split, validation measures if any, control error, status."""
+    splits = front.study["splits"]
+    asked = front.names if all(p.preference for p in front.every) else ()
+    head = ["point", *(f"r {name}" for name in asked)]
+    head += [f"{split} {name}" for split in splits for name in front.names]
+    measured = front.objectives if front.study["measured"] else ()
+    head += [f"{o.name} [{o.unit or 'measure'}]" for o in measured] + ["off ray", "status"]
+    rows = [head]
+    for p in front.every:
+        cells = [*(f"{r:.3f}" for r in p.preference)] if asked else []
+        cells += [f"{x:.4f}" for split in splits for x in p.losses.get(split, ())]
+        cells += [f"{x:.4g}" for x in p.values.get("validate", ()) if measured]
+        cells += [""] * (len(head) - 3 - len(cells))
+        off = "" if p.corner or p.control_error is None else f"{p.control_error:.2f}°"
+        said = f"{p.state}: {p.reason}" if p.state != "done" else "alone" if p.corner else p.status or ""
+        rows.append([p.id, *cells, off, said])
+    return _aligned(rows)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as lines of columns: the first and the last to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = ["<", *[">"] * (len(widths) - 2), "<"]
+    layout = "  ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))
+    return "\n".join(layout.format(*row).rstrip() for row in rows)
+
+
+def _by(points: Sequence[Point], texts: Callable[[Point], Sequence[str | None]]) -> dict[str | None, list[str]]:
+    """The ids of the points that carry each text."""
+    found: dict[str | None, list[str]] = {}
+    for point in points:
+        for text in texts(point):
+            found.setdefault(text, []).append(point.id)
+    return found
+
+
+def choice(pick: "Pick", folder: Path) -> dict[str, Any]:
+    """A choice, for JSON."""
+    point = pick.point
+    weights = None if point is None or point.weights is None else folder / "weights" / f"{point.weights}.safetensors"
+    return {
+        "point": None if point is None else point.id,
+        "why": pick.why,
+        "weights": None if weights is None else str(weights),
+        "runners_up": [p.id for p in pick.runners_up],
+    }
+
+
+def _point(front: "Front", point: Point) -> dict[str, Any]:
+    named = {s: dict(zip(front.names, numbers, strict=True)) for s, numbers in point.losses.items()}
+    values = {s: dict(zip(front.names, numbers, strict=True)) for s, numbers in point.values.items()}
+    return {
+        "id": point.id,
+        "seed": point.seed,
+        "corner": point.corner,
+        "state": point.state,
+        "preference": list(point.preference),
+        "losses": named,
+        "values": values,
+        "control_error": point.control_error,
+        "status": point.status,
+        "reason": point.reason,
+        "weights": point.weights,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Values as JSON has them: arrays as lists, what is not finite as None."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,282 @@
+"""What a study was computed with, in digests: a resumed study can name the function or the split that has changed.
+
+No value itself is ever kept, for a global may be an API key.
+"""
+
+import contextlib
+import dis
+import functools
+import hashlib
+import re
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from types import CodeType, EllipsisType, FunctionType, MethodType, ModuleType, NoneType
+from typing import Any
+
+import numpy as np
+import torch
+
+SCALARS = (NoneType, EllipsisType, bool, int, float, complex, str, bytes)
+CALLABLES = (FunctionType, MethodType, functools.partial, type)
+HOLDING = {property: ("fget", "fset", "fdel"), staticmethod: ("__func__",), classmethod: ("__func__",),
+               functools.cached_property: ("func",), slice: ("start", "stop", "step")}  # fmt: skip
+ENGINE, MAIN = ("paretomtl", "paretomtl_solvers"), ("__main__", "__mp_main__")
+
+
+def code(roots: Mapping[str, Any]) -> dict[str, str]:
+    """The digests of the functions, classes and constants of the user's own that the roots reach, by name.
+
+    Installed code is known by its versions and left out; of the bytecode, what comments and layout change is left out.
+    """
+    walk = _Walk()
+    for root, value in roots.items():
+        bearer = value.__self__ if isinstance(value, MethodType) else value
+        given = None if bearer is None or _name(bearer) else _simple(bearer, deep=True)
+        if given:
+            walk.add(f"{root}: arguments", given)
+        walk.reach(value)
+    return walk.digests()
+
+
+def described(value: Any) -> str:
+    """How an optimizer factory or a solver reads in a file; strings are not shown."""
+    if isinstance(value, functools.partial):
+        parts = [_shown(part) for part in value.args] + [f"{k}={_shown(part)}" for k, part in value.keywords.items()]
+        return f"{described(value.func)}({', '.join(parts)})"
+    name = None if isinstance(value, MethodType) else _name(value)
+    return name or re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+class _Walk:
+    """What is reached from the roots, each thing once."""
+
+    def __init__(self):
+        self._found: dict[str, set[str]] = {}
+        self._written: set[str] = set()
+        self._seen: dict[int, Any] = {}  # the things too, so that no other gets the id of one
+
+    def add(self, key: str, found: str) -> None:
+        self._found.setdefault(key, set()).add(found)
+
+    def digests(self) -> dict[str, str]:
+        """One digest for each name; lambdas share theirs. A global that functions write to is state, no code."""
+        kept = {key: sorted(found) for key, found in sorted(self._found.items()) if key not in self._written}
+        return {key: (found[0] if len(found) == 1 else digest(*found))[:12] for key, found in kept.items()}
+
+    def reach(self, value: Any) -> None:
+        left = [value]
+        while left:  # no recursion: chains of functions may be long
+            value = left.pop()
+            if type(value) not in SCALARS and id(value) not in self._seen:
+                self._seen[id(value)] = value
+                left += self._from(value)
+
+    def _from(self, value: Any) -> list[Any]:
+        if isinstance(value, FunctionType):
+            return self._from_function(value)
+        if isinstance(value, type):
+            return self._from_class(value)
+        if isinstance(value, functools.partial):
+            return [value.func, *value.args, *value.keywords.values()]
+        if isinstance(value, MethodType):
+            return [value.__func__, value.__self__]
+        inside = [part for part in vars(value).values() if isinstance(part, CALLABLES)] if _stateful(value) else []
+        return [*inside, *(_parts(value) or ()), getattr(value, "__dict__", {}).get("__wrapped__"), type(value)]
+
+    def _from_function(self, f: FunctionType) -> list[Any]:
+        space, cells = f.__globals__, _cells(f)
+        wrapped = vars(f).get("__wrapped__")
+        if not _own(space):  # a decorator of a library, perhaps, around what is the user's own
+            return [wrapped, *(part for part in cells.values() if isinstance(part, CALLABLES))]
+        module, codes = _module(space["__name__"]), list(_codes(f.__code__))
+        names = {name for each in codes for name in each.co_names}
+        steps = [step for each in codes for step in dis.get_instructions(each)]
+        loaded = {step.argval for step in steps if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+        written = {step.argval for step in steps if step.opname == "STORE_GLOBAL"}
+        counted = {step.argval for step in steps if step.opname == "STORE_DEREF"}  # state, too
+        self._written |= {f"{module}.{name}" for name in written}
+        meanings, left = self._globals(space, loaded - written, names, set())
+        defaults, keywords = f.__defaults__ or (), f.__kwdefaults__ or {}
+        given = {**{str(i): part for i, part in enumerate(defaults)}, **keywords}
+        closed = {name: part for name, part in cells.items() if name not in counted}
+        # a wrapper bears the name of what it wraps; its code has its own
+        name = f.__code__.co_qualname if wrapped is not None else f.__qualname__
+        self.add(f"{module}.{name}", digest(_code(f.__code__), _items(given), _items(closed), *sorted(meanings)))
+        return [*left, *given.values(), *cells.values(), wrapped]
+
+    def _globals(self, space: dict, names: set[str], attributes: set[str], done: set[int]) -> tuple[list, list]:
+        """What names mean in a module, and what to look at next; constants are added under their names."""
+        module, meanings, left = _module(space["__name__"]), [], []
+        for name in sorted(name for name in names & space.keys() if not _dunder(name)):
+            value = space[name]
+            left.append(value)
+            if _name(value) is None:
+                self.add(f"{module}.{name}", _value(value))
+            else:  # the name alone does not tell that it now stands for another function
+                meanings.append(digest(f"{module}.{name}", _value(value)))
+            if isinstance(value, ModuleType) and _own(vars(value)) and id(value) not in done:
+                done.add(id(value))
+                more, reached = self._globals(vars(value), attributes, attributes, done)
+                meanings, left = meanings + more, left + reached
+        return meanings, left
+
+    def _from_class(self, cls: type) -> list[Any]:
+        if not _own_class(cls):
+            return []
+        members = {
+            name: member
+            for name, member in vars(cls).items()
+            if not _dunder(name) or (isinstance(member, (FunctionType, *HOLDING)) and "annotate" not in name)
+        }
+        bases = [str(_name(base)) for base in (type(cls), *cls.__bases__)]
+        self.add(str(_name(cls)), digest(*bases, _items(members)))
+        return [*members.values(), *cls.__bases__, type(cls)]
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for part in code.co_consts:
+        if isinstance(part, CodeType):
+            yield from _codes(part)
+
+
+def _code(code: CodeType) -> str:
+    """Bytecode as instructions with their arguments: no instruction loads the docstring, and lines are not in it."""
+    steps, place = [], {}  # a jump is told by the step where it leads, for a NOP may only mark a line
+    for step in dis.get_instructions(code):
+        place[step.offset] = len(steps)
+        if step.opname not in ("NOP", "EXTENDED_ARG", "CACHE"):
+            steps.append(step)
+    parts = [code.co_varnames, code.co_freevars, code.co_cellvars, code.co_argcount, code.co_posonlyargcount,
+             code.co_kwonlyargcount, code.co_flags & 15, code.co_exceptiontable]  # fmt: skip
+    jumps = {*dis.hasjrel, *dis.hasjabs}
+    for step in steps:
+        parts += [step.opname, place.get(step.argval) if step.opcode in jumps else step.argval]
+    return digest(*(_code(part) if isinstance(part, CodeType) else _value(part) for part in parts))
+
+
+def _simple(value: Any, deep: bool = False, within: tuple[int, ...] = ()) -> str | None:
+    """The digest of a simple value, or of the name of a function, class or module; None for anything else.
+
+    Args:
+        deep: whether an instance of a class of the user's own counts by the simple values that it holds.
+        within: the containers that we are in, for one may hold itself.
+    """
+    if type(value) in SCALARS or isinstance(value, (np.generic, torch.dtype, torch.device)):
+        return digest(type(value).__name__, hex(value) if type(value) is int else repr(value))
+    if id(value) in within:
+        return digest("within itself")
+    within = (*within, id(value))
+    if isinstance(value, Enum):
+        return digest(str(_name(type(value))), str(value.name), _value(value.value, deep, within))
+    if isinstance(value, functools.partial):
+        arguments = {**{str(i): part for i, part in enumerate(value.args)}, **value.keywords}
+        return digest("partial", _value(value.func, True, within), _items(arguments, True, within))
+    if name := _name(value):
+        return digest("name", name)
+    if deep and _stateful(value):
+        held = {name: part for name, part in vars(value).items() if _simple(part, True, within)}
+        return digest(str(_name(type(value))), _items(held, True, within))
+    if (parts := _parts(value)) is None:
+        return None
+    digests = []
+    for part in parts:
+        if (found := _simple(part, deep, within)) is None:
+            return None
+        digests.append(found)
+    ordered = not isinstance(value, (dict, set, frozenset))
+    return digest(str(_name(type(value))), *(digests if ordered else sorted(digests)))
+
+
+def _value(value: Any, deep: bool = False, within: tuple[int, ...] = ()) -> str:
+    return _simple(value, deep, within) or digest("some", str(_name(type(value))))
+
+
+def _items(values: Mapping[str, Any], deep: bool = False, within: tuple[int, ...] = ()) -> str:
+    return digest(*(digest(name, _value(values[name], deep, within)) for name in sorted(values)))
+
+
+def _parts(value: Any) -> list[Any] | None:
+    """What a container or a descriptor holds; None for anything else."""
+    if isinstance(value, dict):
+        return list(value.items())
+    if isinstance(value, (tuple, list, set, frozenset)):
+        return list(value)
+    return [getattr(value, part) for part in HOLDING[type(value)]] if type(value) in HOLDING else None
+
+
+def digest(*parts: str | bytes) -> str:
+    """The SHA-256 of parts, each with its length, so that no two lists of parts are taken for one another."""
+    found = hashlib.sha256()
+    for part in parts:
+        raw = part if isinstance(part, bytes) else part.encode(errors="surrogatepass")
+        found.update(len(raw).to_bytes(8, "big") + raw)
+    return found.hexdigest()
+
+
+def _name(value: Any) -> str | None:
+    """The full name of a module, a class or a function of any kind; None for anything else."""
+    if isinstance(value, ModuleType):
+        return _module(value.__name__)
+    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
+    return (
+        f"{_module(getattr(value, '__module__', None))}.{name}" if callable(value) and isinstance(name, str) else None
+    )
+
+
+def _module(name: str | None) -> str:
+    """A module's name; for the script that runs, the one by which it could be imported."""
+    if name not in MAIN:
+        return str(name)
+    main = vars(sys.modules[name])
+    spec, file = main.get("__spec__"), main.get("__file__")
+    return spec.name if spec else Path(file).stem if file else "__main__"
+
+
+def _own(space: Mapping[str, Any]) -> bool:
+    """Whether a module, given by its globals, is the user's: neither installed nor ours."""
+    name = space.get("__name__") or ""
+    file = space.get("__file__") or next(iter(space.get("__path__") or ()), None)
+    return name in MAIN or (name.partition(".")[0] not in ENGINE and bool(file) and not _installed(str(file)))
+
+
+@functools.cache
+def _installed(file: str) -> bool:
+    path = Path(file).resolve()
+    homes = {sysconfig.get_paths()[kind] for kind in ("purelib", "platlib", "stdlib", "platstdlib")}
+    return bool({"site-packages", "dist-packages"} & set(path.parts)) or any(
+        path.is_relative_to(Path(home).resolve()) for home in homes
+    )
+
+
+def _own_class(cls: type) -> bool:
+    return _own(vars(sys.modules[cls.__module__])) if cls.__module__ in sys.modules else False
+
+
+def _stateful(value: Any) -> bool:
+    """Whether it is an instance of a class of the user's own that keeps values."""
+    return _own_class(type(value)) and not isinstance(value, (type, Enum)) and hasattr(value, "__dict__")
+
+
+def _cells(f: FunctionType) -> dict[str, Any]:
+    cells = {}
+    for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # not filled yet
+            cells[name] = cell.cell_contents
+    return cells
+
+
+def _dunder(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (str, bytes)):
+        return "…"
+    if isinstance(value, (list, tuple)):
+        return f"({', '.join(map(_shown, value))})"
+    plain = value is None or isinstance(value, (bool, int, float, complex))
+    return repr(value) if plain else described(value) if isinstance(value, CALLABLES) else type(value).__qualname__

@@ -1,0 +1,375 @@
+"""A front that was begun goes on: what is there is not computed again, and another study is refused with its reason."""
+
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, Subset, TensorDataset
+
+import paretomtl as pm
+import paretomtl_solvers as ps
+from paretomtl import exploration
+from paretomtl.sweep.here import Here
+from paretomtl.training import description
+from tests import toys
+from tests.folders import files, logged
+
+ROOT = Path(pm.__file__).parents[1]
+SGD = partial(torch.optim.SGD, lr=0.1)
+ALL = {"point-001", "point-002", "point-003", "ideal-1", "ideal-2"}
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*degrees off the ray:UserWarning")
+
+
+@dataclass
+class Trained:
+    """A callback: which points were trained."""
+
+    ids: set[str] = field(default_factory=set)
+
+    def __call__(self, told: pm.Step) -> None:
+        self.ids.add(told.point)
+
+
+def explored(out: Path, problem: dict[str, Any] | None = None, **changes: Any) -> set[str]:
+    """Explore a toy in a folder; the points that were trained for it."""
+    trained = Trained()
+    asked = {"solver": ps.EPO(), "preferences": 3, "epochs": 2, "optimizer": SGD} | changes
+    pm.explore(toys.two_regressions(**(problem or {})), out=out, callbacks=[trained], **asked)
+    return trained.ids
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return files(folder) | {"log.jsonl": (folder / "log.jsonl").read_bytes()}
+
+
+def differences(error: Any) -> list[str]:
+    """The lines of a refusal that name what differs."""
+    head, *lines = str(error.value).splitlines()
+    assert "holds another study. Give a new out=, or go back to what it was made with:" in head
+    return [line.strip() for line in lines]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A front that was never stopped."""
+    folder = tmp_path_factory.mktemp("whole") / "front"
+    assert explored(folder) == ALL
+    return folder
+
+
+@pytest.fixture
+def begun(whole, tmp_path):
+    """A copy of it, to be harmed."""
+    return shutil.copytree(whole, tmp_path / "begun")
+
+
+def weights_of(folder: Path, id: str) -> Path:
+    point = next(p for p in pm.Front.load(folder).every if p.id == id)
+    return folder / "weights" / f"{point.weights}.safetensors"
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+# --- the same study ---
+
+
+@pytest.mark.fault(76)
+def test_a_whole_front_is_left_as_it_is(whole, begun):
+    assert explored(begun) == set()
+    assert files(begun) == files(whole)
+    assert logged(begun, "resumed")[-1]["left"] == 0
+
+
+def after_kill(folder: Path) -> None:
+    """As a kill leaves it: a weights file without its record, and a front.json that is older than the records."""
+    for name in ("points/point-003.json", "points/ideal-1.json", "points/ideal-2.json", "points.csv", "front.json"):
+        (folder / name).unlink()
+    (folder / "points/point-003.json").write_bytes(b"")
+
+
+HARM: dict[str, tuple[Callable[[Path], Any], set[str]]] = {
+    "record": (lambda f: (f / "points/point-002.json").unlink(), {"point-002"}),
+    "flipped record": (lambda f: flip(f / "points/point-002.json"), {"point-002"}),
+    "weights": (lambda f: weights_of(f, "ideal-1").unlink(), {"ideal-1"}),
+    "flipped weights": (lambda f: flip(weights_of(f, "point-003")), {"point-003"}),
+    "all weights": (lambda f: shutil.rmtree(f / "weights"), ALL),
+    "all records": (lambda f: shutil.rmtree(f / "points"), ALL),
+    "front": (lambda f: (f / "front.json").unlink(), set()),
+    "flipped front": (lambda f: flip(f / "front.json"), set()),
+    "study": (lambda f: (f / "study.json").unlink(), set()),
+    "flipped study": (lambda f: flip(f / "study.json"), set()),
+    "table": (lambda f: (f / "points.csv").unlink(), set()),
+    "killed": (after_kill, {"point-003", "ideal-1", "ideal-2"}),
+}
+
+
+@pytest.mark.fault(63, 77, 78)
+@pytest.mark.parametrize("harm", HARM)
+def test_only_what_is_absent_or_damaged_is_computed(whole, begun, harm):
+    change, absent = HARM[harm]
+    change(begun)
+    assert explored(begun, executor=Here()) == absent
+    assert files(begun) == files(whole)
+    assert pm.Front.load(begun).warnings() == pm.Front.load(whole).warnings()
+
+
+def test_progress_starts_at_what_is_there(begun, monkeypatch):
+    made, progress = [], exploration.Progress
+    monkeypatch.setattr(exploration, "Progress", lambda *args: made.append(args) or progress(*args))
+    (begun / "points/point-002.json").unlink()
+    explored(begun)
+    assert [(n, there) for _, n, _, there in made] == [(5, 4)]
+    assert logged(begun, "resumed")[-1]["left"] == 1
+
+
+def test_records_without_a_study_are_not_taken_up(begun):
+    for name in ("study.json", "front.json"):
+        (begun / name).unlink()
+    before = everything(begun)
+    with pytest.raises(ValueError, match=r"begun' holds a front that cannot be taken up .*give a new out="):
+        explored(begun)
+    assert everything(begun) == before
+
+
+@pytest.mark.fault(79)
+def test_records_of_another_study_are_computed_anew(whole, begun, tmp_path):
+    explored(tmp_path / "other", seed=1)
+    shutil.copytree(tmp_path / "other/points", begun / "points", dirs_exist_ok=True)
+    shutil.copytree(tmp_path / "other/weights", begun / "weights", dirs_exist_ok=True)
+    assert explored(begun) == ALL
+    assert {name: data for name, data in files(begun).items() if name in files(whole)} == files(whole)
+
+
+def test_several_seeds_go_on(tmp_path):
+    run = partial(explored, preferences=[[0.5, 0.5]], seeds=3)
+    assert len(run(tmp_path / "whole")) == 3
+    shutil.copytree(tmp_path / "whole", tmp_path / "begun")
+    (tmp_path / "begun/points/point-001-seed-2.json").unlink()
+    assert run(tmp_path / "begun") == {"point-001-seed-2"}
+    assert files(tmp_path / "begun") == files(tmp_path / "whole")
+
+
+def nan(model, batch):
+    values = toys.losses(model, batch)
+    return values | {"a": values["a"] * float("nan")}
+
+
+@pytest.mark.fault(4)
+@pytest.mark.filterwarnings("ignore:.*points failed:UserWarning")
+def test_a_point_that_failed_is_not_tried_again(tmp_path):
+    for _ in range(2):
+        with pytest.raises(pm.EmptyFrontError, match=r"all points failed: nan in 'a' at step 0\. Their records"):
+            explored(tmp_path / "front", {"losses": nan})
+    assert len(logged(tmp_path / "front", "point")) == 5
+    assert logged(tmp_path / "front", "resumed")[-1]["left"] == 0
+
+
+# --- another study ---
+
+NATS = [pm.Objective("a", unit="nats"), "b"]
+OTHERS = [
+    (
+        {"solver": ps.EPO(eps=1e-3)},
+        ["solver: EPO(eps=None, backend='auto') there, EPO(eps=0.001, backend='auto') here"],
+    ),
+    (
+        {"optimizer": partial(torch.optim.SGD, lr=0.2)},
+        ["optimizer: torch.optim.sgd.SGD(lr=0.1) there, torch.optim.sgd.SGD(lr=0.2) here"],
+    ),
+    ({"epochs": 3}, ["epochs: 2 there, 3 here"]),
+    ({"epochs": None, "steps": 8}, ["epochs: 2 there, None here", "steps: None there, 8 here"]),
+    ({"preferences": 4}, ["preferences: 5 points there, 6 here", "preferences, point-001: "]),
+    ({"preferences": [[0.25, 0.75], [0.5, 0.5], [0.75, 0.25]]}, ["preferences: 5 points there, 3 points here"]),
+    (
+        {"preferences": [[0.25, 0.75], [0.5, 0.5], [0.75, 0.25], [1.0, 0.0], [0.0, 1.0]]},
+        ["preferences, ideal-1: [1.0, 0.0] alone there, [1.0, 0.0] here"],
+    ),
+    ({"seed": 1}, ["seed: 0 there, 1 here"]),
+    ({"seeds": 2}, ["seeds: 1 there, 2 here"]),
+    ({"clip": 1.0}, ["clip: None there, 1.0 here"]),
+    ({"device": "cpu:0"}, ["device: cpu there, cpu:0 here"]),
+    ({"problem": {"ref_point": [2.0, 3.0]}}, ["ref_point: [2.0, 2.0] there, [2.0, 3.0] here"]),
+    ({"problem": {"objectives": NATS}}, ["'a' unit: none there, nats here"]),
+]
+
+
+@pytest.mark.fault(74)
+@pytest.mark.parametrize(("change", "told"), OTHERS, ids=[next(iter(change)) for change, _ in OTHERS])
+def test_another_study_is_refused_with_what_differs(begun, change, told):
+    before = everything(begun)
+    with pytest.raises(ValueError) as error:
+        explored(begun, **change)
+    found = differences(error)
+    assert len(found) == len(told)
+    assert all(
+        line.startswith(text.split(" here")[0][:40]) and text[:-5] in line
+        for line, text in zip(found, told, strict=True)
+    )
+    assert everything(begun) == before
+
+
+@pytest.mark.fault(74)
+def test_other_versions_are_refused(begun, monkeypatch):
+    version = description.version
+    monkeypatch.setattr(description, "version", lambda name: "9.9" if name == "torch" else version(name))
+    with pytest.raises(ValueError) as error:
+        explored(begun)
+    assert differences(error) == [f"torch: {version('torch')} there, 9.9 here"]
+
+
+CODE = """
+from tests import toys
+POWER = 2
+def error(x):
+    return x.abs().pow(POWER).mean()
+class Net(toys.TwoHeads):
+    def forward(self, x):
+        return super().forward(1.0 * x)
+def losses(model, batch):
+    a, b = model(batch[0])
+    return {"a": error(a - batch[1][:, 0]), "b": error(b - batch[1][:, 1])}
+"""
+
+
+@pytest.mark.fault(74)
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("a - batch[1][:, 0]", "batch[1][:, 0] - a", ["the code of coded.losses: changed"]),
+        (".mean()", ".sum()", ["the code of coded.error: changed"]),
+        ("1.0 * x", "2.0 * x", ["the code of coded.Net.forward: changed"]),
+        ("POWER = 2", "POWER = 4", ["the code of coded.POWER: changed"]),
+        ("    return x", "    # the error\n    return x", []),
+    ],
+)
+def test_other_code_is_refused_by_its_name(tmp_path, monkeypatch, old, new, told):
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def run(code: str) -> set[str]:
+        (tmp_path / "coded.py").write_text(code)
+        monkeypatch.delitem(sys.modules, "coded", raising=False)
+        importlib.invalidate_caches()
+        coded = importlib.import_module("coded")
+        return explored(tmp_path / "front", {"model": coded.Net, "losses": coded.losses}, preferences=[[0.5, 0.5]])
+
+    run(CODE)
+    before = everything(tmp_path / "front")
+    assert CODE.count(old) == 1
+    if not told:
+        assert run(CODE.replace(old, new)) == set()
+        return
+    with pytest.raises(ValueError) as error:
+        run(CODE.replace(old, new))
+    assert differences(error) == told
+    assert everything(tmp_path / "front") == before
+
+
+def changed(item: int) -> TensorDataset:
+    x, y = toys.regression(1).tensors
+    return TensorDataset(torch.cat([x[:item], x[item:] + 1]) if item else torch.cat([x[:1] + 1, x[1:]]), y)
+
+
+def shuffled(data: Any, seed: int = 0) -> DataLoader:
+    return DataLoader(data, 16, shuffle=True, generator=torch.Generator().manual_seed(seed))
+
+
+FIRST_OR_LAST = "the first or the last item, or the batch size, changed"
+
+
+@pytest.mark.fault(57)
+@pytest.mark.parametrize("split", ["train", "validate"])
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (Subset(toys.regression(1), range(48)), "length 64 there, length 48 here"),
+        (changed(0), FIRST_OR_LAST),
+        (changed(63), FIRST_OR_LAST),
+        (toys.regression(1), None),
+    ],
+)
+def test_other_data_are_refused_by_their_split(tmp_path, split, other, told):
+    out, data = tmp_path / "front", toys.regression(1)
+    run = partial(explored, out, preferences=[[0.5, 0.5]])
+    assert run({split: shuffled(data)})
+    if told is None:
+        assert run({split: shuffled(other, seed=5)}) == set()
+        return
+    with pytest.raises(ValueError) as error:
+        run({split: shuffled(other)})
+    assert differences(error) == [f"the data of {split}: {told}"]
+
+
+# --- secrets, processes ---
+
+KEY, TOKEN = "sk-global-71", "sk-argument-72"
+
+
+def logs_in(model, batch):
+    assert KEY.startswith("sk-")
+    return toys.losses(model, batch)
+
+
+def with_token(parameters, token):
+    assert token == TOKEN
+    return SGD(parameters)
+
+
+@dataclass
+class Tracked:
+    token: str
+
+    def __call__(self, parameters):
+        return SGD(parameters)
+
+
+@pytest.mark.fault(90)
+@pytest.mark.parametrize("optimizer", [partial(with_token, token=TOKEN), partial(with_token, TOKEN), Tracked(TOKEN)])
+def test_no_secret_is_written(tmp_path, monkeypatch, optimizer):
+    monkeypatch.setenv("API_KEY", "sk-environment-70")
+    explored(tmp_path / "front", {"losses": logs_in}, optimizer=optimizer, preferences=[[0.5, 0.5]])
+    assert not any(b"sk-" in data for data in everything(tmp_path / "front").values())
+
+
+SCRIPT = """
+import paretomtl as pm, paretomtl_solvers as ps, torch
+from tests import toys
+NAMES = {"a", "b", "c", "d"}
+def scale(x): return x * (2 if "a" in NAMES else 1)
+problem = toys.two_regressions(losses=lambda m, b: {k: scale(v) for k, v in toys.losses(m, b).items()}, ref_point=[9, 9])
+pm.explore(problem, ps.Linear(), preferences=1, epochs=1, optimizer=lambda p: torch.optim.Adam(p, 1e-2), out="front",
+           callbacks=[lambda told: print(told.point)])
+"""
+
+
+@pytest.mark.parametrize("how", ["-c", "script.py"])
+def test_a_script_goes_on_in_another_process(tmp_path, how):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "solvers")])}
+    printed = [
+        subprocess.run(
+            [sys.executable, how, *([SCRIPT] if how == "-c" else [])],
+            cwd=tmp_path,
+            env=environment | {"PYTHONHASHSEED": seed},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert "point-001" in printed[0]
+    assert printed[1] == ""
