@@ -9,6 +9,7 @@ from paretomtl.front import select as rules
 from paretomtl.front.front import Front, Pick
 from paretomtl.front.score import EmptyFrontError, Score
 from paretomtl.front.select import NoFeasiblePoint
+from paretomtl.front.verify import verify
 from paretomtl.gradients import closure
 from paretomtl.point import Point
 from paretomtl.problem import Objective, Problem, Truth
@@ -25,6 +26,7 @@ from paretomtl.solver import (
     Sweep,
     Weighting,
 )
+from paretomtl.sweep.interrupt import Interrupted
 from paretomtl.training.measuring import evaluate
 from paretomtl.training.study import Step
 
@@ -40,6 +42,7 @@ __all__ = [
     "EpochMeans",
     "Front",
     "Gradients",
+    "Interrupted",
     "NoFeasiblePoint",
     "Objective",
     "Pick",
@@ -60,6 +63,7 @@ __all__ = [
     "explore",
     "rules",
     "trainable",
+    "verify",
 ]
 
 _LAZY = {"RayTune": "paretomtl.sweep.ray_tune", "trainable": "paretomtl.sweep.ray_tune"}  # ray takes seconds to import

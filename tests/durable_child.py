@@ -9,21 +9,16 @@ import os
 import random
 import signal
 import sys
+import traceback
 import warnings
-from functools import partial
 from pathlib import Path
 
-import torch
-
-import paretomtl as pm
-import paretomtl_solvers as ps
 from paretomtl.front import files, store
 from paretomtl.front.verify import verify
-from tests import toys
+from tests.durable import explore
 
 WRITES = {f.__code__ for f in (files.write, files.clear_temporary, store.Store.log)}
-SGD = partial(torch.optim.SGD, lr=0.1)
-explore = partial(pm.explore, preferences=3, epochs=2, optimizer=SGD)
+EARLY = 11  # in the first write, that of study.json
 
 
 class Moments:
@@ -51,11 +46,13 @@ def run(out: Path, last: int | None = None) -> int:
         moments = Moments(last)
         sys.setprofile(moments.profile)
         try:
-            explore(toys.two_regressions(), ps.Linear(), out=out, callbacks=[moments])
+            explore(out=out, callbacks=[moments])
             sys.setprofile(None)
             os.write(writer, str(moments.count).encode())
-        finally:
             os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
     os.close(writer)
     _, status = os.waitpid(process, 0)
     with os.fdopen(reader) as told:
@@ -78,13 +75,12 @@ def seen(out: Path) -> dict:
 
 
 def main(folder: Path, moments: int, seed: int) -> list[dict]:
-    explore(toys.two_regressions(), ps.Linear())  # whatever is imported late is imported once
+    explore()  # whatever is imported late is imported once
     total = run(folder / "whole")
     draw, found = random.Random(seed), []
     for k in range(moments):
         out = folder / f"killed-{k}"
-        # every third is killed again on its way; the first dies before study.json is whole
-        asked = [draw.randint(5, 15) if k == 0 else draw.randint(1, total) for _ in range(2 if k % 3 == 0 else 1)]
+        asked = [draw.randint(1, total) if k else EARLY, *([draw.randint(1, 60)] if k % 3 == 0 else [])]
         kills = []
         for moment in asked:
             status = run(out, moment)

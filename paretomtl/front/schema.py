@@ -71,7 +71,7 @@ def read_study(found: Mapping[str, Any], path: Any) -> dict[str, Any]:
         check_study(study)
         if found["schema"] > 1 and found.get("id") != identity(study):
             raise ValueError("its id is not that of its study")
-        _check_command(found.get("command"))
+        _check_simple(found.get("command"), "command")
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise DamagedFile(f"{path} is damaged: {_said(error)}") from error
     return study
@@ -126,13 +126,19 @@ def check_study(study: Mapping[str, Any]) -> None:
         raise ValueError(f"seeds is {study['seeds']}")
     if any(point["seed"] >= study["seeds"] for point in points):
         raise ValueError(f"a point's seed is not below the number of seeds, {study['seeds']}")
+    for key in ("code", "budget", "versions"):
+        _check_simple(study.get(key), key)
+    for split, known in _typed(study.get("data", {}), dict, "data").items():
+        _check_simple(_typed(known, dict, "data"), f"the data of {split[:40]}")
+        if not {"length", "first_and_last"} <= known.keys():
+            raise ValueError(f"the data of {split[:40]} are not known by their length and their ends")
 
 
-def _check_command(command: Any) -> None:
-    if command is not None and not all(
-        part is None or type(part) in (str, int, float, bool) for part in _typed(command, dict, "command").values()
-    ):
-        raise ValueError("command holds more than texts and numbers")
+def _check_simple(found: Any, what: str) -> None:
+    """What there is of it, texts and numbers by name."""
+    for part in () if found is None else _typed(found, dict, what).values():
+        if part is not None and type(part) not in (str, int, float, bool):
+            raise ValueError(f"{what} holds a {type(part).__name__}")
 
 
 def record(point: Point, names: Sequence[str], study: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Verdict(NamedTuple):
         if self.absent:
             lines.append(f"not computed yet: {', '.join(self.absent)}")
         if self.stale:
-            lines.append("front.json is older than the records; resume writes it again (or migrate, where that was stopped)")
+            lines.append("front.json is older than the records; resume (or migrate, if that was stopped) writes it")
         if self.damaged:
             lines.append(f"{len(self.damaged)} damaged; the other files are as they were written")
         else:

@@ -1,6 +1,5 @@
 """A front that was begun goes on: what is there is not computed again, and another study is refused with its reason."""
 
-import importlib
 import os
 import shutil
 import subprocess
@@ -13,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, Subset, TensorDataset
 
 import paretomtl as pm
 import paretomtl_solvers as ps
@@ -214,11 +212,7 @@ def test_another_study_is_refused_with_what_differs(begun, change, told):
     with pytest.raises(ValueError) as error:
         explored(begun, **change)
     found = differences(error)
-    assert len(found) == len(told)
-    assert all(
-        line.startswith(text.split(" here")[0][:40]) and text[:-5] in line
-        for line, text in zip(found, told, strict=True)
-    )
+    assert [line[: len(text)] for line, text in zip(found, told, strict=True)] == told
     assert everything(begun) == before
 
 
@@ -231,126 +225,15 @@ def test_other_versions_are_refused(begun, monkeypatch):
     assert differences(error) == [f"torch: {version('torch')} there, 9.9 here"]
 
 
-CODE = """
-from tests import toys
-POWER = 2
-def error(x):
-    return x.abs().pow(POWER).mean()
-class Net(toys.TwoHeads):
-    def forward(self, x):
-        return super().forward(1.0 * x)
-def losses(model, batch):
-    a, b = model(batch[0])
-    return {"a": error(a - batch[1][:, 0]), "b": error(b - batch[1][:, 1])}
-"""
-
-
-@pytest.mark.fault(74)
-@pytest.mark.parametrize(
-    ("old", "new", "told"),
-    [
-        ("a - batch[1][:, 0]", "batch[1][:, 0] - a", ["the code of coded.losses: changed"]),
-        (".mean()", ".sum()", ["the code of coded.error: changed"]),
-        ("1.0 * x", "2.0 * x", ["the code of coded.Net.forward: changed"]),
-        ("POWER = 2", "POWER = 4", ["the code of coded.POWER: changed"]),
-        ("    return x", "    # the error\n    return x", []),
-    ],
-)
-def test_other_code_is_refused_by_its_name(tmp_path, monkeypatch, old, new, told):
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def run(code: str) -> set[str]:
-        (tmp_path / "coded.py").write_text(code)
-        monkeypatch.delitem(sys.modules, "coded", raising=False)
-        importlib.invalidate_caches()
-        coded = importlib.import_module("coded")
-        return explored(tmp_path / "front", {"model": coded.Net, "losses": coded.losses}, preferences=[[0.5, 0.5]])
-
-    run(CODE)
-    before = everything(tmp_path / "front")
-    assert CODE.count(old) == 1
-    if not told:
-        assert run(CODE.replace(old, new)) == set()
-        return
-    with pytest.raises(ValueError) as error:
-        run(CODE.replace(old, new))
-    assert differences(error) == told
-    assert everything(tmp_path / "front") == before
-
-
-def changed(item: int) -> TensorDataset:
-    x, y = toys.regression(1).tensors
-    return TensorDataset(torch.cat([x[:item], x[item:] + 1]) if item else torch.cat([x[:1] + 1, x[1:]]), y)
-
-
-def shuffled(data: Any, seed: int = 0) -> DataLoader:
-    return DataLoader(data, 16, shuffle=True, generator=torch.Generator().manual_seed(seed))
-
-
-FIRST_OR_LAST = "the first or the last item, or the batch size, changed"
-
-
-@pytest.mark.fault(57)
-@pytest.mark.parametrize("split", ["train", "validate"])
-@pytest.mark.parametrize(
-    ("other", "told"),
-    [
-        (Subset(toys.regression(1), range(48)), "length 64 there, length 48 here"),
-        (changed(0), FIRST_OR_LAST),
-        (changed(63), FIRST_OR_LAST),
-        (toys.regression(1), None),
-    ],
-)
-def test_other_data_are_refused_by_their_split(tmp_path, split, other, told):
-    out, data = tmp_path / "front", toys.regression(1)
-    run = partial(explored, out, preferences=[[0.5, 0.5]])
-    assert run({split: shuffled(data)})
-    if told is None:
-        assert run({split: shuffled(other, seed=5)}) == set()
-        return
-    with pytest.raises(ValueError) as error:
-        run({split: shuffled(other)})
-    assert differences(error) == [f"the data of {split}: {told}"]
-
-
-# --- secrets, processes ---
-
-KEY, TOKEN = "sk-global-71", "sk-argument-72"
-
-
-def logs_in(model, batch):
-    assert KEY.startswith("sk-")
-    return toys.losses(model, batch)
-
-
-def with_token(parameters, token):
-    assert token == TOKEN
-    return SGD(parameters)
-
-
-@dataclass
-class Tracked:
-    token: str
-
-    def __call__(self, parameters):
-        return SGD(parameters)
-
-
-@pytest.mark.fault(90)
-@pytest.mark.parametrize("optimizer", [partial(with_token, token=TOKEN), partial(with_token, TOKEN), Tracked(TOKEN)])
-def test_no_secret_is_written(tmp_path, monkeypatch, optimizer):
-    monkeypatch.setenv("API_KEY", "sk-environment-70")
-    explored(tmp_path / "front", {"losses": logs_in}, optimizer=optimizer, preferences=[[0.5, 0.5]])
-    assert not any(b"sk-" in data for data in everything(tmp_path / "front").values())
-
+# --- other processes ---
 
 SCRIPT = """
 import paretomtl as pm, paretomtl_solvers as ps, torch
 from tests import toys
 NAMES = {"a", "b", "c", "d"}
 def scale(x): return x * (2 if "a" in NAMES else 1)
-problem = toys.two_regressions(losses=lambda m, b: {k: scale(v) for k, v in toys.losses(m, b).items()}, ref_point=[9, 9])
+losses = lambda model, batch: {name: scale(loss) for name, loss in toys.losses(model, batch).items()}
+problem = toys.two_regressions(losses=losses, ref_point=[9, 9])
 pm.explore(problem, ps.Linear(), preferences=1, epochs=1, optimizer=lambda p: torch.optim.Adam(p, 1e-2), out="front",
            callbacks=[lambda told: print(told.point)])
 """

@@ -167,6 +167,8 @@ def header(path, length, rest=b""):
     for record in path.parent.parent.glob("points/*.json"):
         if path.stem in record.read_text():
             reseal(record, lambda found: found.update(weights=new.stem))
+    store = Store(path.parent.parent)
+    store.write_front(store.read_points())
 
 
 def offsets(end):

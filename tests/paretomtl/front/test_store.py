@@ -303,7 +303,7 @@ def test_json_never_holds_what_is_not_finite(store, field, bad):
         store.write_point(replace(DONE, **{field: value}), None)
     assert not files(store)
     other = Store(store.folder.with_name("other"))
-    with pytest.raises(ValueError, match="ref_point holds .*, which is not a finite number"):
+    with pytest.raises(ValueError, match=r"ref_point holds .*, which is not a finite number"):
         other.create(study(ref_point=[bad, 1.0]))
     assert not other.holds_front()
 
