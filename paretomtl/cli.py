@@ -28,7 +28,7 @@ from paretomtl.show import report
 from paretomtl.solver import Aggregation, Scalarization, Solver, Stepper, Weighting
 from paretomtl.study_file import Named, Settings, StudyFileError, build, build_optimizer, read
 from paretomtl.sweep.interrupt import Interrupted
-from paretomtl.training.fingerprint import _own
+from paretomtl.training.fingerprint import own
 
 OK, FAILED, USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 KINDS = (Scalarization, Weighting, Aggregation, Stepper)
@@ -182,17 +182,18 @@ def _resume(asked: argparse.Namespace) -> int:
     command = Store(asked.folder).command
     if not isinstance(command, dict) or not set(REMEMBERED) <= command.keys():
         raise Usage(
-            f"{asked.folder} does not say how it was begun with `paretomtl run MODULE:PROBLEM`; give that command again, "
-            "or run the same study file again, or call the same explore(…) again with this out="
+            f"{asked.folder} does not say how it was begun with `paretomtl run MODULE:PROBLEM`; run that again, "
+            "or the same study file, or call the same explore(…) again with this out="
         )
-    _refuse_inside(str(command["problem"]).partition(":")[0], asked.folder)
+    _refuse_inside(str(command["problem"]), asked.folder)
     asked.out, asked.go_on = asked.folder, f"paretomtl resume {shlex.quote(str(asked.folder))}"
     settings = _settings(argparse.Namespace(**{name: command[name] for name in REMEMBERED}, out=asked.folder))
     return _explore(asked, settings, command)
 
 
-def _refuse_inside(module: str, folder: Path) -> None:
-    """No code is taken from a front's folder, which may come from anyone."""
+def _refuse_inside(problem: str, folder: Path) -> None:
+    """No code is taken from a front's folder, which may come from anyone; what else it names is told before it runs."""
+    module = problem.partition(":")[0]
     if Path.cwd().resolve().is_relative_to(folder.resolve()):  # what is imported here could come from there
         raise Usage(
             f"{folder} is where you are; start from the folder of {module!r}: no code is run from a front's folder"
@@ -205,6 +206,7 @@ def _refuse_inside(module: str, folder: Path) -> None:
     origins = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
     if any(Path(o).resolve().is_relative_to(folder.resolve()) for o in origins if o):
         raise Usage(f"module {module!r} lies in the front's folder {folder}; code is never run from there")
+    print(f"running {problem}, as {folder} says, from {origins[0] if origins else 'nowhere'}", file=sys.stderr)
 
 
 def _explore(asked: argparse.Namespace, settings: Settings, command: dict[str, Any] | None) -> int:
@@ -412,7 +414,7 @@ def _built(kind: str, made: Callable[..., Any], arguments: dict[str, Any]) -> An
 
 def _of_users_code(error: Exception) -> bool:
     """Whether code that is neither ours nor installed raised an error, or called what did."""
-    return any(_own(frame.f_globals) for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(own(frame.f_globals) for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _said(error: Exception) -> str:

@@ -111,10 +111,10 @@ def _begin(store: Store, study: Study, description: dict[str, Any], command: Map
     """Make the folder, or take up what it holds; the jobs that are left."""
     if not store.holds_front():
         store.create(description, command)
-        store.restore()  # a kill before study.json was whole leaves something as well
+        store.restore(command)  # a kill before study.json was whole leaves something as well
         points = []
     else:
-        points = _taken_up(store, description)
+        points = _taken_up(store, description, command)
     store.write_front(points)  # of now, so that what is read or verified while the rest is computed is consistent
     there = {p.id for p in points}
     left = [job for job in study.jobs if job.id not in there]
@@ -122,19 +122,21 @@ def _begin(store: Store, study: Study, description: dict[str, Any], command: Map
     return left
 
 
-def _taken_up(store: Store, description: dict[str, Any]) -> list:
+def _taken_up(store: Store, description: dict[str, Any], command: Mapping[str, Any] | None) -> list:
     """The points of a folder that need no more work, if it is of the study asked for."""
     place = f"out={str(store.folder)!r}"
     try:
         stored = store.study
-    except (DamagedFile, FileNotFoundError) as error:
+    except FileNotFoundError as error:
+        raise ValueError(f"{place} holds records, but neither study.json nor front.json; give a new out=") from error
+    except DamagedFile as error:
         raise ValueError(f"{place} holds a front that cannot be taken up ({error}); give a new out=") from error
     differs = difference(stored, description)
     if differs:
         raise ValueError(
             f"{place} holds another study. Give a new out=, or go back to what it was made with:\n{differs}"
         )
-    store.restore()
+    store.restore(command)
     return [p for p in store.read_points() if store.whole(p)]
 
 

@@ -33,9 +33,10 @@ def at(point: str, act):
 
 
 def assert_goes_on(out: Path, whole: dict[str, bytes], there=("point-001", "point-002")) -> None:
-    """What was written is intact, nothing is left over, and resuming gives the bytes of a run that nothing stopped."""
+    """What was written is intact, nothing is torn, and resuming gives the bytes of a run that nothing stopped."""
     found = verify(out)
-    assert (found.damaged, found.foreign) == ({}, {})
+    assert found.damaged == {}
+    assert set(found.foreign) <= set(whole)  # weights without their record, at most
     assert {p.id for p in Store(out).read_points()} == set(there)
     explore(out=out)
     assert files(out) == whole

@@ -1,7 +1,7 @@
 """A process that kills runs at counted moments: `python durable_child.py FOLDER MOMENTS SEED`, findings as JSON.
 
-Each run is a fork, so that nothing is imported twice, and dies by a real SIGKILL as it passes its moment: a step, or the
-call or return of any C function from the code that writes or clears files, such as write, flush, fsync and replace.
+Each run is a fork, so that nothing is imported twice, and dies by a real SIGKILL as it passes its moment: a step, or
+the call or return of any C function from the code that writes or clears files, such as flush, fsync and replace.
 """
 
 import json
@@ -63,7 +63,7 @@ def seen(out: Path) -> dict:
     """What a kill left behind."""
     names = [p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()]
     weights = sum(name.startswith("weights/") and name.endswith(".safetensors") for name in names)
-    records = sum(name.startswith("points/point") or name.startswith("points/ideal") for name in names)
+    records = sum(name.startswith(("points/point", "points/ideal")) for name in names)
     begun = "study.json" in names
     return {
         "begun": begun,

@@ -106,7 +106,7 @@ def check_study(study: Mapping[str, Any]) -> None:
     if len(points) > MOST_POINTS:
         raise ValueError(f"{len(points)} points, more than {MOST_POINTS}")
     for point in points:
-        check_name(_typed(point["id"], str, "a point's id"))
+        check_name(_typed(_typed(point, dict, "a point")["id"], str, "a point's id"))
         preference = _numbers(point["preference"], "preference")
         if len(preference) != len(names) or min(preference) < 0 or not 0 < sum(preference) <= LARGEST:
             raise ValueError(f"the preference of {point['id']} is not {len(names)} numbers of at least 0, not all 0")

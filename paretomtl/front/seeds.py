@@ -131,7 +131,7 @@ def measurable(
     if ratio[nearest] > 1:
         above_all = f"every point is above an ideal by more than seed noise; closest is {ids[nearest]}"
         return Tradeoff(True, f"measurable: {above_all} {figures}")
-    within = f"{ids[nearest]} is within seed noise of the ideals in every objective"
+    within = f"{ids[nearest]} is within seed noise of the ideals, or better, in every objective"
     return Tradeoff(False, f"no measurable trade-off: {within} {figures}")
 
 

@@ -255,14 +255,18 @@ class Store:
         for name, data in self.derived([p for p in points if _there(p)]).items():
             files.write(self.folder / name, data)
 
-    def restore(self) -> None:
-        """Make the folder fit for more points: parts that are missing, a damaged study.json, leftovers of kills."""
+    def restore(self, command: Mapping[str, Any] | None = None) -> None:
+        """Make the folder fit for more points: parts that are missing, a damaged study.json, leftovers of kills.
+
+        Args:
+            command: for study.json, where it is lost.
+        """
         for part in PARTS:
             self._part(part).mkdir(exist_ok=True)
         path = self.folder / "study.json"
         head = self._head  # read from front.json if need be
         if self.damage or not path.exists():
-            self._write_study(head["study"], head["command"])
+            self._write_study(head["study"], head["command"] or command)
         for part in (self.folder, *map(self._part, PARTS)):
             files.clear_temporary(part)
 
@@ -272,6 +276,9 @@ class Store:
         path = self.folder / "log.jsonl"
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise DamagedFile(f"{path} is a link, or no plain file, and is not written to; move it away")
+        if not path.exists():
+            files.write(path, line)  # whole or not at all, so that a kill leaves no empty log
+            return
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o666)
         with open(handle, "r+b", buffering=0) as log:
             size = os.fstat(handle).st_size

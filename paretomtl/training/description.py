@@ -2,10 +2,8 @@
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass
-from functools import partial
+from dataclasses import asdict
 from importlib.metadata import version
-from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 from paretomtl.training import fingerprint
@@ -36,8 +34,8 @@ def describe(study: Study, notes: Sequence[str] = (), data: Mapping[str, Any] | 
     return {
         "objectives": [asdict(o) for o in problem.described],
         "ref_point": list(problem.ref_point),
-        "solver": _shown(study.solver),
-        "optimizer": _shown(study.optimizer),
+        "solver": fingerprint.described(study.solver),
+        "optimizer": fingerprint.described(study.optimizer),
         "points": [
             {
                 "id": job.id,
@@ -60,17 +58,6 @@ def describe(study: Study, notes: Sequence[str] = (), data: Mapping[str, Any] | 
         "versions": {name: version(name) for name in ("paretomtl", "torch", "numpy")}
         | {"python": platform.python_version()},
     }
-
-
-def _shown(value: Any) -> str:
-    """A solver or an optimizer factory; of objects of the user's own no strings, for one of them may be a secret."""
-    if isinstance(value, MethodType):
-        value = value.__func__
-    ours = type(value).__module__.partition(".")[0] in fingerprint.ENGINE
-    if ours or isinstance(value, (FunctionType, BuiltinFunctionType, partial, type)):
-        return fingerprint.described(value)
-    held = {f.name: getattr(value, f.name) for f in fields(value)} if is_dataclass(value) else {}
-    return fingerprint.described(partial(type(value), **held))
 
 
 def difference(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ No value itself is ever kept, for a global may be an API key.
 """
 
 import contextlib
+import dataclasses
 import dis
 import functools
 import hashlib
@@ -42,12 +43,19 @@ def code(roots: Mapping[str, Any]) -> dict[str, str]:
 
 
 def described(value: Any) -> str:
-    """How an optimizer factory or a solver reads in a file; strings are not shown."""
+    """How an optimizer factory or a solver reads in a file; no string of the user's own, which may be a secret."""
     if isinstance(value, functools.partial):
         parts = [_shown(part) for part in value.args] + [f"{k}={_shown(part)}" for k, part in value.keywords.items()]
         return f"{described(value.func)}({', '.join(parts)})"
-    name = None if isinstance(value, MethodType) else _name(value)
-    return name or re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+    name = _name(value.__func__ if isinstance(value, MethodType) else value)
+    if name:
+        return name
+    if type(value).__module__.partition(".")[0] in ENGINE:
+        return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+    held = (
+        {f.name: getattr(value, f.name) for f in dataclasses.fields(value)} if dataclasses.is_dataclass(value) else {}
+    )
+    return f"{_name(type(value))}({', '.join(f'{name}={_shown(part)}' for name, part in held.items())})"
 
 
 class _Walk:
@@ -89,7 +97,7 @@ class _Walk:
     def _from_function(self, f: FunctionType) -> list[Any]:
         space, cells = f.__globals__, _cells(f)
         wrapped = vars(f).get("__wrapped__")
-        if not _own(space):  # a decorator of a library, perhaps, around what is the user's own
+        if not own(space):  # a decorator of a library, perhaps, around what is the user's own
             return [wrapped, *(part for part in cells.values() if isinstance(part, CALLABLES))]
         module, codes = _module(space["__name__"]), list(_codes(f.__code__))
         names = {name for each in codes for name in each.co_names}
@@ -117,7 +125,7 @@ class _Walk:
                 self.add(f"{module}.{name}", _value(value))
             else:  # the name alone does not tell that it now stands for another function
                 meanings.append(digest(f"{module}.{name}", _value(value)))
-            if isinstance(value, ModuleType) and _own(vars(value)) and id(value) not in done:
+            if isinstance(value, ModuleType) and own(vars(value)) and id(value) not in done:
                 done.add(id(value))
                 more, reached = self._globals(vars(value), attributes, attributes, done)
                 meanings, left = meanings + more, left + reached
@@ -236,7 +244,7 @@ def _module(name: str | None) -> str:
     return spec.name if spec else Path(file).stem if file else "__main__"
 
 
-def _own(space: Mapping[str, Any]) -> bool:
+def own(space: Mapping[str, Any]) -> bool:
     """Whether a module, given by its globals, is the user's: neither installed nor ours."""
     name = space.get("__name__") or ""
     file = space.get("__file__") or next(iter(space.get("__path__") or ()), None)
@@ -253,7 +261,7 @@ def _installed(file: str) -> bool:
 
 
 def _own_class(cls: type) -> bool:
-    return _own(vars(sys.modules[cls.__module__])) if cls.__module__ in sys.modules else False
+    return own(vars(sys.modules[cls.__module__])) if cls.__module__ in sys.modules else False
 
 
 def _stateful(value: Any) -> bool:

@@ -1,6 +1,7 @@
 """Sweeps on Ray: the same bytes as here, failures kept, a Ray that is not ours left alone."""
 
 import os
+import shutil
 import socket
 from dataclasses import dataclass
 from functools import partial
@@ -80,6 +81,18 @@ def test_workers_compute_the_bytes_that_we_would(running, tmp_path, monkeypatch)
     workers = {int(process) for _, process, _ in steps}
     assert os.getpid() not in workers
     assert 1 <= len(workers) <= 2
+
+
+@pytest.mark.fault(63)
+def test_a_front_begun_here_goes_on_there(running, tmp_path):
+    run = partial(pm.explore, toys.two_regressions(), ps.EPO(), preferences=3, epochs=2, optimizer=SGD)
+    run(out=tmp_path / "here")
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    (tmp_path / "there/points/point-002.json").unlink()
+    run(out=tmp_path / "there", executor=pm.RayTune(workers=2))
+    assert files(tmp_path / "there") == files(tmp_path / "here")
+    reports = [line["id"] for line in logged(tmp_path / "there", "point")]
+    assert reports[5:] == ["point-002"]
 
 
 def test_a_method_that_asks_for_the_losses_elsewhere_gives_the_same_bytes(running, tmp_path):

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -6,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.cli import main
 from paretomtl.front.files import SEAL, sealed
 from paretomtl.front.schema import identity
+from tests.folders import files
+from tests.toys import two_regressions
 
 PROBLEM = """
 from tests.toys import two_regressions
@@ -118,6 +122,7 @@ def test_methods(capsys):
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [
+        ("run mine:problem", 2, "--method, --preferences, --out, --epochs or --steps must be given"),
         ("run mine --method EPO --preferences 3 --epochs 1 --out x", 2, "write MODULE:PROBLEM"),
         ("run absent:problem --method EPO --preferences 3 --epochs 1 --out x", 2, "no module 'absent'"),
         ("run mine:absent --method EPO --preferences 3 --epochs 1 --out x", 2, "has no 'absent'"),
@@ -142,3 +147,245 @@ def test_bad_usage_is_a_line_and_a_code(here, monkeypatch, capsys, command, code
     except SystemExit as exit:  # argparse's own
         assert exit.code == code  # noqa: PT017
     assert said in capsys.readouterr().err
+
+
+# --- a user's own folder, in this process ---
+
+LOUD = """
+import ctypes, os, sys
+from pathlib import Path
+from tests import toys
+
+def shout(word):
+    print(word, "print")
+    print(word, "kept", file=sys.__stdout__)
+    os.write(1, word.encode() + b" os\\n")
+    ctypes.CDLL(None).puts(word.encode() + b" c")
+
+shout("imported")
+Path("imported").touch()
+
+def losses(model, batch, told=[]):
+    if not told:
+        told.append(shout("losses"))
+    return toys.losses(model, batch)
+
+problem = toys.two_regressions(losses=losses, train=toys.loader(1), validate=toys.loader(2))
+
+def made(size="small", key=""):
+    return problem
+
+def fails():
+    raise KeyError("the cause")
+
+def wrong(model, batch):
+    return {"a": batch[0] @ batch[0], "b": 0}
+
+broken = toys.two_regressions(losses=wrong)
+"""
+RUN = ["run", "loud:problem", "--method", "Linear", "--preferences", "3", "--epochs", "1", "--out", "runs/a"]
+TOML = """
+problem = "loud:made"
+method = "Linear"
+preferences = [[0.2, 0.8], [0.8, 0.2]]
+epochs = 1
+out = "runs/b"
+"""
+
+
+@pytest.fixture
+def user(tmp_path, monkeypatch):
+    """A folder with a module of the user's own, where we are."""
+    (tmp_path / "loud.py").write_text(LOUD)
+    (tmp_path / "syntax.py").write_text("def problem(:\n")
+    (tmp_path / "raising.py").write_text("import absent_from_here\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield tmp_path
+    for name in ("loud", "syntax", "raising"):
+        sys.modules.pop(name, None)
+
+
+def strict(text: str) -> dict:
+    """JSON without NaN."""
+    return json.loads(text, parse_constant=pytest.fail)
+
+
+def test_json_is_all_that_stdout_has(user):
+    done = subprocess.run([sys.executable, "-m", "paretomtl", *RUN, "--json"], capture_output=True, text=True)
+    assert done.returncode == 0
+    found = strict(done.stdout)
+    assert (found["folder"], found["asked"], len(found["points"])) == ("runs/a", 5, 5)
+    words = [f"{when} {how}" for when in ("imported", "losses") for how in ("print", "kept", "os", "c")]
+    assert sorted(done.stderr.splitlines()) == sorted(words)
+
+
+def test_json_of_every_command(user, capfd):
+    assert main([*RUN, "--json"]) == 0
+    shown = strict(capfd.readouterr().out)
+    for command, key in (
+        ("resume runs/a", "points"),
+        ("show runs/a", "points"),
+        ("select runs/a --best a", "weights"),
+        ("plot runs/a -o x.svg", "figure"),
+        ("verify runs/a", "damaged"),
+        ("migrate runs/a", "after"),
+    ):
+        assert main([*command.split(), "--json"]) == 0
+        found = strict(capfd.readouterr().out)
+        assert key in found
+        assert key != "points" or found == shown
+    assert main(["methods", "--json"]) == 0
+    assert [row["name"] for row in json.loads(capfd.readouterr().out)] == sorted(ps.__all__)
+    Path("runs/a/points/point-001.json").write_text("{}")
+    assert main(["verify", "runs/a", "--json"]) == 1
+    assert list(strict(capfd.readouterr().out)["damaged"]) == ["points/point-001.json"]
+    for name in ("points/point-001.json", "front.json"):
+        Path("runs/a", name).unlink()
+    for command in ("verify", "show"):
+        assert main([command, "runs/a", "--json"]) == 3
+        strict(capfd.readouterr().out)
+    assert main(["select", "runs/a", "--knee", "--json"]) == 1
+    assert strict(capfd.readouterr().out)["point"] is None
+    assert main(["select", "runs/a", "--best", "z", "--json"]) == 1
+    assert capfd.readouterr().out == ""
+
+
+def test_resume_and_run_again_go_on(user, capsys):
+    assert main(RUN) == 0
+    first = capsys.readouterr().out.partition("point  ")[2]
+    whole = files(Path("runs/a"))
+    for again in (RUN, ["resume", "runs/a"]):
+        Path("runs/a/points/point-001.json").unlink()
+        assert main(["show", "runs/a"]) == 3
+        capsys.readouterr()
+        assert main(again) == 0
+        assert capsys.readouterr().out.partition("point  ")[2] == first
+        assert files(Path("runs/a")) == whole
+    assert main([*RUN, "--seed", "1"]) == 1
+    assert "seed: 0 there, 1 here" in capsys.readouterr().err
+
+
+def test_resume_of_what_was_not_begun_by_run(user, capsys):
+    pm.explore(two_regressions(), ps.Linear(), preferences=[[0.5, 0.5]], epochs=1, out="python")
+    Path("study.toml").write_text(TOML)
+    assert main(["run", "study.toml"]) == 0
+    capsys.readouterr()
+    for folder in ("python", "runs/b"):
+        assert main(["resume", folder]) == 2
+        assert "the same study file, or call the same explore(…) again with this out=" in capsys.readouterr().err
+    assert main(["resume", "nowhere"]) == 1
+
+
+@pytest.mark.fault(83)
+@pytest.mark.parametrize("inside", ["loud.py", "loud/__init__.py"])
+def test_no_code_is_run_from_a_fronts_folder(user, monkeypatch, capsys, inside):
+    assert main(RUN) == 0
+    Path("runs/a", inside).parent.mkdir(exist_ok=True)
+    Path("loud.py").rename(Path("runs/a", inside))
+    Path("imported").unlink()
+    sys.modules.pop("loud")
+    monkeypatch.syspath_prepend(user / "runs/a")
+    capsys.readouterr()
+    assert main(["resume", "runs/a"]) == 2
+    assert "lies in the front's folder" in capsys.readouterr().err
+    monkeypatch.chdir(user / "runs/a")
+    assert main(["resume", "."]) == 2
+    assert "no code is run from a front's folder" in capsys.readouterr().err
+    assert "loud" not in sys.modules
+    assert not list(user.rglob("imported"))
+
+
+@pytest.mark.fault(83)
+def test_reading_a_front_imports_nothing_that_it_names(user, capsys):
+    assert main(RUN) == 0
+    Path("imported").unlink()
+    sys.modules.pop("loud")
+    for command in ("show", "select --best a", "plot -o x.svg", "verify", "migrate"):
+        assert main([*command.split(), "runs/a"]) == 0
+    assert "loud" not in sys.modules
+    assert not Path("imported").exists()
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        ("syntax:problem", "module 'syntax' failed while it was imported: SyntaxError"),
+        ("raising:problem", "module 'raising' failed while it was imported: ModuleNotFoundError"),
+        ("loud:fails", "loud:fails failed: KeyError: 'the cause'"),
+        ("loud:broken", "the code of loud:broken failed: RuntimeError: "),
+    ],
+)
+def test_what_the_users_code_raises_keeps_its_traceback(user, capsys, problem, said):
+    assert main(["run", problem, *RUN[2:]]) == 1
+    told = capsys.readouterr().err
+    assert f"paretomtl run: {said}" in told.splitlines()[-1]
+    assert "Traceback" in told
+    assert f"{problem.partition(':')[0]}.py" in told
+
+
+def test_a_reader_that_has_seen_enough(user, here):
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-m", "paretomtl", "show", str(here[0] / "runs/a")]
+    done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, text=True)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# --- study files ---
+
+
+@pytest.mark.fault(90)
+@pytest.mark.filterwarnings("ignore:.*degrees off the ray:UserWarning")
+def test_a_study_file_from_elsewhere(user, monkeypatch, capsys, tmp_path_factory):
+    tables = TOML.replace('"loud:made"', '{ name = "loud:made", key = "sk-toml-71" }')
+    tables = tables.replace('"Linear"', '{ name = "EPO", eps = 1e-3 }').replace("epochs = 1", "steps = 2")
+    Path("study.toml").write_text(tables + 'optimizer = { name = "SGD", lr = 0.1 }\nseeds = 2\n')
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "loud.py").write_text("raise AssertionError('the module beside the file comes first')")
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.syspath_prepend("")
+    assert main(["run", str(user / "study.toml"), "--json"]) == 0
+    assert Path(sys.path[0]) == user
+    found = strict(capsys.readouterr().out)
+    assert [p["id"] for p in found["points"]][:2] == ["point-001-seed-1", "point-002-seed-1"]
+    study = pm.Front.load(user / "runs/b").study
+    assert (study["solver"], study["optimizer"]) == ("EPO(eps=0.001, backend='auto')", "torch.optim.sgd.SGD(lr=0.1)")
+    assert (study["seeds"], study["budget"]) == (2, {"steps": 2})
+    assert not any(b"sk-toml" in path.read_bytes() for path in (user / "runs").rglob("*") if path.is_file())
+    (user / "runs/b/points/point-001-seed-2.json").unlink()
+    before = files(user / "runs/b")
+    assert main(["run", str(user / "study.toml"), "--json"]) == 0
+    assert strict(capsys.readouterr().out) == found
+    assert len(files(user / "runs/b")) == len(before) + 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("epochs = 1", "epochs = 0", "epochs = 0: give a whole number"),
+        ("epochs", "epoch", "no key 'epoch' (did you mean 'epochs'?)"),
+        ('"loud:made"', '"absent:made"', "'absent:made': there is no module 'absent'"),
+        ('"loud:made"', '{ name = "loud:made", sise = 3 }', "did you mean 'size'?"),
+        ('"Linear"', '"Linea"', "method 'Linea' is not one of"),
+        ('"Linear"', '{ name = "EPO", epsilon = 3 }', "its arguments are eps, backend"),
+        ('"Linear"', '{ name = "EPO", eps = -3 }', "method = EPO with {'eps': -3}: "),
+        ("out", 'optimizer = { name = "SGD", lr = -1.0 }\nout', "Invalid learning rate: -1.0"),
+        ("epochs = 1", "epochs = ", "is not TOML"),
+    ],
+)
+def test_what_is_wrong_with_a_study_file_is_a_line(user, unchecked, capsys, old, new, said):
+    Path("study.toml").write_text(TOML.replace(old, new, 1))
+    assert main(["run", "study.toml"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("paretomtl run: study.toml")
+    assert said in told
+    assert told.count("\n") == 1
+    assert not Path("runs").exists()
+
+
+def test_a_study_file_says_it_all(user, capsys):
+    Path("study.toml").write_text(TOML)
+    assert main(["run", "study.toml", "--epochs", "3", "--ray"]) == 2
+    assert "--epochs, --ray: a study file says it all; change study.toml" in capsys.readouterr().err

@@ -138,7 +138,7 @@ def test_records_without_a_study_are_not_taken_up(begun):
     for name in ("study.json", "front.json"):
         (begun / name).unlink()
     before = everything(begun)
-    with pytest.raises(ValueError, match=r"begun' holds a front that cannot be taken up .*give a new out="):
+    with pytest.raises(ValueError, match=r"begun' holds records, but neither study.json nor front.json; give a new out="):
         explored(begun)
     assert everything(begun) == before
 
@@ -190,7 +190,7 @@ OTHERS = [
     ),
     ({"epochs": 3}, ["epochs: 2 there, 3 here"]),
     ({"epochs": None, "steps": 8}, ["epochs: 2 there, None here", "steps: None there, 8 here"]),
-    ({"preferences": 4}, ["preferences: 5 points there, 6 here", "preferences, point-001: "]),
+    ({"preferences": 4}, ["preferences: 5 points there, 6 points here", "preferences, point-001: "]),
     ({"preferences": [[0.25, 0.75], [0.5, 0.5], [0.75, 0.25]]}, ["preferences: 5 points there, 3 points here"]),
     (
         {"preferences": [[0.25, 0.75], [0.5, 0.5], [0.75, 0.25], [1.0, 0.0], [0.0, 1.0]]},

@@ -33,14 +33,14 @@ CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.syml
 # --- what is then done with it ---
 
 
-def read(folder, k):
-    """The steps of reading, each by its name."""
+def read(folder, k, asked):
+    """The steps of reading, each by its name; and of going on with what was asked for."""
     yield "verify", lambda: str(verify(folder))
     found = []
     yield "load", lambda: found.append(pm.Front.load(folder))
     yield from look(found[0], k) if found else ()
     if k % 5 == 0:
-        yield "explore", lambda: explored(folder)
+        yield "explore", lambda: explored(folder, **asked)
     elif k % 5 == 1:
         yield "restore", lambda: restored(Store(folder))
 
@@ -81,7 +81,7 @@ def fault_of(step):
     return None
 
 
-def main(scratch, base, first, n):
+def main(scratch, first, n):
     """Damage n folders and read them; all that is wrong, one line each."""
     now, events = [None], []
 
@@ -90,14 +90,18 @@ def main(scratch, base, first, n):
             events.append((event, arguments))
 
     warnings.simplefilter("ignore")
-    explored(scratch / f"warm-{first}").plot(scratch / f"warm-{first}.svg")  # what libraries do once is not watched
+    several = {"preferences": 3, "seeds": 2}
+    bases = [(scratch / "one", {}), (scratch / "seeds", several), (scratch / "one", {}), (OLD, {})]
+    explored(scratch / "seeds", **several)
+    explored(scratch / "one").plot(scratch / "warm.svg")  # what libraries do once is not watched
     sys.addaudithook(hook)
     ended, told = Counter(), []
     for k in range(first, first + n):
         dice = random.Random(k)
         here = scratch / str(k)
         folder = here / "front"
-        shutil.copytree(OLD if k % 10 == 9 else base, folder)
+        base, asked = bases[k // 5 % len(bases)]
+        shutil.copytree(base, folder)
         (here / "outside").mkdir()
         (here / "scratch").mkdir()
         (here / "outside" / "file").write_bytes(b"{}")
@@ -106,7 +110,7 @@ def main(scratch, base, first, n):
             with contextlib.suppress(OSError, IndexError, ValueError, RecursionError):
                 damage(folder, dice)
                 done.append(damage.__name__)
-        for name, step in read(folder, k):
+        for name, step in read(folder, k, asked):
             now[0] = name
             fault = fault_of(step)
             now[0] = None
@@ -145,9 +149,6 @@ def led_out(events, folder, here):
 @pytest.mark.fault(85)
 @pytest.mark.fault(86)
 def test_damaged_folders(tmp_path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        explored(tmp_path / "base")
     command = [sys.executable, "-m", "tests.paretomtl.front.test_fuzz", str(tmp_path)]
     run = subprocess.run([*command, "0", str(N)], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
@@ -160,4 +161,4 @@ def test_damaged_folders(tmp_path):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[1]) / "base", int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

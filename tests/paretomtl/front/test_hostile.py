@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -259,3 +260,43 @@ def test_control_characters_in_texts_do_not_break_what_is_shown(front, capsys):
     reseal(front / "study.json", lambda found: found["study"]["objectives"][0].update(name=text))
     assert "objective name" in verify(front).damaged["study.json"]
     assert "\x1b" not in verify(front).damaged["study.json"]
+
+
+@pytest.mark.fault(88)
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda study: study["objectives"][0].update(scale=10**400), "an objective's scale holds"),
+        (lambda study: study["points"][0].update(seed=1), "a point's seed is not below the number of seeds, 1"),
+        (lambda study: study["points"][0].update(seed=10**9), "a point's seed is not below the number of seeds, 1"),
+        (lambda study: study["points"][0].update(preference=[-1.0, 2.0]), "the preference of point-001 is not"),
+        (lambda study: study["points"][0].update(preference=[1e308, 1e308]), "the preference of point-001 is not"),
+        (lambda study: study["points"].append(study["points"][0]), "two points have one id"),
+        (lambda study: study.update(code=[1]), "code is '[1]', not of type dict"),
+        (lambda study: study.update(data={"validate": 3}), "data is '3', not of type dict"),
+    ],
+)
+def test_a_sealed_study_that_no_study_could_be(front, unchecked, change, why):
+    for name in ("study.json", "front.json"):
+        reseal(front / name, lambda found: change(found["study"]))
+    with pytest.raises(DamagedFile, match=re.escape(f"study.json is damaged: {why}")):
+        verify(front)
+
+
+@pytest.mark.fault(88)
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda found: found["counts"].update(steps=10**400), "count steps is 1000"),
+        (lambda found: found["counts"].update(steps=-1), "count steps is -1"),
+        (lambda found: found["losses"].update(test=found["losses"]["validate"]), "no losses on exactly validate"),
+        (lambda found: found["values"].clear(), "no values on exactly validate"),
+        (lambda found: found["losses"]["validate"].update(a=10**400), "losses holds '1000"),
+        (lambda found: found.update({"x" * 10**6: 1}), "unexpected keyword argument 'xxx"),
+    ],
+)
+def test_a_sealed_record_that_no_record_could_be(front, change, why):
+    reseal(front / "points/point-001.json", change)
+    (point,) = pm.Front.load(front).corrupt
+    assert why in point.reason
+    assert len(point.reason) < 400

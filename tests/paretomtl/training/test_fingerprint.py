@@ -323,4 +323,4 @@ def test_described():
     shown = fingerprint.described(more)
     assert shown == "torch.optim.adam.Adam(betas=(0.9, 0.99), fused=None, foreach=True, name=…, x=object)"
     assert fingerprint.described(textwrap.dedent) == "textwrap.dedent"
-    assert fingerprint.described(object()) == "<object object>"
+    assert fingerprint.described(object()) == "builtins.object()"
