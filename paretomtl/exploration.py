@@ -162,7 +162,7 @@ def _stopped(store: Store, study: Study, begun: bool, kept: bool) -> Interrupted
     if not kept:
         return Interrupted("stopped; give out= to keep what is done")
     if not begun:
-        return Interrupted("stopped before any point was computed; call explore with the same arguments to go on")
+        return Interrupted("stopped before anything new was computed; call explore with the same arguments to go on")
     points = [p for p in store.read_points() if p.state != "corrupt"]
     written = ""
     if not at_once():

@@ -80,7 +80,7 @@ def main(folder: Path, moments: int, seed: int) -> list[dict]:
     draw, found = random.Random(seed), []
     for k in range(moments):
         out = folder / f"killed-{k}"
-        asked = [draw.randint(1, total) if k else EARLY, *([draw.randint(1, 60)] if k % 3 == 0 else [])]
+        asked = [draw.randint(1, total) if k else EARLY, *([draw.randint(1, 60)] if k % 3 == 1 else [])]
         kills = []
         for moment in asked:
             status = run(out, moment)

@@ -52,10 +52,8 @@ def described(value: Any) -> str:
         return name
     if type(value).__module__.partition(".")[0] in ENGINE:
         return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
-    held = (
-        {f.name: getattr(value, f.name) for f in dataclasses.fields(value)} if dataclasses.is_dataclass(value) else {}
-    )
-    return f"{_name(type(value))}({', '.join(f'{name}={_shown(part)}' for name, part in held.items())})"
+    fields = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
+    return f"{_name(type(value))}({', '.join(f'{f.name}={_shown(getattr(value, f.name))}' for f in fields)})"
 
 
 class _Walk:

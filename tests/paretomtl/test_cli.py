@@ -260,8 +260,15 @@ def test_resume_and_run_again_go_on(user, capsys):
         assert main(["show", "runs/a"]) == 3
         capsys.readouterr()
         assert main(again) == 0
-        assert capsys.readouterr().out.partition("point  ")[2] == first
+        shown = capsys.readouterr()
+        assert shown.out.partition("point  ")[2] == first
         assert files(Path("runs/a")) == whole
+    assert f"running loud:problem, as runs/a says, from {user / 'loud.py'}" in shown.err
+    Path("runs/a/study.json").unlink()  # with it goes how the front was begun; `run` knows it again
+    assert main(["resume", "runs/a"]) == 2
+    assert main(RUN) == 0
+    assert files(Path("runs/a")) == whole
+    capsys.readouterr()
     assert main([*RUN, "--seed", "1"]) == 1
     assert "seed: 0 there, 1 here" in capsys.readouterr().err
 

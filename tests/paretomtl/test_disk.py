@@ -203,7 +203,7 @@ def test_a_disk_that_becomes_read_only(mounted, whole):
 
 @pytest.mark.fault(68)
 @pytest.mark.parametrize(("part", "put"), [("points", "touch"), ("weights", "touch"), ("points", None)])
-def test_a_part_of_the_folder_that_is_gone(tmp_path, capsys, whole, part, put):
+def test_a_part_of_the_folder_that_is_gone(tmp_path, whole, part, put):
     out, away = tmp_path / "front", tmp_path / "away"
 
     def act():
@@ -220,3 +220,6 @@ def test_a_part_of_the_folder_that_is_gone(tmp_path, capsys, whole, part, put):
         (out / part).unlink()
     away.rename(out / part)
     assert_goes_on(out, whole)
+    shutil.rmtree(out / part)  # and for good
+    explore(out=out)
+    assert files(out) == whole

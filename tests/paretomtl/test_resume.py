@@ -138,7 +138,9 @@ def test_records_without_a_study_are_not_taken_up(begun):
     for name in ("study.json", "front.json"):
         (begun / name).unlink()
     before = everything(begun)
-    with pytest.raises(ValueError, match=r"begun' holds records, but neither study.json nor front.json; give a new out="):
+    with pytest.raises(
+        ValueError, match=r"begun' holds records, but neither study.json nor front.json; give a new out="
+    ):
         explored(begun)
     assert everything(begun) == before
 
