@@ -49,23 +49,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked.line = shlex.join(["paretomtl", *(sys.argv[1:] if arguments is None else arguments)])
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
+            warnings.showwarning = lambda message, *rest: _complain(f"warning: {message}")
             return asked.command(asked)
     except (Usage, StudyFileError) as error:
-        print(f"paretomtl {asked.name}: {error}", file=sys.stderr)
+        _complain(f"paretomtl {asked.name}: {error}")
         return USAGE
     except KeyboardInterrupt as error:
         text = str(error).partition("; call explore")[0] if isinstance(error, Interrupted) else "interrupted"
-        print(f"\n{text}", file=sys.stderr)
+        _complain(f"\n{text}")
         if getattr(asked, "go_on", None):
-            print(f"to go on: {asked.go_on if Store(asked.out).holds_front() else asked.line}", file=sys.stderr)
+            _complain(f"to go on: {asked.go_on if Store(asked.out).holds_front() else asked.line}")
         return INTERRUPTED
     except UsersError as error:
         traceback.print_exception(error.__cause__, file=sys.stderr)
-        print(f"paretomtl {asked.name}: {error}", file=sys.stderr)
+        _complain(f"paretomtl {asked.name}: {error}")
         return FAILED
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
-        print(f"paretomtl {asked.name}: {error}", file=sys.stderr)
+        _complain(f"paretomtl {asked.name}: {error}")
         return FAILED
 
 
@@ -130,9 +130,18 @@ def _add_rule(parser: argparse.ArgumentParser, required: bool) -> None:
 
 def _say(asked: argparse.Namespace, text: str, value: Any) -> None:
     try:
-        print(json.dumps(value, indent=1, allow_nan=False) if asked.json else text, flush=True)
+        print(json.dumps(value, indent=1, allow_nan=False) if asked.json else _harmless(text), flush=True)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _complain(text: str) -> None:
+    print(_harmless(text), file=sys.stderr)
+
+
+def _harmless(text: str) -> str:
+    """Without control characters, by which a front from elsewhere could drive the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 # --- exploring ---
@@ -206,7 +215,7 @@ def _refuse_inside(problem: str, folder: Path) -> None:
     origins = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
     if any(Path(o).resolve().is_relative_to(folder.resolve()) for o in origins if o):
         raise Usage(f"module {module!r} lies in the front's folder {folder}; code is never run from there")
-    print(f"running {problem}, as {folder} says, from {origins[0] if origins else 'nowhere'}", file=sys.stderr)
+    _complain(f"running {problem}, as {folder} says, from {origins[0] if origins else 'nowhere'}")
 
 
 def _explore(asked: argparse.Namespace, settings: Settings, command: dict[str, Any] | None) -> int:
@@ -277,11 +286,11 @@ def _show(asked: argparse.Namespace) -> int:
     front = Front.load(asked.folder)
     _say(asked, report.text(front), report.facts(front))
     for warning in front.warnings():
-        print(f"warning: {warning}", file=sys.stderr)
+        _complain(f"warning: {warning}")
     asked_for = len(front.study["points"])
     there = len(front.points) + len(front.corners)
     if there < asked_for:
-        print(f"incomplete: {there} of {asked_for} points", file=sys.stderr)
+        _complain(f"incomplete: {there} of {asked_for} points")
         return INCOMPLETE
     return OK
 

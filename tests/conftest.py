@@ -3,6 +3,7 @@ import os
 # Workers and this process run on one thread; with two, busy machines slow down 20 to 100 times.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ import torch
 from studies import data
 
 torch.set_num_threads(1)
+# A run in the background ignores Ctrl-C, and so would the processes that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).parent.parent
 
 

@@ -332,7 +332,8 @@ def _there(point: Point) -> bool:
 
 
 def _not_writable(error: OSError, folder: Path) -> OSError:
-    return type(error)(error.errno, f"out={str(folder)!r} cannot be written ({error.strerror}); give another folder")
+    why = os.strerror(error.errno or 0)  # error.strerror may be a whole message of ours
+    return type(error)(error.errno, f"out={str(folder)!r} cannot be written ({why}); give another folder")
 
 
 def _serialised(weights: Mapping[str, Tensor]) -> bytes:

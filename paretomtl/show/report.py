@@ -21,8 +21,8 @@ def text(front: "Front") -> str:
         parts += [str(front.spread()), f"trade-off: {trade.why}"]
     try:
         parts.append(str(front.score()))
-    except EmptyFrontError as error:
-        parts.append(f"no figures: {error}")
+    except EmptyFrontError:
+        parts.append("no figures: the front has no point")
     return "\n\n".join(parts)
 
 

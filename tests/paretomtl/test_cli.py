@@ -13,6 +13,7 @@ from paretomtl.cli import main
 from paretomtl.front.files import SEAL, sealed
 from paretomtl.front.schema import identity
 from tests.folders import files
+from tests.fronts import failed, point, stored
 from tests.toys import two_regressions
 
 PROBLEM = """
@@ -110,6 +111,16 @@ def test_show_tells_of_points_beyond_the_reference(here, tmp_path, capsys):
     shown = capsys.readouterr()
     assert "warning: no point dominates the reference (0, 0), so the hypervolume is undefined" in shown.err
     assert "undefined (no reference front)" in shown.out
+
+
+def test_show_does_not_let_a_front_drive_the_terminal(tmp_path, capsys):
+    hostile = failed("p2", reason="\x1b]0;title\x07\x1b[2J\u202e gone")
+    stored(tmp_path, [point("p1", (0.5, 0.5)), hostile])
+    assert main(["show", str(tmp_path / "stored")]) == 3  # one failed
+    shown = capsys.readouterr()
+    for text in shown:
+        assert "\\x1b]0;title\\x07\\x1b[2J\\u202e gone" in text
+        assert all(c.isprintable() for c in text.replace("\n", ""))
 
 
 def test_methods(capsys):

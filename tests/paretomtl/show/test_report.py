@@ -68,7 +68,7 @@ def test_the_report_is_strict_json(front, one, tmp_path):
     assert broken.nondominated().corrupt == broken.corrupt
     assert any("p2 is corrupt: points/p2.json is damaged" in warning for warning in found[3]["warnings"])
     assert "corrupt: points/p2.json is damaged" in report.text(broken).splitlines()[2]
-    assert "no figures: there is no point" in report.text(empty)
+    assert "no figures: the front has no point" in report.text(empty)
     assert [f["folder"] for f in found[3:]] == [str(broken.folder), None]
 
 
