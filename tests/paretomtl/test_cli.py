@@ -81,6 +81,41 @@ def test_select_without_a_feasible_point(here, capsys):
     assert "nearest is point-" in capsys.readouterr().err
 
 
+STRANGER = """
+import sys
+from torch import nn
+import paretomtl as pm
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.trunk, self.a, self.b = nn.Linear(4, 1), nn.Linear(1, 1), nn.Linear(1, 1)
+
+front = pm.Front.load("somewhere/else")
+pick = front.select(best="a")
+print(front.table(), front.score(), pick.why, front.by_seed(), front.tradeoff().why)
+front.plot("python.svg", pick)
+print(pick.load(Net))
+assert not {"mine", "tests"} & set(sys.modules)
+"""
+
+
+def test_moved_elsewhere_it_is_read_without_the_problem(here, tmp_path):
+    shutil.copytree(here[0] / "runs/a", tmp_path / "somewhere" / "else")
+    alone = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
+
+    def run(*command):
+        done = subprocess.run([sys.executable, *command], cwd=tmp_path, env=alone, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    for command in ("show", "select --best b", "plot -o command.svg", "verify"):
+        name, *options = command.split()
+        assert run("-m", "paretomtl", name, "somewhere/else", *options)
+    assert "(trunk): Linear" in run("-c", STRANGER)
+    assert all("<svg" in (tmp_path / name).read_text() for name in ("command.svg", "python.svg"))
+
+
 def test_plot(here, tmp_path, capsys):
     assert main(["plot", str(here[0] / "runs/a"), "-o", str(tmp_path / "x.png"), "--best", "a"]) == 0
     assert (tmp_path / "x.csv").exists()
