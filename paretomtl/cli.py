@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import ctypes
-import importlib
 import importlib.util
 import inspect
 import json
@@ -13,7 +12,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import entry_points, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +22,15 @@ from paretomtl.front.migrate import migrate
 from paretomtl.front.select import Knee
 from paretomtl.front.store import Store
 from paretomtl.front.verify import verify
-from paretomtl.problem import Problem
+from paretomtl.named import Usage, UsersError, built, installed, method_of, of_users_code, problem_of, said
 from paretomtl.show import report
-from paretomtl.solver import Aggregation, Scalarization, Solver, Stepper, Weighting
-from paretomtl.study_file import Named, Settings, StudyFileError, build, build_optimizer, read
+from paretomtl.solver import Aggregation, Scalarization, Stepper, Weighting
+from paretomtl.study_file import Named, Settings, StudyFileError, build_optimizer, read
 from paretomtl.sweep.interrupt import Interrupted
-from paretomtl.training.fingerprint import own
 
 OK, FAILED, USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 KINDS = (Scalarization, Weighting, Aggregation, Stepper)
 REMEMBERED = ("problem", "method", "preferences", "epochs", "steps", "lr", "seed", "seeds", "device", "ray")
-
-
-class Usage(Exception):
-    """The command line asks for something that is not there."""
-
-
-class UsersError(Exception):
-    """The user's own module failed; its traceback is theirs to read."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -220,13 +210,13 @@ def _refuse_inside(problem: str, folder: Path) -> None:
 
 def _explore(asked: argparse.Namespace, settings: Settings, command: dict[str, Any] | None) -> int:
     with _stdout_is_for_results(asked.json):
-        problem = _problem(settings.problem)
-        method = _built("method", _method(settings.method.name), settings.method.arguments)
+        problem = problem_of(settings.problem)
+        method = method_of(settings.method)
         executor = None
         if settings.ray is not None:
             from paretomtl import RayTune
 
-            executor = _built("ray", RayTune, settings.ray)
+            executor = built("ray", RayTune, settings.ray)
         optimizer = build_optimizer(settings.optimizer)
         try:
             front = explore(
@@ -245,8 +235,8 @@ def _explore(asked: argparse.Namespace, settings: Settings, command: dict[str, A
                 command=command,
             )
         except Exception as error:
-            if _of_users_code(error):
-                raise UsersError(f"the code of {settings.problem.name} failed: {_said(error)}") from error
+            if of_users_code(error):
+                raise UsersError(f"the code of {settings.problem.name} failed: {said(error)}") from error
             raise
     _say(asked, f"{report.text(front)}\n\nwritten: {front.folder}", report.facts(front))
     return INCOMPLETE if front.failed else OK
@@ -349,7 +339,7 @@ def _migrate(asked: argparse.Namespace) -> int:
 
 def _methods(asked: argparse.Namespace) -> int:
     with _stdout_is_for_results(asked.json):
-        found = sorted(_installed().items())
+        found = sorted(installed().items())
     rows = [
         {
             "name": name,
@@ -361,70 +351,3 @@ def _methods(asked: argparse.Namespace) -> int:
     width = max((len(row["name"]) for row in rows), default=0)
     _say(asked, "\n".join(f"{row['name']:<{width}}  {row['kind']:<13}  {row['about']}" for row in rows), rows)
     return OK
-
-
-# --- names to things ---
-
-
-def _installed() -> dict[str, type[Solver]]:
-    """Every method of every module that is registered under `paretomtl.methods`, by name."""
-    modules = [entry.load() for entry in entry_points(group="paretomtl.methods")]
-    return {name: getattr(module, name) for module in modules for name in module.__all__}
-
-
-def _method(name: str) -> type[Solver]:
-    found = _installed()
-    if name not in found:
-        raise Usage(f"method {name!r} is not one of {', '.join(sorted(found))}")
-    return found[name]
-
-
-def _problem(named: Named) -> Problem:
-    """The problem that MODULE:PROBLEM names."""
-    module_name, colon, name = named.name.partition(":")
-    if not (colon and module_name and name):
-        raise Usage(f"{named.name!r}: write MODULE:PROBLEM, such as studies.digit_pairs:digit_pairs, or a .toml file")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        absent = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
-        if absent and f"{module_name}.".startswith(f"{absent}."):
-            raise Usage(f"{named.name!r}: there is no module {module_name!r} here or in the environment") from error
-        raise UsersError(f"module {module_name!r} failed while it was imported: {_said(error)}") from error
-    if not hasattr(module, name):
-        raise Usage(f"{named.name!r}: module {module_name!r} has no {name!r}")
-    found = getattr(module, name)
-    if isinstance(found, Problem):
-        if named.arguments:
-            raise Usage(f"{named.name!r} is a Problem and takes no arguments; leave {', '.join(named.arguments)} out")
-        return found
-    problem = found
-    if callable(found):
-        try:
-            problem = build("problem", found, named.arguments)
-        except (StudyFileError, KeyboardInterrupt):
-            raise
-        except Exception as error:
-            raise UsersError(f"{named.name} failed: {_said(error)}") from error
-    if not isinstance(problem, Problem):
-        raise Usage(f"{named.name!r} is a {type(problem).__name__}, not a Problem or a function that makes one")
-    return problem
-
-
-def _built(kind: str, made: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    """What one of our own classes makes of the arguments that a study file gives."""
-    try:
-        return build(kind, made, arguments)
-    except StudyFileError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise Usage(f"{kind} = {made.__name__} with {arguments}: {error}") from error
-
-
-def _of_users_code(error: Exception) -> bool:
-    """Whether code that is neither ours nor installed raised an error, or called what did."""
-    return any(own(frame.f_globals) for frame, _ in traceback.walk_tb(error.__traceback__))
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -25,6 +25,15 @@ def _seeded():
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _handlers():
+    """Ray leaves handlers of its own."""
+    from paretomtl.sweep.interrupt import put_back  # not above: what is imported before the shape checker is unchecked
+
+    with put_back():
+        yield
+
+
 @pytest.fixture
 def unchecked(monkeypatch):
     """As users run it: without the shape checker, which refuses wrong types before our own messages do."""

@@ -52,6 +52,16 @@ def caught() -> Iterator[None]:
             signal.signal(number, CAUGHT[number])
 
 
+@contextlib.contextmanager
+def put_back() -> Iterator[None]:
+    """Within it a library may install handlers of its own; after it those of before are back."""
+    before = {number: signal.getsignal(number) for number in CAUGHT}
+    yield
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def at_once() -> bool:
     """Whether a second signal came: then nothing more is to be written."""
     return _current is not None and _current.came > 1

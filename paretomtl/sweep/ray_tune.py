@@ -20,6 +20,7 @@ from paretomtl.preference import normalised
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver
 from paretomtl.sweep.here import Done, Executor, Report, compute
+from paretomtl.sweep.interrupt import put_back
 from paretomtl.training.description import describe
 from paretomtl.training.dry_run import resolve_device
 from paretomtl.training.study import Job, Study, adam
@@ -95,7 +96,10 @@ class RayTune(Executor):
         """Compute the jobs, several a trial. The folder must be on storage that all nodes share."""
         ours = not ray.is_initialized()
         if ours:
-            ray.init(num_cpus=self._cpus(), include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            with put_back():  # Ray's handler of SIGTERM ends the process, where `explore` would say how to go on
+                ray.init(
+                    num_cpus=self._cpus(), include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+                )
         try:
             errors = self._fit(study, jobs, store, report)
         finally:

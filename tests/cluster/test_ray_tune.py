@@ -1,8 +1,12 @@
 """Sweeps on Ray: the same bytes as here, failures kept, a Ray that is not ours left alone."""
 
+import gc
 import os
 import shutil
+import signal
 import socket
+import threading
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +19,7 @@ import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.front.store import Store
 from paretomtl.sweep import ray_tune  # before ray, whose settings it makes
+from paretomtl.sweep.interrupt import put_back
 from tests import toys
 from tests.folders import files, logged
 
@@ -28,7 +33,8 @@ SGD = partial(torch.optim.SGD, lr=0.1)
 
 @pytest.fixture(scope="module")
 def running():
-    ray.init(num_cpus=2, resources={"gold": 2}, include_dashboard=False, log_to_driver=False)
+    with put_back():
+        ray.init(num_cpus=2, resources={"gold": 2}, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 
@@ -39,6 +45,32 @@ def test_a_ray_of_our_own_is_stopped_again():
     front = pm.explore(toys.two_regressions(), ps.Linear(), preferences=[[0.5, 0.5]], epochs=1, executor=executor)
     assert len(front) == 1
     assert not ray.is_initialized()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Tune leaves its logs open
+@pytest.mark.fault(66)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_a_sweep_on_a_ray_of_our_own(tmp_path, number):
+    assert not ray.is_initialized()
+    run = partial(pm.explore, toys.two_regressions(), ps.Linear(), preferences=5, epochs=20, optimizer=SGD)
+    out = tmp_path / "there"
+
+    def send():
+        while not list(out.glob("points/*.json")):
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=send, daemon=True).start()
+    with pytest.raises(pm.Interrupted, match=r"^stopped: \d of 7 points are in .*/there; call explore with the same"):
+        run(out=out, executor=pm.RayTune(workers=1))
+    assert not ray.is_initialized()
+    left = 7 - len(list(out.glob("points/*.json")))
+    run(out=out)
+    assert [line["left"] for line in logged(out, "resumed")] == [left]
+    assert left > 0
+    run(out=tmp_path / "here")
+    assert files(out) == files(tmp_path / "here")
+    gc.collect()  # so that the logs are told of here
 
 
 @dataclass(frozen=True)

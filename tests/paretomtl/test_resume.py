@@ -19,7 +19,7 @@ from paretomtl import exploration
 from paretomtl.sweep.here import Here
 from paretomtl.training import description
 from tests import toys
-from tests.folders import files, logged
+from tests.folders import differences, everything, files, logged
 
 ROOT = Path(pm.__file__).parents[1]
 SGD = partial(torch.optim.SGD, lr=0.1)
@@ -44,17 +44,6 @@ def explored(out: Path, problem: dict[str, Any] | None = None, **changes: Any) -
     asked = {"solver": ps.EPO(), "preferences": 3, "epochs": 2, "optimizer": SGD} | changes
     pm.explore(toys.two_regressions(**(problem or {})), out=out, callbacks=[trained], **asked)
     return trained.ids
-
-
-def everything(folder: Path) -> dict[str, bytes]:
-    return files(folder) | {"log.jsonl": (folder / "log.jsonl").read_bytes()}
-
-
-def differences(error: Any) -> list[str]:
-    """The lines of a refusal that name what differs."""
-    head, *lines = str(error.value).splitlines()
-    assert "holds another study. Give a new out=, or go back to what it was made with:" in head
-    return [line.strip() for line in lines]
 
 
 @pytest.fixture(scope="module")

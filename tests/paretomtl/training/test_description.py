@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 import paretomtl as pm
 import paretomtl_solvers as ps
 from tests import toys
-from tests.folders import files, logged
+from tests.folders import differences, everything, logged
 
 SGD = partial(torch.optim.SGD, lr=0.1)
 
@@ -25,17 +25,6 @@ def explored(out: Path, problem: dict[str, Any], **changes: Any) -> int:
     pm.explore(toys.two_regressions(**problem), out=out, **asked)
     started = [*logged(out, "started"), *logged(out, "resumed")]
     return started[-1]["left"]
-
-
-def everything(folder: Path) -> dict[str, bytes]:
-    return files(folder) | {"log.jsonl": (folder / "log.jsonl").read_bytes()}
-
-
-def differences(error: Any) -> list[str]:
-    """The lines of a refusal that name what differs."""
-    head, *lines = str(error.value).splitlines()
-    assert "holds another study. Give a new out=, or go back to what it was made with:" in head
-    return [line.strip() for line in lines]
 
 
 CODE = """
