@@ -33,7 +33,7 @@ class Verdict(NamedTuple):
 
     def __str__(self) -> str:
         """A line a finding, and what it comes to."""
-        lines = [f"damaged: {name}: {why}" for name, why in self.damaged.items()]
+        lines = [f"damaged: {name}: {_without(name, why)}" for name, why in self.damaged.items()]
         lines += [f"ignored: {name}: {why}" for name, why in self.foreign.items()]
         if self.absent:
             lines.append(f"not computed yet: {', '.join(self.absent)}")
@@ -44,6 +44,11 @@ class Verdict(NamedTuple):
         else:
             lines.append("every file is as it was written")
         return "\n".join(lines)
+
+
+def _without(name: str, why: str) -> str:
+    """A reason that does not begin with the file's name a second time."""
+    return why.removeprefix(f"{name} is damaged: ").removeprefix(f"{name}: ")
 
 
 def verify(folder: str | Path) -> Verdict:
