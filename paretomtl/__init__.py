@@ -3,6 +3,12 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from paretomtl.conditioned.film import FiLM
+from paretomtl.conditioned.front_model import FrontModel
+from paretomtl.conditioned.hypernetwork import Hypernetwork
+from paretomtl.conditioned.inputs import Inputs
+from paretomtl.conditioned.low_rank import LowRank
+from paretomtl.conditioned.sampling import Sampling
 from paretomtl.descent import Descent
 from paretomtl.exploration import explore
 from paretomtl.front import select as rules
@@ -40,15 +46,21 @@ __all__ = [
     "Descent",
     "EmptyFrontError",
     "EpochMeans",
+    "FiLM",
     "Front",
+    "FrontModel",
     "Gradients",
+    "Hypernetwork",
+    "Inputs",
     "Interrupted",
+    "LowRank",
     "NoFeasiblePoint",
     "Objective",
     "Pick",
     "Point",
     "Problem",
     "RayTune",
+    "Sampling",
     "Scalarization",
     "Score",
     "Solver",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from paretomtl.conditioned.front_model import FrontModel
 from paretomtl.front.files import DamagedFile
 from paretomtl.front.front import Front
 from paretomtl.front.score import EmptyFrontError
@@ -38,9 +39,10 @@ def explore(
     callbacks: Sequence[Callable[[Step], None]] = (),
     clip: float | None = None,
     executor: Executor | None = None,
+    front_model: FrontModel | None = None,
     command: Mapping[str, Any] | None = None,
 ) -> Front:
-    """Train one model per preference and return the front.
+    """Train one model per preference, or one network for all, and return the front.
 
     Where `out` holds a part of this very study, as after a kill, only what is absent or damaged is computed; the result
     is the same as that of a run that was never stopped.
@@ -58,6 +60,9 @@ def explore(
         callbacks: called with a `Step` after each step, where the point is trained.
         clip: the largest norm of each loss's gradient on the shared parameters, for methods that see gradients.
         executor: where points are computed; here by default, on Ray with `pm.RayTune()`.
+        front_model: one network for the whole front, such as `pm.FiLM()`, in place of one a preference. It draws the
+            preferences that it is trained at; `preferences` are those at which it is measured and written out. It has
+            no corners: they would be trained apart.
         command: how the command line asked for this, kept for `paretomtl resume`.
 
     Raises:
@@ -80,6 +85,7 @@ def explore(
         tuple(callbacks),
         clip,
         seeds,
+        front_model,
     )
     found = dry_run(study)
     keep = Scratch() if out is None else None

@@ -105,7 +105,7 @@ def _on_shared(solver, state, losses, values, preference, parameters, names, cli
     r = preference[reach]
     if not reach.all():
         r = r / r.sum() if r.any() else torch.full_like(r, 1 / len(r))
-    gramian = _gramian(jacobian) / scale**2
+    gramian = gramian_of(jacobian) / scale**2
     check_finite(torch.diagonal(gramian), kept, before="the gradient of ")
     norms = torch.diagonal(gramian).sqrt()
     if clip is not None:
@@ -327,20 +327,29 @@ class Losses(Closure):
                 p.copy_(piece.view_as(p))
 
 
-class _Evaluate(nn.Module):
-    """The losses as a module's output, so that torch can call them at other parameters."""
+class LossModule(nn.Module):
+    """The losses of the labels that are there, as a module's output, so that torch can call them at other parameters.
 
-    def __init__(self, problem: Problem, model: nn.Module):
+    Args:
+        problem: whose losses.
+        model: at which.
+        there: is filled with the objectives that have a label in the batch.
+    """
+
+    def __init__(self, problem: Problem, model: nn.Module, there: list[int] | None = None):
         super().__init__()
-        self.problem, self.model = problem, model
+        self.problem, self.model, self._there = problem, model, [] if there is None else there
 
-    def forward(self, batch: Any) -> Tensor:
-        return torch.stack([loss for loss in self.problem.loss_list(self.model, batch) if loss is not None])
+    def forward(self, batch: Any) -> Float[Tensor, " k"]:
+        """The losses (k,), of k <= m objectives."""
+        losses = self.problem.loss_list(self.model, batch)
+        self._there[:] = [i for i, loss in enumerate(losses) if loss is not None]
+        return torch.stack([loss for loss in losses if loss is not None])
 
 
 def _squared_gradients(problem: Problem, model: nn.Module, batch: Any) -> Float[Tensor, "m n"]:
     """The mean over samples of each sample's squared gradient on each loss; a sample is a batch of one."""
-    evaluate = _Evaluate(problem, model)
+    evaluate = LossModule(problem, model)
     trained = {name: p.detach() for name, p in evaluate.named_parameters() if p.requires_grad}
 
     def losses(parameters: dict[str, Tensor], sample: Any) -> Tensor:
@@ -408,16 +417,17 @@ def _stack(
     return jacobian
 
 
-def _gramian(jacobian: Float[Tensor, "m n"]) -> Float[Tensor, "m m"]:
+def gramian_of(jacobian: Float[Tensor, "*points m n"]) -> Float[Tensor, "*points m m"]:
     """J J' in float64. Products are in the Jacobian's own precision, of rows brought to 1 where that is too narrow."""
-    gramian = (jacobian @ jacobian.T).double()
-    squares = torch.diagonal(gramian)
+    gramian = (jacobian @ jacobian.mT).double()
+    squares = torch.diagonal(gramian, dim1=-2, dim2=-1)
     tiny = torch.finfo(jacobian.dtype).tiny
     if squares.isfinite().all() and (squares > tiny / torch.finfo(jacobian.dtype).eps).all():
         return gramian
-    sizes = jacobian.abs().amax(dim=1)
-    rows = jacobian / torch.where((sizes > 0) & sizes.isfinite(), sizes, 1)[:, None]
-    return (rows @ rows.T).double() * torch.outer(sizes.double(), sizes.double())
+    sizes = jacobian.abs().amax(dim=-1)
+    rows = jacobian / torch.where((sizes > 0) & sizes.isfinite(), sizes, 1)[..., None]
+    sizes = sizes.double()
+    return (rows @ rows.mT).double() * sizes[..., None] * sizes[..., None, :]
 
 
 def _add(direction: Float[Tensor, " n"], parameters: Sequence[Tensor]) -> None:

@@ -158,7 +158,17 @@ class Solver(ABC):  # noqa: B024 - subclass one of the four below, not this
 
 
 class Scalarization(Solver):
-    """A method that sees the losses alone."""
+    """A method that sees the losses alone.
+
+    Class variables:
+        joint: True for methods whose weights at one point depend on the other points of the step; they need a front
+            model with several preferences a step.
+        linear: True where the weights are the preference alone, whatever the losses; then each sample of a batch may
+            have a preference of its own.
+    """
+
+    joint: ClassVar[bool] = False
+    linear: ClassVar[bool] = False
 
     @abstractmethod
     def update(

@@ -10,12 +10,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from paretomtl.front import exchange, score, seeds
+from paretomtl.front.preference_map import PreferenceMap, preference_map
 from paretomtl.front.score import Score
 from paretomtl.front.seeds import Comparison, Spread, Tradeoff
 from paretomtl.front.select import Constraint, NoFeasiblePoint, Rule, candidates
 from paretomtl.front.store import Scratch, Store
 from paretomtl.point import Point
-from paretomtl.problem import Objective
+from paretomtl.preference import normalised
+from paretomtl.problem import Objective, Problem
 
 
 class Front:
@@ -319,6 +321,39 @@ class Front:
             raise ValueError(f"the model of {point.id} is not the one that build() makes: {_difference(stored, there)}")
         model.load_state_dict(weights)
         return model.eval()
+
+    def model_at(
+        self,
+        preference: Sequence[float] | Float[np.ndarray, " m"],
+        build: Callable[[], nn.Module],
+        seed: int = 0,
+        problem: Problem | None = None,
+    ) -> nn.Module:
+        """The plain network at any preference, of a front explored with a `front_model`; in eval mode, on the CPU.
+
+        Args:
+            preference: m numbers, normalised to sum 1.
+            build: makes the module that was trained; usually the problem's `model`.
+            seed: which of the study's repetitions.
+            problem: for a network with BatchNorm, whose statistics are estimated anew on the problem's training data.
+
+        Raises:
+            ValueError: the front has no such network; the weights are damaged, or belong to another model.
+        """
+        from paretomtl.conditioned.serving import serve
+
+        r = normalised(preference, len(self.names))
+        digest = next((p.network for p in self.points if p.seed == seed and p.network is not None), None)
+        if digest is None or self._store is None:
+            raise ValueError(
+                f"this front has no network for all preferences (seed={seed}); explore with front_model=, such as "
+                "pm.FiLM(), or load a point"
+            )
+        return serve(self.study, self._store.read_weights(digest), r, build, seed, problem)
+
+    def map(self) -> PreferenceMap:
+        """How losses follow from preferences, point by point, and how far a preference in between can be trusted."""
+        return preference_map(self.mean())
 
     def plot(self, path: str | Path, pick: "Pick | None" = None, kind: str | None = None) -> Path:
         """Draw the front to an .svg, .pdf or .png file, with its data as .csv beside it.

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from paretomtl.conditioned.kinds import restored
 from paretomtl.front.files import DamagedFile, check_name, parsed, sha256, to_json, unsealed
 from paretomtl.point import Point
 from paretomtl.problem import Objective, check_reference
@@ -126,6 +127,8 @@ def check_study(study: Mapping[str, Any]) -> None:
         raise ValueError(f"seeds is {study['seeds']}")
     if any(point["seed"] >= study["seeds"] for point in points):
         raise ValueError(f"a point's seed is not below the number of seeds, {study['seeds']}")
+    if study.get("front_model") is not None:
+        restored(_typed(study["front_model"], dict, "front_model"))
     for key in ("code", "budget", "versions"):
         _check_simple(study.get(key), key)
     for split, known in _typed(study.get("data", {}), dict, "data").items():
@@ -144,6 +147,8 @@ def _check_simple(found: Any, what: str) -> None:
 def record(point: Point, names: Sequence[str], study: str) -> dict[str, Any]:
     """A point as a record: numbers under the names of their objectives, so that it can be read alone."""
     found = {"schema": SCHEMA, "study": study, **dataclasses.asdict(point)}
+    if point.network is None:
+        del found["network"]
     found["preference"] = dict(zip(names, point.preference, strict=True))
     for part in BY_OBJECTIVE:
         found[part] = {s: dict(zip(names, numbers, strict=True)) for s, numbers in found[part].items()}
@@ -182,11 +187,12 @@ def read_record(
 def _check_point(point: Point, splits: Sequence[str]) -> None:
     if point.state not in ("done", "failed"):
         raise ValueError(f"state {point.state!r}")
-    for key, kind in (("status", str), ("reason", str), ("trace", str), ("weights", str)):
+    for key, kind in (("status", str), ("reason", str), ("trace", str), ("weights", str), ("network", str)):
         if getattr(point, key) is not None:
             _typed(getattr(point, key), kind, key)
-    if point.weights is not None and not HASH.fullmatch(point.weights):
-        raise ValueError(f"weights {point.weights[:80]!r} is no SHA-256")
+    for key in ("weights", "network"):
+        if getattr(point, key) is not None and not HASH.fullmatch(getattr(point, key)):
+            raise ValueError(f"{key} {getattr(point, key)[:80]!r} is no SHA-256")
     for key in ("control_error", "residual"):
         if getattr(point, key) is not None:
             _number(getattr(point, key), key)

@@ -162,9 +162,18 @@ class Store:
             point = replace(point, weights=files.sha256(data))
         found = files.sealed(schema.record(point, self.names, self.id))  # what cannot be written is found before
         if data is not None:
-            files.write(self._part("weights") / f"{point.weights}.safetensors", data)
+            self._write_weights(data)
         files.write(path, found)
         return point
+
+    def write_weights(self, weights: Mapping[str, Tensor]) -> str:
+        """Write weights that no point has to itself; their hash."""
+        return self._write_weights(_serialised(weights))
+
+    def _write_weights(self, data: bytes) -> str:
+        digest = files.sha256(data)
+        files.write(self._part("weights") / f"{digest}.safetensors", data)
+        return digest
 
     def read_points(self, ids: Sequence[str] | None = None) -> list[Point]:
         """The study's points (or those of these ids) that have a record, in the study's order.
@@ -230,10 +239,9 @@ class Store:
         """Whether a point needs no more work: its record is there, and its weights are as they were written."""
         if point.state == "corrupt":
             return False
-        if point.weights is None:
-            return True
         try:
-            self.check_weights(point.weights)
+            for digest in weights_of(point):
+                self.check_weights(digest)
         except (OSError, ValueError):
             return False
         return True
@@ -325,6 +333,11 @@ def log_line(facts: Mapping[str, Any]) -> bytes:
     """A line of the log, sealed."""
     bare = json.dumps(facts, sort_keys=True)
     return (json.dumps({**facts, "seal": files.sha256(bare.encode())[:8]}, sort_keys=True) + "\n").encode()
+
+
+def weights_of(point: Point) -> list[str]:
+    """The hashes of the weights that a point needs."""
+    return [digest for digest in (point.weights, point.network) if digest is not None]
 
 
 def _there(point: Point) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from paretomtl.front import files
-from paretomtl.front.store import MOST_BYTES, PARTS, Store, log_line
+from paretomtl.front.store import MOST_BYTES, PARTS, Store, log_line, weights_of
 from paretomtl.point import Point
 
 PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npy", ".npz"}
@@ -69,13 +69,14 @@ def verify(folder: str | Path) -> Verdict:
     for point in points.values():
         if point.state == "corrupt":
             damaged[f"points/{point.id}.json"] = str(point.reason)
-        elif point.weights is not None:
-            try:
-                store.check_weights(point.weights)
-            except FileNotFoundError:
-                damaged[f"weights/{point.weights}.safetensors"] = "missing"
-            except (ValueError, OSError) as error:
-                damaged[f"weights/{point.weights}.safetensors"] = store.within(error)
+    kept = {digest: f"weights/{digest}.safetensors" for p in points.values() for digest in weights_of(p)}
+    for digest, name in kept.items():
+        try:
+            store.check_weights(digest)
+        except FileNotFoundError:
+            damaged[name] = "missing"
+        except (ValueError, OSError) as error:
+            damaged[name] = store.within(error)
     stale = front is None and "front.json" not in damaged
     if front is not None and study_whole is not None and front["study"] != study_whole["study"]:
         damaged["front.json"] = "its study is not that of study.json"
@@ -85,11 +86,10 @@ def verify(folder: str | Path) -> Verdict:
     absent = tuple(
         p["id"] for p in study["points"] if p["id"] not in points and f"points/{p['id']}.json" not in damaged
     )
-    kept = {f"weights/{p.weights}.safetensors" for p in points.values() if p.weights}
     known = {"study.json", "front.json", "points.csv", "log.jsonl"} | {
         f"points/{p['id']}.json" for p in study["points"]
     }
-    return Verdict(str(folder), damaged, absent, stale, dict(_foreign(store.folder, known | kept)))
+    return Verdict(str(folder), damaged, absent, stale, dict(_foreign(store.folder, known | {*kept.values()})))
 
 
 def _head(store: Store, name: str, damaged: dict[str, str]) -> dict[str, Any] | None:

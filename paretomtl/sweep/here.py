@@ -3,13 +3,16 @@
 import socket
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
+from paretomtl.conditioned.loop import Learned, Training
 from paretomtl.front.store import Store
 from paretomtl.point import Point
+from paretomtl.solver import Code
 from paretomtl.sweep.interrupt import held
-from paretomtl.training.loop import Splits, train_point
+from paretomtl.training.loop import Splits, Trained, off_ray, train_point
 from paretomtl.training.study import Job, Study
 
 
@@ -38,14 +41,46 @@ class Here(Executor):
     def run(self, study: Study, jobs: Sequence[Job], store: Store, report: Report) -> None:
         """Compute the jobs in their order."""
         splits = study.open()
-        for job in jobs:
-            report(compute(study, job, splits, store, report))
+        for task in study.tasks(jobs):
+            for done in compute(study, task, splits, store, report):
+                report(done)
 
 
-def compute(study: Study, job: Job, splits: Splits, store: Store, tick: Callable[[float], None] | None = None) -> Done:
-    """Train one point and write it."""
+def compute(
+    study: Study, task: Sequence[Job], splits: Splits, store: Store, tick: Callable[[float], None] | None = None
+) -> Iterator[Done]:
+    """Train what is trained together, and write its points."""
     start = time.perf_counter()
-    trained = train_point(study, job, splits, tick)
+    for trained in _trained(study, task, splits, store, tick):
+        with held():
+            point = store.write_point(trained.point, trained.weights)
+        yield Done(point, round(time.perf_counter() - start, 3), socket.gethostname())
+        start = time.perf_counter()
+
+
+def _trained(
+    study: Study, task: Sequence[Job], splits: Splits, store: Store, tick: Callable[[float], None] | None
+) -> Iterator[Trained]:
+    if study.front_model is None:
+        for job in task:
+            yield train_point(study, job, splits, tick)
+        return
+    training = Training(study, task, splits, None if tick is None else lambda share: tick(share * len(task)))
+    learned = _learned_before(study, task, store) or training.learn()
+    if isinstance(learned, list):
+        yield from learned
+        return
     with held():
-        point = store.write_point(trained.point, trained.weights)
-    return Done(point, round(time.perf_counter() - start, 3), socket.gethostname())
+        digest = store.write_weights(learned.weights)
+    for trained in training.points(learned):
+        yield trained._replace(point=replace(trained.point, network=digest))
+
+
+def _learned_before(study: Study, task: Sequence[Job], store: Store) -> Learned | None:
+    """The network of a run that was stopped while its points were measured."""
+    for point in store.read_points():
+        if point.seed == task[0].seed and point.network is not None and store.whole(point):
+            far = off_ray(study.solver, point.control_error or 0.0, Code.SUSPECTED)
+            told = point.warnings[: len(point.warnings) - len(far)]
+            return Learned(store.read_weights(point.network), dict(point.counts), told)
+    return None

@@ -60,7 +60,7 @@ class Progress:
         self._bar.close()
 
     def _move(self, to: float) -> None:
-        self._bar.update(to - self._bar.n)
+        self._bar.update(max(to - self._bar.n, 0))  # points of one network come all at once, after it
 
     def _title_line(self) -> str:
         return f"{self._title}: {self._done} of {self._n} points"

@@ -71,7 +71,7 @@ def _train_preference(config: dict[str, Any], study: Study) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(Path(scratch) / "point")
         store.create(describe(study))
-        done = compute(study, study.jobs[0], study.open(), store)
+        done = next(compute(study, study.jobs[:1], study.open(), store))
         if done.point.state == "failed":
             raise RuntimeError(f"preference {config['preference']}: {done.point.reason}")
         metrics = {f"loss/{n}": x for n, x in zip(names, done.point.losses["validate"], strict=True)}
@@ -112,14 +112,15 @@ class RayTune(Executor):
 
     def _fit(self, study: Study, jobs: Sequence[Job], store: Store, report: Report) -> list[str]:
         folder, workers = store.folder.resolve(), self._workers()
-        n = min(len(jobs), TRIALS_PER_WORKER * workers)
-        trials = [[job.id for job in jobs[i::n]] for i in range(n)]
+        tasks = [[job.id for job in task] for task in study.tasks(jobs)]
+        n = min(len(tasks), TRIALS_PER_WORKER * workers)
+        trials = [tasks[i::n] for i in range(n)]
         with tempfile.TemporaryDirectory(prefix="paretomtl-ray-") as scratch:
             tuner = tune.Tuner(
                 tune.with_resources(
                     tune.with_parameters(_train_points, study=study, folder=str(folder)), dict(self.resources)
                 ),
-                param_space={"points": tune.grid_search(trials)},
+                param_space={"tasks": tune.grid_search(trials)},
                 tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=workers),
                 run_config=tune.RunConfig(
                     name="sweep",
@@ -146,9 +147,9 @@ class RayTune(Executor):
 
 def _train_points(config: dict[str, Any], study: Study, folder: str) -> None:
     splits, jobs = study.open(), {job.id: job for job in study.jobs}
-    for id in config["points"]:
-        done = compute(study, jobs[id], splits, Store(folder))
-        tune.report({"id": id, "seconds": done.seconds, "host": done.host})
+    for task in config["tasks"]:
+        for done in compute(study, [jobs[id] for id in task], splits, Store(folder)):
+            tune.report({"id": done.point.id, "seconds": done.seconds, "host": done.host})
 
 
 class _Forward(tune.Callback):

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
+from paretomtl.conditioned.kinds import options
 from paretomtl.training import fingerprint
 from paretomtl.training.study import Study
 
@@ -31,7 +32,8 @@ def describe(study: Study, notes: Sequence[str] = (), data: Mapping[str, Any] | 
         name: getattr(problem, name) for name in ("train", "validate", "test") if callable(getattr(problem, name))
     }
     roots |= {"optimizer": study.optimizer, "solver": type(study.solver)}
-    return {
+    front_model = {} if study.front_model is None else {"front_model": options(study.front_model)}
+    return front_model | {
         "objectives": [asdict(o) for o in problem.described],
         "ref_point": list(problem.ref_point),
         "solver": fingerprint.described(study.solver),

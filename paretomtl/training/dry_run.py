@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from paretomtl.conditioned.rehearsal import rehearse
+from paretomtl.conditioned.sampling import Preferences
 from paretomtl.gradients import reached
 from paretomtl.problem import Problem
 from paretomtl.solver import Aggregation, Weighting
@@ -58,11 +60,21 @@ def dry_run(study: Study) -> Found:
             losses = problem.loss_list(model, batch)
             if split == "train" or problem.deterministic:
                 notes += _check_graph(study, losses, model) + _scales(problem, losses)
+                notes += _rehearsed(study, second.to(study.device), batch)
             _check_signs(study, losses, split)
     known = {} if problem.deterministic else known_data(splits)
     if "test" in known and known["test"] == known["validate"]:
         notes.append("test and validate hold the same data: what is chosen on validate is not tested on unseen data")
     return Found(notes, known)
+
+
+def _rehearsed(study: Study, model: nn.Module, batch: Any) -> list[str]:
+    """One step of a front model on a model that is not needed for anything else."""
+    if study.front_model is None:
+        return []
+    network = study.front_model.attach(model, len(study.problem.names))
+    r = Preferences(study.front_model.sampling, len(study.problem.names), 0).draw(max(study.front_model.sampling.n, 2))
+    return rehearse(network, study.front_model, study.solver, study.problem, batch, r.to(study.device))
 
 
 def _check_models(model: Any, second: Any) -> None:

@@ -7,7 +7,7 @@ the front goes on.
 import itertools
 import math
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +39,17 @@ class Trained(NamedTuple):
     weights: dict[str, Tensor] | None
 
 
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Its weights and buffers, on the CPU."""
+    return {key: value.detach().cpu() for key, value in model.state_dict().items()}
+
+
+def asked_for(problem: Problem, job: Job) -> Point:
+    """The point of a job, before it is trained."""
+    corner = None if job.corner is None else problem.names[job.corner]
+    return Point(job.id, tuple(job.preference.tolist()), corner, seed=job.seed)
+
+
 def train_point(study: Study, job: Job, splits: Splits, tick: Tick | None = None) -> Trained:
     """Train and measure one point.
 
@@ -48,8 +59,7 @@ def train_point(study: Study, job: Job, splits: Splits, tick: Tick | None = None
         splits: the problem's data, opened.
         tick: told the share of the steps done, now and then.
     """
-    corner = None if job.corner is None else study.problem.names[job.corner]
-    asked = Point(job.id, tuple(job.preference.tolist()), corner, seed=job.seed)
+    asked = asked_for(study.problem, job)
     run = _Run(study, job, splits, tick)
     try:
         with reproducible():
@@ -57,18 +67,9 @@ def train_point(study: Study, job: Job, splits: Splits, tick: Tick | None = None
     except Exception as error:
         if run.training:  # what led there may be told
             run.warn_of_steps()
-        first = (str(error).splitlines() or [""])[0]
-        at = f" at step {run.counts['steps']}" if isinstance(error, NonFinite) and run.training else ""
-        reason = f"{first}{at}" if isinstance(error, NonFinite) else f"{type(error).__name__}: {first}"
-        return Trained(_failed(asked, reason, error, run), None)
-
-
-def _failed(asked: Point, reason: str, error: Exception, run: "_Run") -> Point:
-    trace = None if isinstance(error, NonFinite) else "".join(traceback.format_exception(error)).strip()
-    return Point(
-        asked.id, asked.preference, asked.corner, "failed",
-        counts=dict(run.counts), warnings=tuple(run.warnings), reason=reason, trace=trace, seed=asked.seed,
-    )  # fmt: skip
+        return Trained(
+            failed(asked, error, run.counts["steps"] if run.training else None, run.counts, run.warnings), None
+        )
 
 
 class _Alone(Scalarization):
@@ -111,8 +112,7 @@ class _Run:
         if not math.isfinite(status.residual):
             raise NonFinite(f"{float(status.residual)} in the residual of {type(self.solver).__name__}")
         error = float(control_error(np.array(losses["validate"]), self.job.preference))
-        if self.solver.follows_ray and error > OFF_RAY:
-            self.warnings.append(f"{error:.1f} degrees off the ray asked for ({Code(int(status.code)).word})")
+        self.warnings += off_ray(self.solver, error, Code(int(status.code)))
         point = Point(
             asked.id, asked.preference, asked.corner, "done",
             losses=losses,
@@ -124,7 +124,7 @@ class _Run:
             warnings=tuple(self.warnings),
             seed=asked.seed,
         )  # fmt: skip
-        return Trained(point, {key: value.detach().cpu() for key, value in model.state_dict().items()})
+        return Trained(point, weights_of(model))
 
     def _steps(self, model: nn.Module) -> Status:
         parameters = [p for p in model.parameters() if p.requires_grad]
@@ -134,7 +134,7 @@ class _Run:
         if self.job.corner is None:
             self.state = self.solver.init(self.study.sweep(self.job, budget))
         stalled = Stall()
-        for epoch, batch in self._batches(budget):
+        for epoch, batch in batches(self.study, self.job.seed, self.splits, budget, self.warnings):
             if epoch > len(self.epochs):
                 self._end_epoch()
             model.train()
@@ -196,10 +196,7 @@ class _Run:
     def warn_of_steps(self) -> None:
         """What happened on the way that whoever reads the point should know."""
         self.warnings += self.norms.told(self.problem.names)
-        for name, what in (("relaxed", "relaxed the program of"), ("fell_back", "fell back on min-norm weights on")):
-            share = self.counts[name] / max(self.counts["steps"], 1)
-            if share > RARELY:
-                self.warnings.append(f"{type(self.solver).__name__} {what} {share:.0%} of the steps")
+        self.warnings += told_of_steps(self.solver, self.counts, self.counts["steps"])
 
     def _finish(self, model: nn.Module) -> Status:
         if self.problem.deterministic:
@@ -235,22 +232,51 @@ class _Run:
         for callback in self.study.callbacks:
             callback(told)
 
-    def _batches(self, left: int) -> Iterator[tuple[int, Any]]:
-        """(epoch, batch) until the steps left are spent; every epoch starts from its own seed."""
-        if self.problem.deterministic:
-            yield from ((0, None) for _ in range(left))
+
+def batches(study: Study, replicate: int, splits: Splits, left: int, warnings: list[str]) -> Iterator[tuple[int, Any]]:
+    """(epoch, batch) until the steps left are spent; every epoch starts from its own seed."""
+    if study.problem.deterministic:
+        yield from ((0, None) for _ in range(left))
+        return
+    train = splits["train"]
+    for epoch in itertools.count():
+        seed = seed_of(study.seed, replicate, epoch)
+        reseed(seed)
+        if reseed_loader(train, seed) and epoch == 0:
+            warnings.append("train shuffles without a generator of its own; it was given the study's seed")
+        before = left
+        for batch in itertools.islice(train, left):
+            yield epoch, to_device(batch, study.device)
+            left -= 1
+        if left == 0:
             return
-        train = self.splits["train"]
-        for epoch in itertools.count():
-            seed = seed_of(self.study.seed, self.job.seed, epoch)
-            reseed(seed)
-            if reseed_loader(train, seed) and epoch == 0:
-                self.warnings.append("train shuffles without a generator of its own; it was given the study's seed")
-            before = left
-            for batch in itertools.islice(train, left):
-                yield epoch, to_device(batch, self.study.device)
-                left -= 1
-            if left == 0:
-                return
-            if left == before:
-                raise ValueError(f"train gave no batch in epoch {epoch}")
+        if left == before:
+            raise ValueError(f"train gave no batch in epoch {epoch}")
+
+
+def told_of_steps(solver: Solver, counts: dict[str, int], steps: int) -> list[str]:
+    """Warnings where more than a few of the steps were not solved as stated."""
+    found = []
+    for name, what in (("relaxed", "relaxed the program of"), ("fell_back", "fell back on min-norm weights on")):
+        share = counts[name] / max(steps, 1)
+        if share > RARELY:
+            found.append(f"{type(solver).__name__} {what} {share:.0%} of the steps")
+    return found
+
+
+def off_ray(solver: Solver, error: float, code: Code) -> list[str]:
+    """A warning where a method that promises a ray ended far from it."""
+    far = solver.follows_ray and error > OFF_RAY
+    return [f"{error:.1f} degrees off the ray asked for ({code.word})"] if far else []
+
+
+def failed(asked: Point, error: Exception, step: int | None, counts: dict[str, int], warnings: Sequence[str]) -> Point:
+    """The point that an error made of one that was asked for; the step, if it was reached in training."""
+    first = (str(error).splitlines() or [""])[0]
+    at = f" at step {step}" if isinstance(error, NonFinite) and step is not None else ""
+    reason = f"{first}{at}" if isinstance(error, NonFinite) else f"{type(error).__name__}: {first}"
+    trace = None if isinstance(error, NonFinite) else "".join(traceback.format_exception(error)).strip()
+    return Point(
+        asked.id, asked.preference, asked.corner, "failed",
+        counts=dict(counts), warnings=tuple(warnings), reason=reason, trace=trace, seed=asked.seed,
+    )  # fmt: skip

@@ -84,7 +84,7 @@ def to_device(batch: Any, device: Any) -> Any:
 def _mean_losses(problem: Problem, model: nn.Module, batches: Iterable[Any], split: str) -> tuple[float, ...]:
     totals, weights = np.zeros(len(problem.names)), np.zeros(len(problem.names))
     for batch in batches:
-        size = _length(batch)
+        size = length(batch)
         for i, loss in enumerate(problem.loss_list(model, batch)):
             if loss is not None:
                 totals[i] += size * float(loss)
@@ -103,9 +103,9 @@ def _measures(problem: Problem, model: nn.Module, batches: Iterable[Any]) -> tup
     return tuple(float(values[name]) for name in problem.names)
 
 
-def _length(batch: Any) -> int:
+def length(batch: Any) -> int:
     """The length of the first tensor or array in a batch; 1 where there is none."""
     if getattr(batch, "shape", None):
         return int(batch.shape[0])
     parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (tuple, list)) else ()
-    return next((_length(part) for part in parts if getattr(part, "shape", None)), 1)
+    return next((length(part) for part in parts if getattr(part, "shape", None)), 1)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-INITIAL, MEASURING, OPENING, SOLVING = -1, -2, -3, -4  # in place of the epoch
+INITIAL, MEASURING, OPENING, SOLVING, SAMPLING, CALIBRATING = -1, -2, -3, -4, -5, -6  # in place of the epoch
 
 
 def seed_of(study: int, replicate: int, epoch: int) -> int:

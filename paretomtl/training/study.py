@@ -1,6 +1,6 @@
 """What one exploration asks for: the problem, the method, the preferences and the budget."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from paretomtl.conditioned.front_model import FrontModel
+from paretomtl.conditioned.rehearsal import check_fit
 from paretomtl.gradients import check_clip
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver, Sweep
@@ -54,6 +56,7 @@ class Study:
         callbacks: called with a `Step` after each step, where the point is trained.
         clip: the largest norm of each loss's gradient on the shared parameters; None leaves them as they are.
         seeds: how often each point is trained, each time with other initial weights and another order of the data.
+        front_model: one network for all points, in place of one a point.
     """
 
     problem: Problem
@@ -68,6 +71,7 @@ class Study:
     callbacks: tuple[Callable[[Step], None], ...] = ()
     clip: float | None = None
     seeds: int = 1
+    front_model: FrontModel | None = None
 
     def __post_init__(self):
         if not isinstance(self.solver, Solver):
@@ -80,6 +84,7 @@ class Study:
             )
         if not isinstance(self.seeds, int) or isinstance(self.seeds, bool) or self.seeds < 1:
             raise ValueError(f"seeds={self.seeds!r}: give a whole number of at least 1; seed= sets the first of them")
+        check_fit(self.front_model, self.solver, self.problem)
         self._check_budget()
 
     def _check_budget(self):
@@ -98,12 +103,18 @@ class Study:
         A sweep that is cut short has whole fronts of its first seeds.
         """
         jobs = [Job(f"point-{k + 1:03d}", row) for k, row in enumerate(self.preferences)]
-        if self.corners:
+        if self.corners and self.front_model is None:
             m = len(self.problem.names)
             jobs += [Job(f"ideal-{i + 1}", np.eye(m)[i], corner=i) for i in range(m)]
         if self.seeds == 1:
             return tuple(jobs)
         return tuple(j._replace(id=f"{j.id}-seed-{s + 1}", seed=s) for s in range(self.seeds) for j in jobs)
+
+    def tasks(self, jobs: Sequence[Job]) -> list[list[Job]]:
+        """What is trained together: each job apart; of a front model, all of a seed."""
+        if self.front_model is None:
+            return [[job] for job in jobs]
+        return [[job for job in jobs if job.seed == seed] for seed in sorted({job.seed for job in jobs})]
 
     def budget(self, splits: dict[str, Iterable[Any]]) -> int:
         """The steps that each point gets."""

@@ -2,19 +2,23 @@
 
 from paretomtl_solvers.augmented_tchebycheff import AugmentedTchebycheff
 from paretomtl_solvers.cograd import CoGrad
+from paretomtl_solvers.cosmos import COSMOS
 from paretomtl_solvers.epo import EPO
 from paretomtl_solvers.fairgrad import FairGrad
 from paretomtl_solvers.linear import Linear
 from paretomtl_solvers.mgda import MGDA
 from paretomtl_solvers.pareto_mtl import ParetoMTL
 from paretomtl_solvers.pbi import PBI
+from paretomtl_solvers.phn_hvi import PHNHVI
 from paretomtl_solvers.smooth_tchebycheff import SmoothTchebycheff
 from paretomtl_solvers.tchebycheff import Tchebycheff
 
 __all__ = [
+    "COSMOS",
     "EPO",
     "MGDA",
     "PBI",
+    "PHNHVI",
     "AugmentedTchebycheff",
     "CoGrad",
     "FairGrad",

@@ -4,7 +4,7 @@ The baseline of every comparison. It reaches every point of a convex front, and 
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -15,6 +15,8 @@ from paretomtl.solver import Scalarization, Status, solved
 @dataclass(frozen=True)
 class Linear(Scalarization):
     """Linear scalarization: the weights of the losses are the preference."""
+
+    linear: ClassVar[bool] = True
 
     def update(
         self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]

@@ -93,6 +93,16 @@ def assert_gradient_of(
         assert below - 1e-7 <= weights @ direction <= above + 1e-7, f"{weights} along {direction}: {below} to {above}"
 
 
+def assert_autograd_of(
+    solver: Solver, losses: Tensor, jacobian: Tensor, preference: Tensor, value: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    """The weights are the gradient of a smooth value, convex or not."""
+    weights = answer(solver, losses, jacobian, preference).weights
+    at = losses.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(value(at, preference), at)
+    assert (weights - expected).abs().max() <= 1e-12 * max(1, expected.abs().max()), f"{weights} for {expected}"
+
+
 def assert_epo_program(
     solver: Solver, losses: Tensor, jacobian: Tensor, preference: Tensor, balance: bool
 ) -> tuple[bool, bool]:

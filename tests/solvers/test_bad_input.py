@@ -227,7 +227,7 @@ def test_a_missing_solver_is_an_error_before_work_starts(monkeypatch, solver, m,
 
 SEE_LOSSES = [ps.EPO(), ps.MGDA(), ps.ParetoMTL()]
 SEE_GRAMIAN = [*SEE_LOSSES, ps.FairGrad(), ps.FairGrad(0.0)]
-SCALARIZATIONS = [ps.Tchebycheff(), ps.AugmentedTchebycheff(), ps.SmoothTchebycheff(), ps.PBI()]
+SCALARIZATIONS = [ps.Tchebycheff(), ps.AugmentedTchebycheff(), ps.SmoothTchebycheff(), ps.PBI(), ps.COSMOS()]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -242,7 +242,7 @@ def test_what_is_not_finite_is_an_error_that_names_the_method(bad, m):
     for solver in SEE_LOSSES:
         with pytest.raises(ValueError, match=f"^{type(solver).__name__}: the losses .* not finite"):
             called(solver, np.eye(m), losses)
-    for solver in SCALARIZATIONS:
+    for solver in (*SCALARIZATIONS, ps.PHNHVI((1.0,) * m)):
         with pytest.raises(ValueError, match=f"^{type(solver).__name__}: the losses .* not finite"):
             solver(tensor(losses), tensor([1 / m] * m))
 
@@ -278,6 +278,11 @@ def test_a_loss_to_divide_by_must_be_positive(normalisation, loss):
         (ps.AugmentedTchebycheff, {"rho": float("inf")}, "rho=inf: give a number of at least 0"),
         (ps.SmoothTchebycheff, {"mu": 0.0}, "mu=0.0: give a positive number"),
         (ps.PBI, {"theta": -1.0}, "theta=-1.0: give a number of at least 0"),
+        (ps.COSMOS, {"penalty": -0.1}, "penalty=-0.1: give a number of at least 0"),
+        (ps.COSMOS, {"penalty": float("inf")}, "penalty=inf: give a number of at least 0"),
+        (ps.COSMOS, {"ray": "theirs"}, "ray='theirs' is not one of ours, published"),
+        (ps.PHNHVI, {"ref_point": (1.0, 1.0), "penalty": -0.1}, "penalty=-0.1: give a number of at least 0"),
+        (ps.PHNHVI, {"ref_point": (1.0, float("nan"))}, "ref_point=(1.0, nan) is not finite"),
         *[
             (build, {"backend": "scipy"}, "backend='scipy' is not one of 'auto', 'cvxpy'")
             for build in (ps.EPO, ps.MGDA, ps.FairGrad, ps.ParetoMTL)
@@ -294,6 +299,13 @@ def test_a_wrong_option_is_an_error_that_names_it(build, options, message):
 def test_an_ideal_of_another_length_is_an_error(solver):
     with pytest.raises(ValueError, match=rf"^{solver.__name__}: ideal=\(0.0, 0.0\) has not one number a loss"):
         solver(ideal=(0.0, 0.0))(tensor([1, 2, 3]), tensor([0.2, 0.3, 0.5]))
+
+
+@pytest.mark.parametrize("points", [(), (4,)])
+def test_a_reference_of_another_length_is_an_error(points):
+    losses = torch.ones(*points, 3).double()
+    with pytest.raises(ValueError, match=r"^PHNHVI: ref_point=\(1.0, 1.0\) has not one number a loss; there are 3"):
+        ps.PHNHVI((1.0, 1.0))(losses, losses / 3)
 
 
 def tensor(values) -> torch.Tensor:

@@ -61,6 +61,10 @@ def two(jacobian, preference):
     return len(jacobian) == 2
 
 
+def three(jacobian, preference):
+    return len(jacobian) == 3
+
+
 def at_most_three(jacobian, preference):
     return len(jacobian) <= 3
 
@@ -77,6 +81,17 @@ def pbi(losses, preference, theta):
     u = asserts.unit_rays(preference)
     along = losses @ u
     return along + theta * (losses - along * u).norm()
+
+
+def cosmos(losses, preference, penalty, ray):
+    return preference @ losses - penalty * torch.cosine_similarity(losses, ray(preference), dim=0)
+
+
+def phn_hvi(losses, preference, penalty, reference):
+    """Of a single point, whose hypervolume is a box up to the reference, or to 1.1 times its loss."""
+    sides = (1.1 * losses).clamp(min=reference).detach() - losses.detach()
+    growth = (sides.prod() / sides) / (sides.prod() / sides).norm()
+    return growth @ losses - penalty * torch.cosine_similarity(losses, asserts.unit_rays(preference), dim=0)
 
 
 # what a promise says is in its docstring
@@ -96,6 +111,7 @@ FAULTS = {FINITE: [7], TWINS: [9], SCALE: [11], asserts.assert_stationary_where:
 
 ALL = [FINITE, REPEATABLE, PERMUTATIONS, POINTS]
 SCALARIZES = [*ALL, TWINS, NEVER]
+JOINT = [FINITE, REPEATABLE, PERMUTATIONS, TWINS, NEVER]  # points together are not as one by one
 MGDA = [*ALL, TWINS, NONE_RISES, IN_HULL, IGNORES]
 FAIR = [*ALL, TWINS, ALL_FALL, IN_HULL, IGNORES]
 EPO = [FINITE, REPEATABLE, SIMPLEX, SCALE, WORST, STATIONARY, POINTS]  # its program may have more than one answer
@@ -104,6 +120,10 @@ COGRAD = [FINITE, REPEATABLE, PERMUTATIONS, AT_ZERO, LINEAR]
 
 def gradient_of(value: Callable) -> Callable:
     return named(certificates.assert_gradient_of, "gradient of its value", value=value)
+
+
+def autograd_of(value: Callable) -> Callable:
+    return named(certificates.assert_autograd_of, "gradient of its value", value=value)
 
 
 def least_norm(times, power: int) -> list[Callable]:
@@ -125,6 +145,10 @@ def program(balance: bool) -> Callable:
     return named(certificates.assert_epo_program, "its program", balance=balance)
 
 
+def box(penalty: float, reference: float) -> Callable:
+    return autograd_of(partial(phn_hvi, penalty=penalty, reference=reference))
+
+
 def in_sector(phase: int) -> Callable:
     return named(certificates.assert_least_norm_in_sector, "least norm in its sector", phase=phase)
 
@@ -140,6 +164,11 @@ TABLE = [
     Line(ps.SmoothTchebycheff(1.0), [*SCALARIZES, WEIGHS_MORE, gradient_of(partial(smooth, mu=1.0))]),
     Line(ps.PBI(), [*SCALARIZES, gradient_of(partial(pbi, theta=5))]),
     Line(ps.PBI(theta=0.0), [*SCALARIZES, gradient_of(partial(pbi, theta=0))]),
+    Line(ps.COSMOS(), [*SCALARIZES, autograd_of(partial(cosmos, penalty=2, ray=asserts.unit_rays))]),
+    Line(ps.COSMOS(0.5, "published"), [*SCALARIZES, autograd_of(partial(cosmos, penalty=0.5, ray=lambda r: r))]),
+    Line(ps.COSMOS(0.0), [*SCALARIZES, SIMPLEX, WEIGHS_MORE, gradient_of(lambda x, r: r @ x)]),
+    Line(ps.PHNHVI((1.1, 1.1)), [*JOINT, box(4, 1.1)], two),
+    Line(ps.PHNHVI((2.0, 2.0, 2.0), 0.5), [*JOINT, box(0.5, 2)], three),
     Line(ps.MGDA(), [*MGDA, *least_norm(None, 0)]),
     Line(ps.MGDA("l2"), [*MGDA, *least_norm(norms, 1)]),
     Line(ps.MGDA("loss"), [*MGDA, *least_norm(loss_itself, 0)]),

@@ -40,6 +40,14 @@ def test_what_they_say_of_themselves():
     assert checked == {"Tchebycheff", "AugmentedTchebycheff"}
     assert not any(build(ideal=far).nonnegative for build in FROM_IDEAL)
     assert not ps.Linear().nonnegative
+    for solver in (ps.COSMOS(), ps.COSMOS(ray="published"), ps.PHNHVI((1.0, 1.0))):
+        assert not solver.follows_ray
+        assert not solver.nonnegative
+
+
+@pytest.mark.parametrize(("flag", "methods"), [("linear", {"Linear"}), ("joint", {"PHNHVI"})])
+def test_which_see_the_preference_alone_and_which_other_points(flag, methods):
+    assert {name for name in ps.__all__ if getattr(getattr(ps, name), flag, False)} == methods
 
 
 def test_smooth_tchebycheff_is_stable_where_the_exponential_is_not():
@@ -51,6 +59,38 @@ def test_pbi_on_its_ray_has_no_direction_to_come_back_from():
     for size in (1e-9, 1.0, 1e9):
         assert torch.allclose(ps.PBI(5.0)(size * unit_rays(PREFERENCE), PREFERENCE), unit_rays(PREFERENCE))
     assert torch.allclose(ps.PBI(5.0)(torch.zeros(3).double(), PREFERENCE), unit_rays(PREFERENCE))
+
+
+def test_losses_of_zero_have_no_cosine_to_raise():
+    zero = torch.zeros(3).double()
+    for solver in (ps.COSMOS(5.0), ps.COSMOS(5.0, "published")):
+        assert torch.equal(solver(zero, PREFERENCE), PREFERENCE)
+        assert solver.value(zero, PREFERENCE) == 0
+    together = torch.stack([zero, LOSSES])  # and have nothing to say of the point beside them
+    weights = ps.COSMOS(5.0)(together, torch.stack([PREFERENCE, PREFERENCE]))
+    assert torch.equal(weights[1], ps.COSMOS(5.0)(LOSSES, PREFERENCE))
+
+
+@pytest.mark.parametrize("size", [1e-9, 1.0, 1e9])
+def test_cosmos_on_its_ray_is_the_weighted_sum(size):
+    for ray, direction in (("ours", unit_rays(PREFERENCE)), ("published", PREFERENCE)):
+        slope = (ps.COSMOS(5.0, ray)(size * direction, PREFERENCE) - PREFERENCE) * size
+        assert slope.abs().max() < 1e-14
+
+
+def test_cosmos_lets_a_loss_rise_that_is_too_small_for_its_ray():
+    """Ours with the preference's own sense, the published form against it."""
+    even, asked = torch.ones(2).double(), torch.tensor([0.9, 0.1], dtype=torch.float64)
+    ours, published = (ps.COSMOS(10.0, ray)(even, asked) for ray in ("ours", "published"))
+    assert ours[0] > 0 > ours[1]  # the first loss matters: the second may rise
+    assert published[0] < 0 < published[1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_cosmos_answers_in_double_precision(dtype):
+    weights = ps.COSMOS()(LOSSES.to(dtype), PREFERENCE)
+    assert weights.dtype == torch.float64
+    assert torch.allclose(weights, ps.COSMOS()(LOSSES, PREFERENCE), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(

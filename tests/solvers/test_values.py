@@ -142,6 +142,32 @@ def test_scalarizations(solver):
     assert solver(_tensor(L_A), _tensor(R_A)).tolist() == pytest.approx(SCALARIZED[solver], abs=1e-6)
 
 
+COSMOS = {  # cosine, L, and the weights from difference quotients of it at 60 digits
+    "ours": (0.7633863, -1.0167726, (1.5612563, -1.4225126)),
+    "published": (0.9982744, -1.4865487, (0.621704, 0.4565921)),
+}
+
+
+@pytest.mark.parametrize("ray", COSMOS)
+def test_cosmos(ray):
+    cosine, value, weights = COSMOS[ray]
+    losses, preference, solver = _tensor(L_A), _tensor(R_A), ps.COSMOS(2.0, ray)
+    assert float(solver.value(losses, preference)) == pytest.approx(value, abs=1e-6)
+    assert float(ps.COSMOS(0.0, ray).value(losses, preference)) == pytest.approx(0.51, abs=1e-12)
+    assert 0.51 - 2 * cosine == pytest.approx(value, abs=1e-6)
+    assert solver(losses, preference).tolist() == pytest.approx(weights, abs=1e-6)
+
+
+def test_phn_hvi():
+    losses, preference = _tensor(((0.1, 0.8), (0.3, 0.5), (0.7, 0.2))), _tensor(((0.8, 0.2), (0.5, 0.5), (0.2, 0.8)))
+    growth = ((0.8320503, 0.5547002), (0.6, 0.8), (0.6, 0.8))
+    cosines = (0.9927338, 0.9701425, 0.9994449)
+    assert ps.PHNHVI((1.1, 1.1), 0.0)(losses, preference).tolist() == pytest.approx(np.array(growth), abs=1e-6)
+    assert float(ps.PHNHVI((1.1, 1.1), 0.5).value(losses, preference)) == pytest.approx(0.2058046, abs=1e-6)
+    without = float(ps.PHNHVI((1.1, 1.1), 0.0).value(losses, preference))
+    assert without - 0.5 * sum(cosines) == pytest.approx(0.2058046, abs=1e-6)
+
+
 def test_tchebycheffs_tie_is_shared():
     losses, preference = _tensor((3, 7, 0.1)), _tensor((0.7, 0.3, 0.1))
     assert losses[0] * preference[0] != losses[1] * preference[1]  # but for rounding

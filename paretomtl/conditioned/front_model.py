@@ -1,0 +1,109 @@
+"""The contract of a front model: one network whose weights are a function of the preference.
+
+A `FrontModel` holds options. Attached to a plain network it makes a `Conditioned`, which generates that network's
+weights at any preference. The plain network's code is never changed: it is called at generated weights, and what comes
+out at a preference is a plain network again.
+"""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from paretomtl.conditioned.sampling import Sampling
+
+Generated = dict[str, Tensor]  # weights by name, (p, *shape): one row a preference
+
+
+@dataclass(frozen=True)
+class FrontModel(ABC):
+    """One network for the whole front; the options that all kinds share.
+
+    Class variables:
+        per_sample: True for kinds that can give each sample of a batch a preference of its own.
+
+    Args:
+        sampling: which preferences it sees while it is trained.
+    """
+
+    per_sample: ClassVar[bool] = False
+    sampling: Sampling = field(default_factory=Sampling, kw_only=True)
+
+    @abstractmethod
+    def attach(self, plain: nn.Module, m: int) -> "Conditioned":
+        """The conditioned network that serves `plain` at preferences of m objectives.
+
+        Raises:
+            ValueError: it does not fit the network; with the remedy.
+        """
+
+
+class Conditioned(nn.Module, ABC):
+    """A plain network, and its weights as a function of the preference.
+
+    Args:
+        plain: the network; its own weights are trained as well.
+    """
+
+    def __init__(self, plain: nn.Module):
+        super().__init__()
+        self.plain = plain
+
+    @abstractmethod
+    def generate(self, r: Float[Tensor, "p m"]) -> Generated:
+        """The weights that depend on the preference, one row a preference, by their names in the plain network."""
+
+    @torch.no_grad()
+    def at(self, r: Float[np.ndarray, " m"]) -> nn.Module:
+        """The plain network at a preference, its weights written out, in eval mode."""
+        model = copy.deepcopy(self.plain)
+        like = next(model.parameters())
+        generated = self.generate(torch.as_tensor(r).to(like)[None])
+        for name, p in model.named_parameters():  # tied weights are there once, and stay tied
+            if name in generated:
+                p.copy_(generated[name][0])
+        return model.eval()
+
+
+def chosen_parameters(plain: nn.Module, modules: Sequence[str], kind: str) -> dict[str, nn.Parameter]:
+    """The trained parameters of the modules asked for, all of them by default; a tied one is there once.
+
+    Raises:
+        ValueError: a module that is not there, or holds no trained parameter.
+    """
+    there, found = dict(plain.named_modules()), {}
+    for module in modules or ("",):
+        if module not in there:
+            raise ValueError(f"{kind}: there is no module {module!r} in the network; it has {', '.join(there)[2:]}")
+        mine = {id(p) for p in there[module].parameters() if p.requires_grad}
+        found |= {name: p for name, p in plain.named_parameters() if id(p) in mine}
+        if not mine:
+            raise ValueError(f"{kind}: module {module!r} has no trained parameter; name others")
+    return found
+
+
+def as_matrix(p: Tensor) -> Float[Tensor, "rows columns"]:
+    """A weight as a matrix: of what it gives by what it takes; a vector as one row."""
+    return p.reshape(len(p), -1) if p.ndim > 1 else p.reshape(1, -1)
+
+
+def mlp(plain: nn.Module, inputs: int, hidden: int, last: nn.Linear) -> nn.Sequential:
+    """Two hidden layers, and a last one that starts at 0; on the device and in the precision of a network."""
+    for p in last.parameters():
+        nn.init.zeros_(p)
+    layers = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), last)
+    return layers.to(next(plain.parameters()))
+
+
+class Mean(nn.Linear):
+    """A linear layer over the mean of its inputs: whatever the width, Adam moves its output as it moves a weight."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Its output."""
+        return super().forward(input / self.in_features)

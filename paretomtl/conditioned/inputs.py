@@ -1,0 +1,54 @@
+"""Inputs: the preference as further inputs of the network (COSMOS; Ruchte and Grabocka, ICDM 2021).
+
+"Scalable Pareto Front Approximation for Deep Multi-Objective Learning" joins it to the features of tables, and, by a
+small network, to the channels of pictures. Here it is joined to the inputs of chosen layers without a change to them:
+to feed a layer m more inputs of weights U is to add U r to its output. For a convolution these inputs are channels that
+are constant over the place, beyond the edges too.
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from paretomtl.conditioned.front_model import FrontModel
+from paretomtl.conditioned.modulation import NORMALISATIONS, Change, Modulated, chosen
+from paretomtl.conditioned.sampling import Sampling
+
+
+@dataclass(frozen=True)
+class Inputs(FrontModel):
+    """The preference as m more inputs of chosen layers, whose weights start at 0.
+
+    Args:
+        layers: names of linear or convolution modules; by default the first of the network.
+        sampling: which preferences it sees while it is trained; by default one a sample.
+    """
+
+    per_sample: ClassVar[bool] = True
+    layers: tuple[str, ...] = ()
+    sampling: Sampling = field(default_factory=lambda: Sampling("sample"), kw_only=True)
+
+    def attach(self, plain: nn.Module, m: int) -> "Fed":
+        """The network with its layers fed."""
+        fit = chosen(plain, self.layers, "Inputs")
+        if not self.layers:
+            fit = [name for name in fit if not isinstance(plain.get_submodule(name), NORMALISATIONS)][:1]
+        if not fit:
+            raise ValueError("Inputs: no linear or convolution layer with a bias; name layers, or use Hypernetwork")
+        return Fed(plain, fit, m)
+
+
+class Fed(Modulated):
+    """See `Inputs`."""
+
+    def __init__(self, plain: nn.Module, layers: list[str], m: int):
+        super().__init__(plain, layers)
+        like = next(plain.parameters())
+        self.further = nn.Linear(m, sum(self.channels), bias=False, device=like.device, dtype=like.dtype)
+        nn.init.zeros_(self.further.weight)
+
+    def changes(self, r: Float[Tensor, "p m"]) -> list[Change]:
+        """A shift a layer."""
+        return [Change(None, shift) for shift in self.further(r).split(self.channels, dim=-1)]

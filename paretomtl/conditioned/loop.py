@@ -1,0 +1,200 @@
+"""Training one network for the whole front: from a study and a seed to points, and the network that they come of."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from paretomtl.conditioned.front_model import Conditioned
+from paretomtl.conditioned.losses import samples, step, takes_vmap
+from paretomtl.conditioned.sampling import Preferences
+from paretomtl.conditioned.statistics import calibrate
+from paretomtl.front import score
+from paretomtl.point import Point
+from paretomtl.preference import control_error, even
+from paretomtl.problem import Problem
+from paretomtl.solver import Code, Sweep
+from paretomtl.training import loop as apart
+from paretomtl.training.measuring import OnDevice, length, measure
+from paretomtl.training.seeds import INITIAL, MEASURING, SAMPLING, reproducible, reseed, seed_of
+from paretomtl.training.study import Job, Step, Study
+
+CHECKS = 6  # looks at the validation hypervolume, evenly over the second half of the training
+WATCHED = 5  # preferences, or two an objective if that is more, at which it is looked at
+
+
+class Learned(NamedTuple):
+    """A trained network: its weights and buffers, the counts of its steps, and what happened on the way."""
+
+    weights: dict[str, Tensor]
+    counts: dict[str, int]
+    warnings: tuple[str, ...]
+
+
+class Training:
+    """The training of one network, for the jobs of one seed.
+
+    Args:
+        study, jobs, splits: what is asked for.
+        tick: told the share of the steps done, now and then.
+    """
+
+    def __init__(self, study: Study, jobs: Sequence[Job], splits: apart.Splits, tick: apart.Tick | None = None):
+        assert study.front_model is not None
+        self.study, self.jobs, self.splits, self.tick = study, jobs, splits, tick
+        self.problem, self.seed = study.problem, jobs[0].seed
+        self.counts: dict[str, int] = dict.fromkeys(("steps", "best_step", "relaxed", "fell_back"), 0)
+        self.warnings: list[str] = []
+        self.step: int | None = None
+        self.best: float | None = None
+
+    def learn(self) -> Learned | list[apart.Trained]:
+        """Train the network; where that fails, all points failed."""
+        try:
+            with reproducible():
+                return self._learn()
+        except Exception as error:
+            told = [*self.warnings, *apart.told_of_steps(self.study.solver, self.counts, self._preferences_seen())]
+            asked = [apart.asked_for(self.problem, job) for job in self.jobs]
+            return [apart.Trained(apart.failed(point, error, self.step, self.counts, told), None) for point in asked]
+
+    def _network(self) -> Conditioned:
+        reseed(seed_of(self.study.seed, self.seed, INITIAL))
+        assert self.study.front_model is not None
+        plain = self.problem.model().to(self.study.device)
+        return self.study.front_model.attach(plain, len(self.problem.names))
+
+    def _learn(self) -> Learned:
+        network, sampling = self._network(), self.study.front_model.sampling  # type: ignore[union-attr]
+        m, budget = len(self.problem.names), self.study.budget(self.splits)
+        built = self.study.optimizer(list(network.parameters()))
+        optimizer, scheduler = built if isinstance(built, tuple) else (built, None)
+        preferences = Preferences(sampling, m, seed_of(self.study.seed, self.seed, SAMPLING))
+        state = self.study.solver.init(self._sweep(sampling.n, budget))
+        vmapped: bool | None = None
+        self.step = 0
+        best = apart.weights_of(network)
+        for epoch, batch in apart.batches(self.study, self.seed, self.splits, budget, self.warnings):
+            network.train()
+            optimizer.zero_grad(set_to_none=True)
+            r = preferences.draw(samples(batch) if sampling.each == "sample" else sampling.n).to(self.study.device)
+            if vmapped is None:
+                vmapped = takes_vmap(network, self.problem, batch, r)
+            taken = step(
+                network, self.problem, self.study.solver, state, batch, r, sampling.each, vmapped, self.study.clip
+            )
+            optimizer.step()
+            if scheduler is not None:
+                scheduler.step()
+            for code, name in ((Code.RELAXED, "relaxed"), (Code.FELL_BACK, "fell_back")):
+                self.counts[name] += int((taken.status.code == code).sum())
+            self._call_back(epoch, r, taken)
+            self.step += 1
+            self.counts["steps"] = self.step
+            if self.tick is not None:
+                self.tick(self.step / budget)
+            if self._due(budget) and self._better(network):
+                best = apart.weights_of(network)
+        self.step = None
+        told = apart.told_of_steps(self.study.solver, self.counts, self._preferences_seen())
+        return Learned(best, self.counts, (*self.warnings, *told))
+
+    def _preferences_seen(self) -> int:
+        return self.counts["steps"] * self.study.front_model.sampling.n  # type: ignore[union-attr]
+
+    def _sweep(self, n: int, steps: int) -> Sweep:
+        return Sweep(
+            preferences=torch.tensor(self.study.preferences),
+            points=torch.zeros(n, dtype=torch.int64),
+            steps=steps,
+            deterministic=self.problem.deterministic,
+            generators=(),
+        )
+
+    def _due(self, budget: int) -> bool:
+        """Whether the hypervolume is looked at after this step: evenly over the second half, and after the last."""
+        assert self.step is not None
+        return self.step in {budget - round(k * budget / (2 * CHECKS)) for k in range(CHECKS)}
+
+    def _better(self, network: Conditioned) -> bool:
+        """Whether the network is the best so far on the validation split."""
+        m = len(self.problem.names)
+        network.eval()
+        rows = watched(network, self.problem, OnDevice(self.splits["validate"], self.study.device), max(WATCHED, 2 * m))
+        volume = score.hypervolume(rows, self.problem.ref_point) or 0.0
+        if self.best is not None and volume < self.best:
+            return False
+        self.best, self.counts["best_step"] = volume, self.counts["steps"]
+        return True
+
+    def _call_back(self, epoch: int, r: Tensor, taken: Any) -> None:
+        names = [self.problem.names[i] for i in taken.there]
+        told = Step(
+            point="network" if self.study.seeds == 1 else f"network-seed-{self.seed + 1}",
+            preference=r.mean(dim=0).cpu().numpy(),
+            epoch=epoch,
+            step=self.counts["steps"],
+            losses=dict(zip(names, taken.losses.tolist(), strict=True)),
+            weights={} if taken.weights is None else dict(zip(names, taken.weights.tolist(), strict=True)),
+        )
+        for callback in self.study.callbacks:
+            callback(told)
+
+    def points(self, learned: Learned) -> Iterator[apart.Trained]:
+        """The plain network at each preference asked for, measured."""
+        with reproducible():
+            network = self._network()
+            network.load_state_dict(learned.weights)
+        for job in self.jobs:
+            asked = apart.asked_for(self.problem, job)
+            try:
+                with reproducible():
+                    trained = self._point(asked, job, network, learned)
+            except Exception as error:
+                trained = apart.Trained(apart.failed(asked, error, None, learned.counts, learned.warnings), None)
+            yield trained
+
+    def _point(self, asked: Point, job: Job, network: Conditioned, learned: Learned) -> apart.Trained:
+        model = network.at(job.preference)
+        calibrate(self.problem, model, self.splits.get("train"), self.study.device, self.study.seed, self.seed)
+        reseed(seed_of(self.study.seed, self.seed, MEASURING))
+        measured = {
+            split: measure(self.problem, model, data, self.study.device, split)
+            for split, data in self.splits.items()
+            if split != "train"
+        }
+        error = float(control_error(np.array(measured["validate"].losses), job.preference))
+        far = apart.off_ray(self.study.solver, error, Code.SUSPECTED)
+        point = Point(
+            asked.id, asked.preference, None, "done",
+            losses={split: m.losses for split, m in measured.items()},
+            values={split: m.values for split, m in measured.items()},
+            control_error=error,
+            status=(Code.SUSPECTED if far else Code.SOLVED).word,
+            counts=dict(learned.counts),
+            warnings=(*learned.warnings, *far),
+            seed=asked.seed,
+        )  # fmt: skip
+        return apart.Trained(point, apart.weights_of(model))
+
+
+@torch.no_grad()
+def watched(network: Conditioned, problem: Problem, data: OnDevice, k: int) -> Float[np.ndarray, "k m"]:
+    """The mean losses at k even preferences, by one pass over the data: the batches are dealt out to them in turn.
+
+    Where there are fewer batches than preferences, each batch is seen at all of them.
+    """
+    models = [network.at(r) for r in even(len(problem.names), k)]
+    totals, weights = np.zeros((2, k, len(problem.names)))
+    dealt = len(data) >= k
+    for i, batch in enumerate(data):
+        for j in [i % k] if dealt else range(k):
+            for objective, loss in enumerate(problem.loss_list(models[j], batch)):
+                if loss is not None:
+                    totals[j, objective] += length(batch) * float(loss)
+                    weights[j, objective] += length(batch)
+    seen = (weights > 0).all(axis=1)
+    return totals[seen] / weights[seen]

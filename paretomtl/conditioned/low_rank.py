@@ -1,0 +1,80 @@
+"""LowRank: shared weights and an update for each objective, mixed by the preference (PaLoRA; Dimitriadis et al., 2024).
+
+"Pareto Low-Rank Adapters: Efficient Multi-Task Learning with Preferences". With updates of full rank it is the manifold
+of PaMaL (Dimitriadis et al., ICML 2023, "Pareto Manifold Learning"): the weighted mean of one set of weights a task.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from paretomtl.conditioned.front_model import Conditioned, FrontModel, Generated, as_matrix, chosen_parameters
+
+
+@dataclass(frozen=True)
+class LowRank(FrontModel):
+    """W(r) = W + sum_i r_i B_i A_i for matrices (a convolution's is out x the rest), W + sum_i r_i b_i for vectors.
+
+    B_i and b_i start at 0: at the start all preferences are served by the plain network.
+
+    Args:
+        modules: names of modules whose weights depend on the preference; by default all.
+        rank: of the updates; None is full rank: W(r) = sum_i r_i W_i, all W_i starting at the plain network's.
+    """
+
+    modules: tuple[str, ...] = ()
+    rank: int | None = 4
+
+    def __post_init__(self):
+        if self.rank is not None and (not isinstance(self.rank, int) or isinstance(self.rank, bool) or self.rank < 1):
+            raise ValueError(f"rank={self.rank!r}: give a whole number of at least 1, or None for full rank")
+
+    def attach(self, plain: nn.Module, m: int) -> Conditioned:
+        """The network with its updates."""
+        generated = chosen_parameters(plain, self.modules, "LowRank")
+        return Manifold(plain, generated, m) if self.rank is None else Adapted(plain, generated, m, self.rank)
+
+
+class Adapted(Conditioned):
+    """See `LowRank`."""
+
+    def __init__(self, plain: nn.Module, generated: Mapping[str, Tensor], m: int, rank: int):
+        super().__init__(plain)
+        self.names, left, right = list(generated), [], []
+        for p in generated.values():
+            rows, columns = as_matrix(p).shape
+            k = 0 if p.ndim < 2 else min(rank, rows, columns)
+            left.append(nn.Parameter(torch.zeros(m, rows, k or columns).to(p)))
+            right.append(nn.Parameter(torch.randn(m, k, columns).to(p) * columns**-0.5))
+        self.left, self.right = nn.ParameterList(left), nn.ParameterList(right)
+
+    def generate(self, r: Float[Tensor, "p m"]) -> Generated:
+        """The weights, each the plain network's and the mixed updates."""
+        found: Generated = {}
+        for name, left, right in zip(self.names, self.left, self.right, strict=True):
+            weight = self.plain.get_parameter(name)
+            updates = left @ right if right.numel() else left
+            found[name] = weight + torch.tensordot(r, updates, dims=1).reshape(len(r), *weight.shape)
+        return found
+
+
+class Manifold(Conditioned):
+    """One set of weights a task, mixed; the plain network's are the first."""
+
+    def __init__(self, plain: nn.Module, generated: Mapping[str, Tensor], m: int):
+        super().__init__(plain)
+        self.names = list(generated)
+        self.others = nn.ParameterList(
+            nn.Parameter(p.detach().expand(m - 1, *p.shape).clone()) for p in generated.values()
+        )
+
+    def generate(self, r: Float[Tensor, "p m"]) -> Generated:
+        """The weighted means."""
+        found: Generated = {}
+        for name, others in zip(self.names, self.others, strict=True):
+            members = torch.cat([self.plain.get_parameter(name)[None], others])
+            found[name] = torch.tensordot(r, members, dims=1)
+        return found

@@ -1,0 +1,131 @@
+"""What can be told of a front model before it is trained: whether it fits the method, the problem and the network."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from paretomtl.conditioned.front_model import Conditioned, FrontModel
+from paretomtl.conditioned.losses import LossModule, at_each, per_sample, samples, step
+from paretomtl.conditioned.modulation import Modulated
+from paretomtl.problem import Problem
+from paretomtl.solver import Scalarization, Solver, Stepper, Sweep
+
+CLOSE = 1e-3  # relative: two ways to one loss in single precision are closer than this
+
+
+def check_fit(front_model: FrontModel | None, solver: Solver, problem: Problem) -> None:
+    """Raise where a method cannot train a front model, or needs one."""
+    method = type(solver).__name__
+    joint = isinstance(solver, Scalarization) and solver.joint
+    needs_several = f"{method} weighs the preferences of a step against one another; give "
+    several = "sampling=pm.Sampling(n=8), say"
+    if front_model is None:
+        if joint:
+            raise ValueError(f"{needs_several}front_model= with {several}")
+        return
+    if not isinstance(front_model, FrontModel):
+        raise TypeError(f"front_model={front_model!r} is not a FrontModel; give an instance, such as pm.FiLM()")
+    kind = type(front_model).__name__
+    why = (
+        "asks for one network's losses at other weights" if isinstance(solver, Stepper)
+        else "carries its state from step to step" if solver.stateful
+        else "" if solver.uses_preference else "ignores preferences"
+    )  # fmt: skip
+    if why:
+        raise ValueError(f"front_model={kind}: {method} {why}; use a method such as Linear, Tchebycheff or EPO")
+    if problem.project is not None:
+        raise ValueError(
+            f"front_model={kind}: the problem's project= bounds trained weights, and these are generated anew at each "
+            "preference; make the bound a part of the model, as by a sigmoid"
+        )
+    if joint and front_model.sampling.n == 1:
+        raise ValueError(f"front_model={kind}: {needs_several}{several}")
+    if front_model.sampling.each == "sample":
+        _check_each_sample(front_model, solver, problem, "give sampling=pm.Sampling('batch', n=2), say")
+
+
+def _check_each_sample(front_model: FrontModel, solver: Solver, problem: Problem, remedy: str) -> None:
+    kind, method = type(front_model).__name__, type(solver).__name__
+    if not front_model.per_sample:
+        raise ValueError(
+            f"front_model={kind}: each='sample' would take other weights for each sample; use FiLM, or {remedy}"
+        )
+    if problem.deterministic:
+        raise ValueError(
+            f"front_model={kind}: a deterministic problem has no samples to have a preference each; {remedy}"
+        )
+    if not (isinstance(solver, Scalarization) and solver.linear):
+        raise ValueError(
+            f"front_model={kind}: with a preference a sample the losses must be weighed by the preference alone, as "
+            f"Linear does, and {method} does not; use Linear, or {remedy}"
+        )
+
+
+def rehearse(
+    network: Conditioned, front_model: FrontModel, solver: Solver, problem: Problem, batch: Any, r: Tensor
+) -> list[str]:
+    """One step on a batch, with a network that is thrown away; what is worth noting.
+
+    Raises:
+        ValueError: the network cannot be called at other weights, or sample by sample.
+    """
+    _scramble(network)
+    if front_model.sampling.each == "sample":
+        _check_samples(network, problem, batch, r)
+    _check_weights(network, problem, batch, r)
+    network.train()
+    state = solver.init(Sweep(r, torch.zeros(len(r), dtype=torch.int64), 1, problem.deterministic, ()))
+    if front_model.sampling.each == "sample":
+        r = r[:1].expand(samples(batch), -1)
+    step(network, problem, solver, state, batch, r, front_model.sampling.each, vmapped=False)
+    mixing = [
+        name
+        for name, layer in network.plain.named_modules()
+        if isinstance(layer, _BatchNorm) and layer.track_running_stats
+    ]
+    if not mixing:
+        return []
+    return [
+        f"{mixing[0]!r} is a BatchNorm: its running statistics mix preferences in training, and are estimated anew at "
+        "each preference that is written out; GroupNorm or LayerNorm needs none"
+    ]
+
+
+def _scramble(network: Conditioned) -> None:
+    """Away from the start, at which all preferences are served alike."""
+    with torch.no_grad():
+        for name, p in network.named_parameters():
+            if not name.startswith("plain."):
+                p.add_(torch.randn_like(p), alpha=0.1)
+
+
+@torch.no_grad()
+def _check_weights(network: Conditioned, problem: Problem, batch: Any, r: Tensor) -> None:
+    """The network called at generated weights is the network that has them."""
+    network.eval()
+    like = next(network.parameters())
+    called = at_each(LossModule(problem, network.plain), network.generate(r[:1].to(like)), batch, vmapped=False)[0]
+    has = LossModule(problem, network.at(r[0].cpu().numpy()))(batch)
+    if not torch.allclose(called, has, rtol=CLOSE, atol=CLOSE * float(has.abs().max())):
+        raise ValueError(
+            f"model(): called at other weights it gives the losses {called.tolist()}, and with them {has.tolist()}; it "
+            "must not be compiled, nor keep copies of its weights: hand in the plain module"
+        )
+
+
+@torch.no_grad()
+def _check_samples(network: Conditioned, problem: Problem, batch: Any, r: Tensor) -> None:
+    """The losses of the samples, all at one preference, have the loss of the batch as their mean."""
+    assert isinstance(network, Modulated)
+    network.eval()
+    asked = r[:1].to(next(network.parameters()))
+    evaluate = LossModule(problem, network.plain)
+    mean = per_sample(network, evaluate, batch, asked.expand(samples(batch), -1)).mean(dim=0)
+    whole = at_each(evaluate, network.generate(asked), batch, vmapped=False)[0]
+    if not torch.allclose(mean, whole, rtol=CLOSE, atol=CLOSE * float(whole.abs().max())):
+        raise ValueError(
+            f"losses: those of a batch, {whole.tolist()}, are not the means of those of its samples, {mean.tolist()}; "
+            "with a preference a sample they must be; give sampling=pm.Sampling('batch', n=2), say"
+        )

@@ -1,0 +1,82 @@
+"""Which preferences a conditioned network sees while it is trained."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+EDGE = 1e-6  # how far from 0 and 1 the quantiles stay, where some of Beta's are not finite
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Preferences by Dirichlet's distribution, stratified: evenly spread within a step, and from step to step.
+
+    Args:
+        each: "batch": a batch is seen at each of `n` preferences; "sample": each sample has a preference of its own, so
+            that a step costs what a step of the plain network does. That takes a conditioning that acts on the layers'
+            outputs (`FiLM`, `Inputs`) and a solver whose weights are the preference (`Linear`).
+        n: preferences a step; with each="sample" it must be left at 1.
+        concentration: of the Dirichlet distribution, for every objective: 1 is uniform on the simplex, less favours its
+            ends.
+        ends: the share of preferences, from 0 to 1, that are drawn at a corner of the simplex, where one objective is
+            all that matters; those ends of the front are hardly seen otherwise.
+    """
+
+    each: Literal["batch", "sample"] = "batch"
+    n: int = 1
+    concentration: float = 1.0
+    ends: float = 0.0
+
+    def __post_init__(self):
+        if self.each not in ("batch", "sample"):
+            raise ValueError(f"each={self.each!r} is neither 'batch' nor 'sample'")
+        if not isinstance(self.n, int) or isinstance(self.n, bool) or self.n < 1:
+            raise ValueError(f"n={self.n!r}: give a whole number of at least 1")
+        if self.each == "sample" and self.n != 1:
+            raise ValueError(f"n={self.n}: with each='sample' every sample has one preference; leave n out")
+        if not 0 < self.concentration < float("inf"):
+            raise ValueError(f"concentration={self.concentration!r}: give a positive number")
+        if not 0 <= self.ends <= 1:
+            raise ValueError(f"ends={self.ends!r}: give a share between 0 and 1")
+
+
+class Preferences:
+    """Draws preferences for one training run, the same ones for the same seed.
+
+    Args:
+        sampling: how.
+        m: objectives.
+        seed: of the draws.
+    """
+
+    def __init__(self, sampling: Sampling, m: int, seed: int):
+        self._sampling, self._m = sampling, m
+        self._sobol = torch.quasirandom.SobolEngine(m, scramble=True, seed=seed)  # m - 1 for the simplex, 1 for ends
+
+    def draw(self, n: int) -> Float[Tensor, "n m"]:
+        """The next n preferences, in float64."""
+        u = self._sobol.draw(n, dtype=torch.float64).numpy()
+        r = _on_simplex(u[:, 1:], self._sampling.concentration)
+        at_end = u[:, 0] < self._sampling.ends
+        if at_end.any():
+            corner = (u[at_end, 0] / self._sampling.ends * self._m).astype(np.int64)
+            r[at_end] = np.eye(self._m)[corner]
+        return torch.from_numpy(r)
+
+
+def _on_simplex(u: Float[np.ndarray, "n k"], concentration: float) -> Float[np.ndarray, "n m"]:
+    """Even points of the cube as points of a Dirichlet distribution, by breaking a stick at quantiles of Beta's."""
+    from scipy.special import betaincinv
+
+    n, k = u.shape
+    r, left = np.empty((n, k + 1)), np.ones(n)
+    for i in range(k):
+        share = betaincinv(concentration, concentration * (k - i), u[:, i].clip(EDGE, 1 - EDGE))
+        r[:, i] = left * share
+        left = left * (1 - share)
+    r[:, k] = left
+    return r

@@ -1,0 +1,90 @@
+"""COSMOS: Ruchte and Grabocka, "Scalable Pareto Front Approximation for Deep Multi-Objective Learning", ICDM 2021.
+
+L = sum_j r_j l_j - penalty cos(l, ray): the weighted sum, and a prize for losses along a ray, which keeps the points of
+a front apart where the sum alone would draw them together.
+
+As published, the ray is the preference r itself. Then the two terms disagree about what r means: in the sum a larger
+r_j asks for a smaller loss j, in the cosine for a larger one. Ours is the ray on which r_j l_j is equal over j, which
+asks for the same as the sum does. The paper trains one network for all preferences, with r as its input; the loss here
+is what it minimises, whatever trains.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from jaxtyping import Float
+from torch import Tensor
+
+from paretomtl import preference as preferences
+from paretomtl.solver import Scalarization, Status, solved
+from paretomtl_solvers.tchebycheff import above
+
+Ray = Literal["ours", "published"]
+
+
+@dataclass(frozen=True)
+class COSMOS(Scalarization):
+    """The weighted sum, less a penalty times the cosine of the losses with a ray.
+
+    Args:
+        penalty: of leaving the ray, at least 0, in the unit of the losses. The paper's runs have 0.01 to 8.
+        ray: "ours", the ray on which r_j l_j is equal over j, or "published", r itself.
+
+    The weights (*points, m) are r - penalty dcos/dl. They may be negative: a loss that is too small for the ray is let
+    rise. The points end near the ray, not on it: there the cosine has no slope left to hold against the sum.
+    """
+
+    penalty: float = 2.0
+    ray: Ray = "ours"
+
+    def __post_init__(self):
+        check_penalty(self.penalty)
+        if self.ray not in get_args(Ray):
+            raise ValueError(f"ray={self.ray!r} is not one of {', '.join(get_args(Ray))}")
+
+    def value(
+        self, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]
+    ) -> Float[Tensor, "*points"]:
+        """L, whose gradient with respect to the losses the weights are."""
+        l = above("COSMOS", losses, None)
+        r = preference.to(l)
+        return (r * l).sum(dim=-1) - self.penalty * cosine(l, self._ray(l, preference))
+
+    def update(
+        self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]
+    ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
+        """The weights, the state as it came, and "solved"."""
+        l = above("COSMOS", losses, None)
+        slope = cosine_gradient(l, self._ray(l, preference))
+        return preference.to(l) - self.penalty * slope, state, solved(losses)
+
+    def _ray(self, l: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]) -> Float[Tensor, "*points m"]:
+        return unit_ray(l, preference) if self.ray == "ours" else _unit(preference.to(l))
+
+
+def check_penalty(penalty: float) -> None:
+    """An error that says what is wrong with it."""
+    if not 0 <= penalty < float("inf"):
+        raise ValueError(f"penalty={penalty!r}: give a number of at least 0")
+
+
+def unit_ray(l: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]) -> Float[Tensor, "*points m"]:
+    """Of length 1, with r_j l_j equal over j, where the losses are."""
+    return _unit(l.new_tensor(preferences.ray(preference.double().cpu().numpy())))
+
+
+def cosine(l: Float[Tensor, "*points m"], unit: Float[Tensor, "*points m"]) -> Float[Tensor, "*points"]:
+    """Of the angle between the losses and a unit vector; 0 for losses of 0."""
+    return (_unit(l) * unit).sum(dim=-1)
+
+
+def cosine_gradient(l: Float[Tensor, "*points m"], unit: Float[Tensor, "*points m"]) -> Float[Tensor, "*points m"]:
+    """With respect to the losses: what the unit vector has across them, over their length; 0 for losses of 0."""
+    length = l.norm(dim=-1, keepdim=True)
+    along = cosine(l, unit)[..., None] * _unit(l)
+    return (unit - along) / length.where(length > 0, float("inf"))
+
+
+def _unit(l: Float[Tensor, "*points m"]) -> Float[Tensor, "*points m"]:
+    length = l.norm(dim=-1, keepdim=True)
+    return l / length.where(length > 0, 1)
