@@ -22,7 +22,17 @@ from paretomtl.front.migrate import migrate
 from paretomtl.front.select import Knee
 from paretomtl.front.store import Store
 from paretomtl.front.verify import verify
-from paretomtl.named import Usage, UsersError, built, installed, method_of, of_users_code, problem_of, said
+from paretomtl.named import (
+    Usage,
+    UsersError,
+    built,
+    front_model_of,
+    installed,
+    method_of,
+    of_users_code,
+    problem_of,
+    said,
+)
 from paretomtl.show import report
 from paretomtl.solver import Aggregation, Scalarization, Stepper, Weighting
 from paretomtl.study_file import Named, Settings, StudyFileError, build_optimizer, read
@@ -31,6 +41,7 @@ from paretomtl.sweep.interrupt import Interrupted
 OK, FAILED, USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 KINDS = (Scalarization, Weighting, Aggregation, Stepper)
 REMEMBERED = ("problem", "method", "preferences", "epochs", "steps", "lr", "seed", "seeds", "device", "ray")
+LATER = {"front_model": None}  # what older versions did not remember, and how it was then
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     budget.add_argument("--epochs", type=int, help="over the training data")
     budget.add_argument("--steps", type=int, help="of the optimizer")
     run.add_argument("--out", type=Path, help="the folder for the front")
+    run.add_argument("--front-model", help='one network for all preferences, such as "FiLM" (default: none)')
     run.add_argument("--lr", type=float, help="learning rate of Adam (default: 0.001)")
     run.add_argument("--seed", type=int, help="of initial weights and data order (default: 0)")
     run.add_argument("--seeds", type=int, help="how often each point is trained, with other seeds (default: 1)")
@@ -141,8 +153,9 @@ def _run(asked: argparse.Namespace) -> int:
     if not asked.problem.endswith(".toml"):
         sys.path.insert(0, "")
         asked.go_on = f"paretomtl resume {shlex.quote(str(asked.out))}"
-        return _explore(asked, _settings(asked), {name: getattr(asked, name) for name in REMEMBERED})
-    given = [f"--{name}" for name in (*REMEMBERED[1:], "out") if getattr(asked, name) is not None]
+        return _explore(asked, _settings(asked), {name: getattr(asked, name) for name in (*REMEMBERED, *LATER)})
+    options = (*REMEMBERED[1:], *LATER, "out")
+    given = [f"--{name.replace('_', '-')}" for name in options if getattr(asked, name) is not None]
     if given:
         raise Usage(f"{', '.join(given)}: a study file says it all; change {asked.problem}")
     path = Path(asked.problem)
@@ -174,6 +187,7 @@ def _settings(asked: argparse.Namespace) -> Settings:
         asked.device or "cpu",
         None,
         {} if asked.ray else None,
+        None if asked.front_model is None else Named(asked.front_model, {}),
     )
 
 
@@ -186,7 +200,8 @@ def _resume(asked: argparse.Namespace) -> int:
         )
     _refuse_inside(str(command["problem"]), asked.folder)
     asked.out, asked.go_on = asked.folder, f"paretomtl resume {shlex.quote(str(asked.folder))}"
-    settings = _settings(argparse.Namespace(**{name: command[name] for name in REMEMBERED}, out=asked.folder))
+    remembered = LATER | {name: command[name] for name in (*REMEMBERED, *LATER) if name in command}
+    settings = _settings(argparse.Namespace(**remembered, out=asked.folder))
     return _explore(asked, settings, command)
 
 
@@ -212,6 +227,7 @@ def _explore(asked: argparse.Namespace, settings: Settings, command: dict[str, A
     with _stdout_is_for_results(asked.json):
         problem = problem_of(settings.problem)
         method = method_of(settings.method)
+        front_model = None if settings.front_model is None else front_model_of(settings.front_model)
         executor = None
         if settings.ray is not None:
             from paretomtl import RayTune
@@ -232,6 +248,7 @@ def _explore(asked: argparse.Namespace, settings: Settings, command: dict[str, A
                 device=settings.device,
                 clip=settings.clip,
                 executor=executor,
+                front_model=front_model,
                 command=command,
             )
         except Exception as error:

@@ -151,6 +151,10 @@ def follow(
     return Taken(None, state, status)
 
 
+class NoLabel(Exception):
+    """A batch has no label at all, and takes no part."""
+
+
 def check_finite(values: Float[Tensor, " m"], names: Sequence[str], before: str = "", after: str = "") -> None:
     """Raise `NonFinite` and name the first value that is NaN or infinite."""
     finite = torch.isfinite(values)
@@ -341,9 +345,21 @@ class LossModule(nn.Module):
         self.problem, self.model, self._there = problem, model, [] if there is None else there
 
     def forward(self, batch: Any) -> Float[Tensor, " k"]:
-        """The losses (k,), of k <= m objectives."""
+        """The losses (k,), of k <= m objectives.
+
+        Raises:
+            NoLabel: the batch has none at all.
+            ValueError: it has others than one that was seen before, such as another part of the same batch.
+        """
         losses = self.problem.loss_list(self.model, batch)
-        self._there[:] = [i for i, loss in enumerate(losses) if loss is not None]
+        there = [i for i, loss in enumerate(losses) if loss is not None]
+        if self._there and there != self._there:
+            raise ValueError(
+                "the parts of a batch do not have labels of the same objectives; give sampling=pm.Sampling('batch')"
+            )
+        if not there:
+            raise NoLabel("a batch has no label of any objective")
+        self._there[:] = there
         return torch.stack([loss for loss in losses if loss is not None])
 
 
@@ -428,6 +444,24 @@ def gramian_of(jacobian: Float[Tensor, "*points m n"]) -> Float[Tensor, "*points
     rows = jacobian / torch.where((sizes > 0) & sizes.isfinite(), sizes, 1)[..., None]
     sizes = sizes.double()
     return (rows @ rows.mT).double() * sizes[..., None] * sizes[..., None, :]
+
+
+def jacobian_by_point(losses: Float[Tensor, "p k"], rows: Sequence[Tensor]) -> Float[Tensor, "p k n"]:
+    """The Jacobian of each point's losses with respect to its own row of weights, (p, *shape) each.
+
+    No loss depends on another point's row, so the gradient of their sum parts them.
+    """
+    found = []
+    for j in range(losses.shape[1]):
+        gradients = torch.autograd.grad(losses[:, j].sum(), rows, retain_graph=True, allow_unused=True)
+        pieces = [torch.zeros_like(row) if g is None else g for row, g in zip(rows, gradients, strict=True)]
+        found.append(torch.cat([piece.reshape(len(losses), -1) for piece in pieces], dim=1))
+    return torch.stack(found, dim=1)
+
+
+def pull_back(tensors: Sequence[Tensor], directions: Sequence[Tensor]) -> None:
+    """Add to the parameters' `.grad` what moves tensors computed from them along directions, by one backward pass."""
+    torch.autograd.backward(tensors, [d.reshape(t.shape).to(t) for t, d in zip(tensors, directions, strict=True)])
 
 
 def _add(direction: Float[Tensor, " n"], parameters: Sequence[Tensor]) -> None:

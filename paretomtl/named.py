@@ -6,6 +6,9 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any
 
+from paretomtl.conditioned.front_model import FrontModel
+from paretomtl.conditioned.kinds import KINDS
+from paretomtl.conditioned.sampling import Sampling
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver
 from paretomtl.study_file import Named, StudyFileError, build
@@ -32,6 +35,18 @@ def method_of(named: Named) -> Solver:
     if named.name not in found:
         raise Usage(f"method {named.name!r} is not one of {', '.join(sorted(found))}")
     return built("method", found[named.name], named.arguments)
+
+
+def front_model_of(named: Named) -> FrontModel:
+    """The front model of a name, with its arguments; its sampling is a table of its own."""
+    if named.name not in KINDS:
+        raise Usage(f"front_model {named.name!r} is not one of {', '.join(KINDS)}")
+    arguments = {key: tuple(given) if isinstance(given, list) else given for key, given in named.arguments.items()}
+    if "sampling" in arguments:
+        if not isinstance(arguments["sampling"], dict):
+            raise Usage(f"front_model, sampling = {arguments['sampling']!r}: give a table such as {{ n = 4 }}")
+        arguments["sampling"] = built("front_model, sampling", Sampling, arguments["sampling"])
+    return built("front_model", KINDS[named.name], arguments)
 
 
 def problem_of(named: Named) -> Problem:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+NAMED = ("problem", "method", "optimizer", "front_model")  # keys whose value is a name, or a table with one
 LARGEST = 2**20  # bytes; a study file has a few hundred
 
 
@@ -39,6 +40,7 @@ class Settings:
         out: the folder for the front.
         seeds: how often each point is trained, each time with another seed.
         ray: arguments of `RayTune`; None computes here.
+        front_model: by name; None trains one model a preference.
     """
 
     problem: Named
@@ -53,6 +55,7 @@ class Settings:
     device: str = "cpu"
     clip: float | None = None
     ray: dict[str, Any] | None = None
+    front_model: Named | None = None
 
 
 def _is_whole(value: Any, least: int = 1) -> bool:
@@ -99,6 +102,10 @@ KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "device": (_is_text, 'give "cpu", "cuda" or "auto"'),
     "clip": (lambda value: _is_number(value) and value > 0, "give a positive number, such as 1.0"),
     "ray": (lambda value: isinstance(value, bool | dict), "give true, or a table such as { workers = 2 }"),
+    "front_model": (
+        _is_named,
+        'give a name, such as "FiLM", or a table such as { name = "LowRank", rank = 8, sampling = { n = 4 } }',
+    ),
 }
 
 
@@ -122,7 +129,7 @@ def read(path: Path) -> Settings:
         given = ", ".join(f"{key} = {found[key]}" for key in ("epochs", "steps") if key in found)
         raise StudyFileError(f"{path}: {given or 'epochs and steps are missing'}; give one of epochs and steps")
     settings: dict[str, Any] = {"epochs": None, "steps": None} | found | {"out": path.parent / found["out"]}
-    settings |= {key: _named(found[key]) for key in ("problem", "method", "optimizer") if key in found}
+    settings |= {key: _named(found[key]) for key in NAMED if key in found}
     if isinstance(found["preferences"], list):
         settings["preferences"] = [[float(entry) for entry in row] for row in found["preferences"]]
     if "clip" in found:

@@ -25,8 +25,7 @@ DIVISIONS, HALVINGS = 20, 2  # of [0, 1] in each variable: at first, and how oft
 class Injector(nn.Module):
     """Four design variables x = sigmoid(z) in (0, 1); z is unbounded and started at N(0, START² I), in float64.
 
-    The bounds are the sigmoid's and not a projection's, which a network that generates z could not follow. Where the
-    front has a variable at its bound, x comes near it and not to it.
+    Where the front has a variable at its bound, x comes near it and not to it.
     """
 
     def __init__(self):
@@ -38,7 +37,25 @@ class Injector(nn.Module):
         return torch.sigmoid(self.z)
 
 
-def rocket_injector() -> pm.Problem:
+class Boxed(nn.Module):
+    """The same variables x as they are, started at N(.5, START² I); `into_box` keeps them in [0, 1]."""
+
+    def __init__(self):
+        super().__init__()
+        self.x = nn.Parameter(0.5 + START * torch.randn(4, dtype=torch.float64))
+
+    def forward(self) -> Tensor:
+        """x, as of `Injector`."""
+        return self.x
+
+
+def into_box(model: Boxed) -> None:
+    """Clamp every variable to its bounds."""
+    with torch.no_grad():
+        model.x.clamp_(0, 1)
+
+
+def rocket_injector(box: bool = False) -> pm.Problem:
     """RE3-4-7 or RE37, Tanabe and Ishibuchi's rocket injector (Applied Soft Computing 89, 2020): small and irregular.
 
     Polynomials that Vaidyanathan et al. (AIAA 2003-0296) fitted to simulations: the highest temperature of the
@@ -48,9 +65,13 @@ def rocket_injector() -> pm.Problem:
     The reference is (1, 1, 1), which is LibMOON's and leaves out what is beyond it. The truth is a lattice's of 80
     divisions, some 35,000 points; none of 400 of them is bettered by more than .003 in all losses at once. Its
     hypervolume of .57980 is a lower bound, .3 % below the true .5815: another halving makes it .58066, one more .58109.
+
+    Args:
+        box: keep x in its box by clamping, in place of a sigmoid. A front model needs it: where one network serves all
+            preferences, a sigmoid that is saturated on the way to one of them stays so for all.
     """
 
-    def losses(model: Injector, batch: None) -> dict[str, Tensor]:
+    def losses(model: Injector | Boxed, batch: None) -> dict[str, Tensor]:
         del batch
         values = [
             (value - low) / (high - low)
@@ -60,8 +81,9 @@ def rocket_injector() -> pm.Problem:
 
     return pm.Problem(
         objectives=NAMES,
-        model=Injector,
+        model=Boxed if box else Injector,
         losses=losses,
+        project=into_box if box else None,
         ref_point=REFERENCE,
         deterministic=True,
         truth=_truth(),

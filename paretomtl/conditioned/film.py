@@ -4,13 +4,14 @@ So Dosovitskiy and Djolonga ("You Only Train Once: Loss-Conditional Training of 
 network for all weights of its losses, with weights of its own for each sample of a batch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from paretomtl.conditioned.front_model import FrontModel, mlp
+from paretomtl.conditioned.front_model import FrontModel, as_names, check_size, mlp
 from paretomtl.conditioned.modulation import Change, Modulated, chosen
 from paretomtl.conditioned.sampling import Sampling
 
@@ -30,9 +31,14 @@ class FiLM(FrontModel):
     """
 
     per_sample: ClassVar[bool] = True
-    layers: tuple[str, ...] = ()
+    layers: Sequence[str] = ()
     hidden: int = 64
     sampling: Sampling = field(default_factory=lambda: Sampling("sample"), kw_only=True)
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "layers", as_names(self.layers, "layers"))
+        check_size(self.hidden, "hidden")
 
     def attach(self, plain: nn.Module, m: int) -> "Filmed":
         """The network with its layers modulated."""

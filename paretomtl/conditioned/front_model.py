@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from paretomtl.conditioned.sampling import Sampling
 
 Generated = dict[str, Tensor]  # weights by name, (p, *shape): one row a preference
+LARGEST = 65_536  # units, ranks, weights in a chunk
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class FrontModel(ABC):
 
     per_sample: ClassVar[bool] = False
     sampling: Sampling = field(default_factory=Sampling, kw_only=True)
+
+    def __post_init__(self):
+        if not isinstance(self.sampling, Sampling):
+            raise ValueError(f"sampling={self.sampling!r}: give a pm.Sampling(…)")
 
     @abstractmethod
     def attach(self, plain: nn.Module, m: int) -> "Conditioned":
@@ -62,13 +68,46 @@ class Conditioned(nn.Module, ABC):
     @torch.no_grad()
     def at(self, r: Float[np.ndarray, " m"]) -> nn.Module:
         """The plain network at a preference, its weights written out, in eval mode."""
-        model = copy.deepcopy(self.plain)
+        model = copy.deepcopy(self.plain, _not_copied(self.plain))
         like = next(model.parameters())
         generated = self.generate(torch.as_tensor(r).to(like)[None])
         for name, p in model.named_parameters():  # tied weights are there once, and stay tied
             if name in generated:
                 p.copy_(generated[name][0])
         return model.eval()
+
+
+def _not_copied(plain: nn.Module) -> dict[int, None]:
+    """What a network keeps of its last call and torch cannot copy, for deepcopy to leave out."""
+    found: dict[int, None] = {}
+    for module in plain.modules():
+        kept = [value for name, value in vars(module).items() if name not in ("_parameters", "_buffers", "_modules")]
+        for x in tree_leaves(kept):
+            if isinstance(x, Tensor) and not isinstance(x, nn.Parameter):
+                try:
+                    copy.deepcopy(x)
+                except (RuntimeError, NotImplementedError):
+                    found[id(x)] = None
+    return found
+
+
+def as_names(names: Sequence[str], field: str) -> tuple[str, ...]:
+    """Names of modules, as a tuple.
+
+    Raises:
+        ValueError: they are not a sequence of texts.
+    """
+    if isinstance(names, str):
+        raise ValueError(f"{field}={names[:40]!r} is a text; give a tuple of names, ({names[:40]!r},)")
+    if not isinstance(names, (tuple, list)) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{field}={names!r}: give a tuple of names of modules")
+    return tuple(names)
+
+
+def check_size(value: int, field: str, otherwise: str = "") -> None:
+    """An error where it is no whole number, or one that would fill the memory."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LARGEST:
+        raise ValueError(f"{field}={value!r}: give a whole number from 1 to {LARGEST:,}{otherwise}")
 
 
 def chosen_parameters(plain: nn.Module, modules: Sequence[str], kind: str) -> dict[str, nn.Parameter]:

@@ -5,7 +5,7 @@ hundred times its size; here the weights are generated as they are named in any 
 chunks, or as low-rank updates.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +19,8 @@ from paretomtl.conditioned.front_model import (
     Generated,
     Mean,
     as_matrix,
+    as_names,
+    check_size,
     chosen_parameters,
     mlp,
 )
@@ -41,19 +43,19 @@ class Hypernetwork(FrontModel):
         rank: of the updates.
     """
 
-    modules: tuple[str, ...] = ()
+    modules: Sequence[str] = ()
     form: Literal["full", "chunks", "low-rank"] = "full"
     hidden: int = 100
     chunk: int = 2048
     rank: int = 4
 
     def __post_init__(self):
-        if self.form not in FORMS:
+        super().__post_init__()
+        object.__setattr__(self, "modules", as_names(self.modules, "modules"))
+        if self.form not in tuple(FORMS):
             raise ValueError(f"form={self.form!r} is not one of {', '.join(map(repr, FORMS))}")
         for name in ("hidden", "chunk", "rank"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name}={value!r}: give a whole number of at least 1")
+            check_size(getattr(self, name), name)
 
     def attach(self, plain: nn.Module, m: int) -> Conditioned:
         """The network with its weights generated."""

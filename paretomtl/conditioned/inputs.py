@@ -6,13 +6,14 @@ to feed a layer m more inputs of weights U is to add U r to its output. For a co
 are constant over the place, beyond the edges too.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from paretomtl.conditioned.front_model import FrontModel
+from paretomtl.conditioned.front_model import FrontModel, as_names
 from paretomtl.conditioned.modulation import NORMALISATIONS, Change, Modulated, chosen
 from paretomtl.conditioned.sampling import Sampling
 
@@ -27,12 +28,20 @@ class Inputs(FrontModel):
     """
 
     per_sample: ClassVar[bool] = True
-    layers: tuple[str, ...] = ()
+    layers: Sequence[str] = ()
     sampling: Sampling = field(default_factory=lambda: Sampling("sample"), kw_only=True)
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "layers", as_names(self.layers, "layers"))
 
     def attach(self, plain: nn.Module, m: int) -> "Fed":
         """The network with its layers fed."""
         fit = chosen(plain, self.layers, "Inputs")
+        for name in self.layers:
+            if isinstance(plain.get_submodule(name), NORMALISATIONS):
+                kind = type(plain.get_submodule(name)).__name__
+                raise ValueError(f"Inputs: module {name!r} is a {kind}, which has no inputs to add to; name others")
         if not self.layers:
             fit = [name for name in fit if not isinstance(plain.get_submodule(name), NORMALISATIONS)][:1]
         if not fit:

@@ -34,7 +34,7 @@ def restored(found: Mapping[str, Any]) -> FrontModel:
         ValueError: they are not of one.
     """
     kind = found.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"front_model {str(kind)[:40]!r} is not one of {', '.join(KINDS)}")
     given = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items() if key != "kind"}
     unknown = set(given) - {field.name for field in fields(KINDS[kind])}

@@ -1,18 +1,21 @@
 """Training one network for the whole front: from a study and a seed to points, and the network that they come of."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from paretomtl.conditioned.bounds import written_out
 from paretomtl.conditioned.front_model import Conditioned
-from paretomtl.conditioned.losses import samples, step, takes_vmap
+from paretomtl.conditioned.losses import Stepped, samples, step, takes_vmap
 from paretomtl.conditioned.sampling import Preferences
 from paretomtl.conditioned.statistics import calibrate
 from paretomtl.front import score
+from paretomtl.gradients import NoLabel, check_finite
+from paretomtl.layout import layout
 from paretomtl.point import Point
 from paretomtl.preference import control_error, even
 from paretomtl.problem import Problem
@@ -23,6 +26,7 @@ from paretomtl.training.seeds import INITIAL, MEASURING, SAMPLING, reproducible,
 from paretomtl.training.study import Job, Step, Study
 
 CHECKS = 6  # looks at the validation hypervolume, evenly over the second half of the training
+COUNTED = ("steps", "best_step", "skipped", "relaxed", "fell_back")
 WATCHED = 5  # preferences, or two an objective if that is more, at which it is looked at
 
 
@@ -46,10 +50,12 @@ class Training:
         assert study.front_model is not None
         self.study, self.jobs, self.splits, self.tick = study, jobs, splits, tick
         self.problem, self.seed = study.problem, jobs[0].seed
-        self.counts: dict[str, int] = dict.fromkeys(("steps", "best_step", "relaxed", "fell_back"), 0)
+        self.counts: dict[str, int] = dict.fromkeys(COUNTED, 0)
         self.warnings: list[str] = []
         self.step: int | None = None
         self.best: float | None = None
+        self.seen = 0  # preferences, over all steps
+        self.labels: set[int] = set()  # seen in this epoch
 
     def learn(self) -> Learned | list[apart.Trained]:
         """Train the network; where that fails, all points failed."""
@@ -57,7 +63,7 @@ class Training:
             with reproducible():
                 return self._learn()
         except Exception as error:
-            told = [*self.warnings, *apart.told_of_steps(self.study.solver, self.counts, self._preferences_seen())]
+            told = [*self.warnings, *apart.told_of_steps(self.study.solver, self.counts, self.seen)]
             asked = [apart.asked_for(self.problem, job) for job in self.jobs]
             return [apart.Trained(apart.failed(point, error, self.step, self.counts, told), None) for point in asked]
 
@@ -70,40 +76,61 @@ class Training:
     def _learn(self) -> Learned:
         network, sampling = self._network(), self.study.front_model.sampling  # type: ignore[union-attr]
         m, budget = len(self.problem.names), self.study.budget(self.splits)
-        built = self.study.optimizer(list(network.parameters()))
+        built = self.study.optimizer([p for p in network.parameters() if p.requires_grad])
         optimizer, scheduler = built if isinstance(built, tuple) else (built, None)
         preferences = Preferences(sampling, m, seed_of(self.study.seed, self.seed, SAMPLING))
-        state = self.study.solver.init(self._sweep(sampling.n, budget))
         vmapped: bool | None = None
-        self.step = 0
+        self.step, now = 0, 0
         best = apart.weights_of(network)
         for epoch, batch in apart.batches(self.study, self.seed, self.splits, budget, self.warnings):
+            if epoch > now:
+                self._end_epoch(now)
+                now = epoch
             network.train()
             optimizer.zero_grad(set_to_none=True)
-            r = preferences.draw(samples(batch) if sampling.each == "sample" else sampling.n).to(self.study.device)
-            if vmapped is None:
-                vmapped = takes_vmap(network, self.problem, batch, r)
-            taken = step(
-                network, self.problem, self.study.solver, state, batch, r, sampling.each, vmapped, self.study.clip
-            )
-            optimizer.step()
-            if scheduler is not None:
-                scheduler.step()
-            for code, name in ((Code.RELAXED, "relaxed"), (Code.FELL_BACK, "fell_back")):
-                self.counts[name] += int((taken.status.code == code).sum())
-            self._call_back(epoch, r, taken)
+            size = None if sampling.each == "batch" else samples(batch)
+            r = preferences.draw(sampling.in_step(size)).to(self.study.device)
+            self.seen += len(r)
+            state = self.study.solver.init(self._sweep(len(r), budget))
+            try:
+                if vmapped is None:
+                    dealt_out = sampling.each == "part" and not self.problem.deterministic
+                    vmapped = not dealt_out and takes_vmap(network, self.problem, batch, r)
+                taken = step(
+                    network, self.problem, self.study.solver, state, batch, r, sampling.each, vmapped, self.study.clip
+                )
+            except NoLabel:
+                self.counts["skipped"] += 1
+            else:
+                optimizer.step()
+                if scheduler is not None:
+                    scheduler.step()
+                self._count(taken)
+                self._call_back(epoch, r, taken)
             self.step += 1
             self.counts["steps"] = self.step
             if self.tick is not None:
                 self.tick(self.step / budget)
             if self._due(budget) and self._better(network):
                 best = apart.weights_of(network)
+        self._end_epoch(now, partial=self.study.epochs is None)
         self.step = None
-        told = apart.told_of_steps(self.study.solver, self.counts, self._preferences_seen())
+        told = apart.told_of_steps(self.study.solver, self.counts, self.seen)
         return Learned(best, self.counts, (*self.warnings, *told))
 
-    def _preferences_seen(self) -> int:
-        return self.counts["steps"] * self.study.front_model.sampling.n  # type: ignore[union-attr]
+    def _count(self, taken: Stepped) -> None:
+        self.labels |= set(taken.there)
+        for code, name in ((Code.RELAXED, "relaxed"), (Code.FELL_BACK, "fell_back")):
+            self.counts[name] += int((taken.status.code == code).sum())
+
+    def _end_epoch(self, epoch: int, partial: bool = False) -> None:
+        """Close an epoch; an objective that had no label in all of it is an error, as for a point trained apart."""
+        seen, self.labels = self.labels, set()
+        if partial and epoch > 0:
+            return
+        for i, name in enumerate(self.problem.names):
+            if i not in seen:
+                raise ValueError(f"no batch of train had a label for {name!r} in epoch {epoch}")
 
     def _sweep(self, n: int, steps: int) -> Sweep:
         return Sweep(
@@ -120,17 +147,24 @@ class Training:
         return self.step in {budget - round(k * budget / (2 * CHECKS)) for k in range(CHECKS)}
 
     def _better(self, network: Conditioned) -> bool:
-        """Whether the network is the best so far on the validation split."""
+        """Whether the network is the best so far on the validation split.
+
+        Raises:
+            NonFinite: a loss is; such a network is not passed over in silence for an earlier one.
+        """
         m = len(self.problem.names)
         network.eval()
         rows = watched(network, self.problem, OnDevice(self.splits["validate"], self.study.device), max(WATCHED, 2 * m))
-        volume = score.hypervolume(rows, self.problem.ref_point) or 0.0
+        check_finite(torch.tensor(rows).sum(dim=0), self.problem.names, before="the loss ", after=" on validate")
+        volume = (score.hypervolume(rows, self.problem.ref_point) or 0.0) if len(rows) else 0.0
         if self.best is not None and volume < self.best:
             return False
         self.best, self.counts["best_step"] = volume, self.counts["steps"]
         return True
 
-    def _call_back(self, epoch: int, r: Tensor, taken: Any) -> None:
+    def _call_back(self, epoch: int, r: Float[Tensor, "p m"], taken: Stepped) -> None:
+        if not self.study.callbacks:
+            return
         names = [self.problem.names[i] for i in taken.there]
         told = Step(
             point="network" if self.study.seeds == 1 else f"network-seed-{self.seed + 1}",
@@ -142,6 +176,11 @@ class Training:
         )
         for callback in self.study.callbacks:
             callback(told)
+
+    def fits(self, weights: Mapping[str, Tensor]) -> bool:
+        """Whether weights are of such a network, as those that a front's folder names may not be."""
+        with reproducible():
+            return layout(self._network().state_dict()) == layout(weights)
 
     def points(self, learned: Learned) -> Iterator[apart.Trained]:
         """The plain network at each preference asked for, measured."""
@@ -158,7 +197,7 @@ class Training:
             yield trained
 
     def _point(self, asked: Point, job: Job, network: Conditioned, learned: Learned) -> apart.Trained:
-        model = network.at(job.preference)
+        model = written_out(network, self.problem, job.preference)
         calibrate(self.problem, model, self.splits.get("train"), self.study.device, self.study.seed, self.seed)
         reseed(seed_of(self.study.seed, self.seed, MEASURING))
         measured = {
@@ -187,7 +226,7 @@ def watched(network: Conditioned, problem: Problem, data: OnDevice, k: int) -> F
 
     Where there are fewer batches than preferences, each batch is seen at all of them.
     """
-    models = [network.at(r) for r in even(len(problem.names), k)]
+    models = [written_out(network, problem, r) for r in even(len(problem.names), k)]
     totals, weights = np.zeros((2, k, len(problem.names)))
     dealt = len(data) >= k
     for i, batch in enumerate(data):

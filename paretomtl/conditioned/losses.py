@@ -1,24 +1,26 @@
-"""From preferences to losses and gradients through a conditioned network; beside `paretomtl.gradients` the only file
-that knows autograd.
+"""From preferences to losses, and to gradients, through a conditioned network.
 
-`Batched` calls the plain network at the weights of each preference, by `vmap` or one after the other. `PerSample` calls
-it once, each sample at a preference of its own.
+The plain network is called at the weights of each preference, by `vmap` or one after the other; or once, with each
+sample at a preference of its own.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
+from paretomtl.conditioned.bounds import bounded
 from paretomtl.conditioned.front_model import Conditioned, Generated
 from paretomtl.conditioned.modulation import CONVOLUTIONS, Change, Modulated
-from paretomtl.gradients import LossModule, check_finite, gramian_of
+from paretomtl.gradients import LossModule, check_finite, gramian_of, jacobian_by_point, pull_back
 from paretomtl.problem import Problem
-from paretomtl.solver import Aggregation, Scalarization, Solver, Status, Weighting
+from paretomtl.solver import Aggregation, Scalarization, Solver, Status, Weighting, solved
 
 UNFIT = (RuntimeError, ValueError, AttributeError, TypeError, LookupError, NotImplementedError)
 
@@ -57,15 +59,19 @@ def step(
         generated: Generated = {}
     else:
         generated = expanded(network, asked) if weighing else network.generate(asked)
-        losses = at_each(evaluate, generated, batch, vmapped)
+        generated = bounded(network, problem, generated)
+        losses = at_each(evaluate, generated, dealt(batch, len(r)) if each == "part" else batch, vmapped)
     values = losses.detach()
     names = [problem.names[i] for i in there]
     check_finite(values.sum(dim=0), names)
+    if len(there) == 1:  # the other labels are missing: nothing to weigh
+        losses.mean().backward()
+        return Stepped(there, values.mean(dim=0), values.new_ones(1, dtype=torch.float64), solved(values))
     mine = _preferences(r, there)
     if not weighing:
         assert isinstance(solver, Scalarization)
         weights, _, status = solver.update(state, values, mine)
-        (weights.to(losses) * losses).sum(dim=1).mean().backward()
+        pull_back([losses], [weights.to(losses) / len(r)])
         return Stepped(there, values.mean(dim=0), weights.mean(dim=0), status)
     weights, status = _through(generated, losses, solver, state, mine, names, clip)
     return Stepped(there, values.mean(dim=0), weights, status)
@@ -92,16 +98,39 @@ def expanded(network: Conditioned, r: Float[Tensor, "p m"]) -> Generated:
 
 
 def at_each(evaluate: LossModule, generated: Generated, batch: Any, vmapped: bool) -> Float[Tensor, "p k"]:
-    """The losses of a batch at each row of weights."""
+    """The losses of a batch at each row of weights; of its parts in turn, where it is dealt out."""
     named = {f"model.{name}": rows for name, rows in generated.items()}
 
-    def losses(weights: Generated) -> Tensor:
-        return functional_call(evaluate, weights, (batch,))
+    def losses(weights: Generated, part: Any = batch) -> Tensor:
+        return functional_call(evaluate, weights, (part,))
 
     if vmapped:
-        return torch.vmap(losses, randomness="different")(named)
-    each = zip(*(rows.unbind() for rows in named.values()), strict=True)
-    return torch.stack([losses(dict(zip(named, row, strict=True))) for row in each])
+        with _vmapped_attention(next(iter(named.values()))):
+            return torch.vmap(losses, randomness="different")(named)
+    rows = [dict(zip(named, row, strict=True)) for row in zip(*(rows.unbind() for rows in named.values()), strict=True)]
+    parts = batch if isinstance(batch, Parts) else [batch] * len(rows)
+    return torch.stack([losses(row, part) for row, part in zip(rows, parts, strict=True)])
+
+
+class Parts(list):
+    """The parts of a batch, one a preference."""
+
+
+def dealt(batch: Any, p: int) -> Any:
+    """A batch dealt out, sample by sample; None, of a deterministic problem, as it is.
+
+    Raises:
+        ValueError: its tensors do not lead with its samples.
+    """
+    if batch is None:
+        return None
+    leaves = [x for x in tree_leaves(batch) if x is not None]  # None: a label that is missing
+    if len({len(x) if isinstance(x, Tensor) and x.ndim else None for x in leaves}) > 1:
+        raise ValueError(
+            "a batch cannot be dealt out to several preferences, as its tensors do not all lead with its samples; give "
+            "sampling=pm.Sampling('batch')"
+        )
+    return Parts(tree_map(lambda x, k=k: None if x is None else x[k::p], batch) for k in range(p))
 
 
 def per_sample(network: Modulated, evaluate: LossModule, batch: Any, r: Float[Tensor, "n m"]) -> Float[Tensor, "n k"]:
@@ -110,10 +139,12 @@ def per_sample(network: Modulated, evaluate: LossModule, batch: Any, r: Float[Te
 
     def losses(mine: list[Change], sample: Any) -> Tensor:
         with network.acting(mine):
-            return evaluate(tree_map(lambda x: x.unsqueeze(0), sample))
+            return evaluate(tree_map(lambda x: x.unsqueeze(0) if isinstance(x, Tensor) else x, sample))
 
+    dims = tree_map(lambda x: 0 if isinstance(x, Tensor) else None, (changes, batch))  # None: a label that is missing
     try:
-        return torch.vmap(losses, randomness="different")(changes, batch)
+        with _vmapped_attention(r):
+            return torch.vmap(losses, in_dims=dims, randomness="different")(changes, batch)
     except UNFIT as error:
         raise ValueError(
             "the losses cannot be taken sample by sample (every tensor of a batch must lead with the samples, and the "
@@ -122,15 +153,25 @@ def per_sample(network: Modulated, evaluate: LossModule, batch: Any, r: Float[Te
         ) from error
 
 
-def samples(batch: Any) -> int:
-    """How many samples a batch has: the length of its first tensor."""
-    return len(tree_leaves(batch)[0])
+def _vmapped_attention(like: Tensor) -> AbstractContextManager:
+    """Within it vmap takes attention as one program; a CPU's own it would take row by row, and warn."""
+    return sdpa_kernel(SDPBackend.MATH) if like.device.type == "cpu" else nullcontext()
+
+
+def samples(batch: Any) -> int | None:
+    """How many samples a batch has: the length of its first tensor; None of no batch, of a deterministic problem."""
+    if batch is None:
+        return None
+    for leaf in tree_leaves(batch):
+        if isinstance(leaf, Tensor) and leaf.ndim:
+            return len(leaf)
+    raise ValueError("a batch holds no tensor that leads with its samples; give sampling=pm.Sampling('batch', n=…)")
 
 
 def takes_vmap(network: Conditioned, problem: Problem, batch: Any, r: Float[Tensor, "p m"]) -> bool:
-    """Whether the rows of weights are better called in one program: if it can be, and unless convolutions of many
+    """Whether all rows of weights are better called in one program: where that can be.
 
-    weights would make it slower, as they do on a CPU.
+    But not where there are convolutions on a CPU, which are slower so.
     """
     if len(r) == 1 or (r.device.type == "cpu" and any(isinstance(x, CONVOLUTIONS) for x in network.plain.modules())):
         return False
@@ -152,7 +193,7 @@ def _through(
 ) -> tuple[Float[Tensor, " k"] | None, Status]:  # fmt: skip
     """Ask the solver on the Jacobian of the generated weights, preference by preference; pull its answer back once."""
     rows = list(generated.values())
-    jacobian = _jacobian(losses, rows)
+    jacobian = jacobian_by_point(losses, rows)
     gramian = gramian_of(jacobian)
     norms = torch.diagonal(gramian, dim1=-2, dim2=-1).sqrt()
     check_finite(norms.sum(dim=0), names, before="the gradient of ")
@@ -169,16 +210,5 @@ def _through(
         assert isinstance(solver, Aggregation)
         direction, _, status = solver.update(state, values, jacobian, r)
     pieces = (direction / len(r)).split([row[0].numel() for row in rows], dim=-1)
-    torch.autograd.backward(rows, [piece.reshape(row.shape).to(row) for row, piece in zip(rows, pieces, strict=True)])
+    pull_back(rows, pieces)
     return None if weights is None else weights.mean(dim=0), status
-
-
-def _jacobian(losses: Float[Tensor, "p k"], rows: Sequence[Tensor]) -> Float[Tensor, "p k n"]:
-    """The Jacobian of each preference's losses with respect to its own weights; the sum over preferences parts them."""
-    k = losses.shape[1]
-    found = []
-    for j in range(k):
-        gradients = torch.autograd.grad(losses[:, j].sum(), rows, retain_graph=True, allow_unused=True)
-        pieces = [torch.zeros_like(row) if g is None else g for row, g in zip(rows, gradients, strict=True)]
-        found.append(torch.cat([piece.reshape(len(losses), -1) for piece in pieces], dim=1))
-    return torch.stack(found, dim=1)

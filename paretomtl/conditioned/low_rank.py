@@ -4,14 +4,22 @@
 of PaMaL (Dimitriadis et al., ICML 2023, "Pareto Manifold Learning"): the weighted mean of one set of weights a task.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from paretomtl.conditioned.front_model import Conditioned, FrontModel, Generated, as_matrix, chosen_parameters
+from paretomtl.conditioned.front_model import (
+    Conditioned,
+    FrontModel,
+    Generated,
+    as_matrix,
+    as_names,
+    check_size,
+    chosen_parameters,
+)
 
 
 @dataclass(frozen=True)
@@ -25,12 +33,14 @@ class LowRank(FrontModel):
         rank: of the updates; None is full rank: W(r) = sum_i r_i W_i, all W_i starting at the plain network's.
     """
 
-    modules: tuple[str, ...] = ()
+    modules: Sequence[str] = ()
     rank: int | None = 4
 
     def __post_init__(self):
-        if self.rank is not None and (not isinstance(self.rank, int) or isinstance(self.rank, bool) or self.rank < 1):
-            raise ValueError(f"rank={self.rank!r}: give a whole number of at least 1, or None for full rank")
+        super().__post_init__()
+        object.__setattr__(self, "modules", as_names(self.modules, "modules"))
+        if self.rank is not None:
+            check_size(self.rank, "rank", ", or None for full rank")
 
     def attach(self, plain: nn.Module, m: int) -> Conditioned:
         """The network with its updates."""

@@ -110,7 +110,7 @@ def chosen(plain: nn.Module, asked: Sequence[str], kind: str) -> list[str]:
     modules = dict(plain.named_modules())
     for name in asked:
         if name not in modules:
-            raise ValueError(f"{kind}: there is no module {name!r} in the network; it has {', '.join(modules)[1:]}")
+            raise ValueError(f"{kind}: there is no module {name!r} in the network; it has {', '.join(modules)[2:]}")
         why = _unfit(modules[name], users)
         if why:
             raise ValueError(f"{kind}: module {name!r} {why}; name other layers, or use Hypernetwork or LowRank")

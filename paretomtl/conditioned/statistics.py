@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from paretomtl.problem import Problem
 from paretomtl.training.measuring import OnDevice
-from paretomtl.training.seeds import CALIBRATING, reseed, reseed_loader, seed_of
+from paretomtl.training.seeds import CALIBRATING, reproducible, reseed, reseed_loader, seed_of
 
 BATCHES = 50  # of the training data: enough for means and variances
 
@@ -28,16 +28,17 @@ def calibrate(
     layers = running(model)
     if not layers or train is None:
         return
-    reseed(seed_of(seed, replicate, CALIBRATING))
-    reseed_loader(train, seed_of(seed, replicate, CALIBRATING))
     before = [layer.momentum for layer in layers]
     model.eval()
     for layer in layers:
         layer.reset_running_stats()
         layer.momentum = None  # the plain mean over the batches
         layer.train()
-    for batch in itertools.islice(OnDevice(train, device), BATCHES):
-        problem.loss_list(model, batch)
+    with reproducible():
+        reseed(seed_of(seed, replicate, CALIBRATING))
+        reseed_loader(train, seed_of(seed, replicate, CALIBRATING))
+        for batch in itertools.islice(OnDevice(train, device), BATCHES):
+            problem.loss_list(model, batch)
     for layer, momentum in zip(layers, before, strict=True):
         layer.momentum = momentum
     model.eval()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from paretomtl.front import exchange, score, seeds
 from paretomtl.front.preference_map import PreferenceMap, preference_map
@@ -15,6 +15,7 @@ from paretomtl.front.score import Score
 from paretomtl.front.seeds import Comparison, Spread, Tradeoff
 from paretomtl.front.select import Constraint, NoFeasiblePoint, Rule, candidates
 from paretomtl.front.store import Scratch, Store
+from paretomtl.layout import difference, layout
 from paretomtl.point import Point
 from paretomtl.preference import normalised
 from paretomtl.problem import Objective, Problem
@@ -316,15 +317,15 @@ class Front:
             why = point.reason or "it was not trained here, or is a mean over seeds"
             raise ValueError(f"{point.id} has no weights: {why}")
         weights, model = self._store.read_weights(point.weights), build()
-        there, stored = _layout(model.state_dict()), _layout(weights)
+        there, stored = layout(model.state_dict()), layout(weights)
         if there != stored:
-            raise ValueError(f"the model of {point.id} is not the one that build() makes: {_difference(stored, there)}")
+            raise ValueError(f"the model of {point.id} is not the one that build() makes: {difference(stored, there)}")
         model.load_state_dict(weights)
         return model.eval()
 
     def model_at(
         self,
-        preference: Sequence[float] | Float[np.ndarray, " m"],
+        preference: Sequence[float] | np.ndarray,
         build: Callable[[], nn.Module],
         seed: int = 0,
         problem: Problem | None = None,
@@ -343,13 +344,15 @@ class Front:
         from paretomtl.conditioned.serving import serve
 
         r = normalised(preference, len(self.names))
-        digest = next((p.network for p in self.points if p.seed == seed and p.network is not None), None)
-        if digest is None or self._store is None:
+        found = {p.seed: p.network for p in self.points if p.network is not None}
+        if not found or self._store is None:
             raise ValueError(
-                f"this front has no network for all preferences (seed={seed}); explore with front_model=, such as "
-                "pm.FiLM(), or load a point"
+                "this front has no network for all preferences; explore with front_model=, such as pm.FiLM(), or load "
+                "a point"
             )
-        return serve(self.study, self._store.read_weights(digest), r, build, seed, problem)
+        if seed not in found:
+            raise ValueError(f"seed={seed!r}: this front has networks of the seeds {sorted(found)}")
+        return serve(self.study, self._store.read_weights(found[seed]), r, build, seed, problem)
 
     def map(self) -> PreferenceMap:
         """How losses follow from preferences, point by point, and how far a preference in between can be trusted."""
@@ -409,24 +412,3 @@ class Pick:
 
     def __repr__(self) -> str:
         return f"Pick({None if self.point is None else self.point.id!r}: {self.why})"
-
-
-def _layout(weights: Mapping[str, Tensor]) -> dict[str, str]:
-    """The type and shape of each tensor."""
-    return {key: f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}" for key, value in weights.items()}
-
-
-def _difference(stored: Mapping[str, str], there: Mapping[str, str]) -> str:
-    """Keys that one of two models lacks, and types and shapes that differ; the first few of each."""
-    parts = []
-    for text, keys in (
-        ("stored only", [f"{k} {stored[k]}" for k in stored if k not in there]),
-        ("in the model only", [f"{k} {there[k]}" for k in there if k not in stored]),
-        (
-            "different",
-            [f"{k} {stored[k]} stored, {there[k]} here" for k in stored if k in there and stored[k] != there[k]],
-        ),
-    ):
-        if keys:
-            parts.append(f"{text}: {', '.join(keys[:5])}{' …' if len(keys) > 5 else ''}")
-    return "; ".join(parts)

@@ -1,12 +1,17 @@
 """How the losses of a front follow from the preferences, and how well they are known between two of them."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from paretomtl.front.score import check_losses
+
 if TYPE_CHECKING:
     from paretomtl.front.front import Front
+
+MOST_POINTS, MOST_OBJECTIVES, MOST_LEFT_OUT = 1000, 5, 100  # beyond which triangulations would take minutes
 
 
 class PreferenceMap(NamedTuple):
@@ -16,7 +21,7 @@ class PreferenceMap(NamedTuple):
     preferences, losses: (n, m).
     error: how far each loss was from the straight line (or plane) through its neighbours, at worst, in its unit; as the
         neighbours are left further apart for it than they are, between two rows of a smooth map it is about a quarter
-        of that. None where there are too few points to say.
+        of that. None where there are too few points to say, or more than can be looked at.
     monotone: Spearman's correlation of each preference with its own loss; -1 where a larger preference always gave a
         smaller loss. None where one of the two does not change.
     """
@@ -35,19 +40,17 @@ class PreferenceMap(NamedTuple):
         ]
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
         lines = ["  ".join(map(str.rjust, row, widths)) for row in (head, *rows)]
-        error = "not available: too few points" if self.error is None else _named(self.names, self.error)
-        told = ["undefined" if x is None else f"{x:.3f}" for x in self.monotone]
-        return "\n".join(
-            [
-                *lines,
-                f"interpolation error, each point left out: {error}",
-                f"Spearman of preference and loss: {', '.join(map(' '.join, zip(self.names, told, strict=True)))}",
-            ]
-        )
+        return "\n".join([*lines, self.told()])
+
+    def told(self) -> str:
+        """The two figures, a line each."""
+        error = "not available" if self.error is None else _by_name(self.names, [f"{x:.2g}" for x in self.error])
+        ranks = _by_name(self.names, ["undefined" if x is None else f"{x:.3f}" for x in self.monotone])
+        return f"interpolation error, each point left out: {error}\nSpearman of preference and loss: {ranks}"
 
 
-def _named(names, numbers) -> str:
-    return ", ".join(f"{name} {x:.2g}" for name, x in zip(names, numbers, strict=True))
+def _by_name(names: Sequence[str], texts: Sequence[str]) -> str:
+    return ", ".join(map(" ".join, zip(names, texts, strict=True)))
 
 
 def preference_map(front: "Front") -> PreferenceMap:
@@ -56,31 +59,43 @@ def preference_map(front: "Front") -> PreferenceMap:
     Raises:
         EmptyFrontError, ValueError: it has no points, or no preferences.
     """
-    r, losses = front.preferences, front.losses
+    r, losses = front.preferences, check_losses(front.losses)
     return PreferenceMap(front.names, r, losses, left_out(r, losses), monotone(r, losses))
 
 
 def left_out(r: Float[np.ndarray, "n m"], losses: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " m"] | None:
-    """The largest distance of a point's losses from those that its neighbours alone would suggest."""
-    from scipy.interpolate import LinearNDInterpolator
+    """The largest distance of a point's losses from those that its neighbours alone would suggest.
 
+    Points at the border, which have no neighbours around them, are not looked at; of very many, an even share is.
+    """
     n, m = r.shape
     if m == 2:
-        order = np.argsort(r[:, 0], kind="stable")
-        x, y = r[order, 0], losses[order]
-        if n < 3:
-            return None
-        share = ((x[1:-1] - x[:-2]) / (x[2:] - x[:-2]))[:, None]
-        return np.abs(y[1:-1] - (1 - share) * y[:-2] - share * y[2:]).max(axis=0)
+        return _left_out_of_line(r[:, 0], losses)
+    if n < m or n > MOST_POINTS or m > MOST_OBJECTIVES:
+        return None
+    from scipy.interpolate import LinearNDInterpolator
+    from scipy.spatial import QhullError
+
     found = []
-    for k in range(n):
+    for k in range(0, n, -(-n // MOST_LEFT_OUT)):
         others = np.arange(n) != k
-        if others.sum() <= m:
-            return None
-        guess = LinearNDInterpolator(r[others, :-1], losses[others])(r[k, :-1])[0]
+        try:
+            guess = LinearNDInterpolator(r[others, :-1], losses[others])(r[k, :-1])[0]
+        except QhullError:  # the others are too few, or lie on one line
+            continue
         if np.isfinite(guess).all():
             found.append(np.abs(guess - losses[k]))
     return np.max(found, axis=0) if found else None
+
+
+def _left_out_of_line(x: Float[np.ndarray, " n"], losses: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " m"] | None:
+    if len(x) < 3:
+        return None
+    order = np.argsort(x, kind="stable")
+    x, y = x[order], losses[order]
+    width = x[2:] - x[:-2]
+    share = np.where(width > 0, (x[1:-1] - x[:-2]) / np.where(width > 0, width, 1), 0.5)[:, None]
+    return np.abs(y[1:-1] - (1 - share) * y[:-2] - share * y[2:]).max(axis=0)
 
 
 def monotone(r: Float[np.ndarray, "n m"], losses: Float[np.ndarray, "n m"]) -> tuple[float | None, ...]:

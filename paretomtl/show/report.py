@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def text(front: "Front") -> str:
-    """The points, their means over several seeds, the figures, and whether there is a trade-off to be seen."""
+    """The points, their means over several seeds, the figures, and whether there is a trade-off to be seen.
+
+    Of one network for all preferences, also how well losses are known between the points.
+    """
     parts = [front.table()]
     if front.points and front.study["seeds"] > 1:
         trade = front.tradeoff()
@@ -23,7 +26,14 @@ def text(front: "Front") -> str:
         parts.append(str(front.score()))
     except EmptyFrontError:
         parts.append("no figures: the front has no point")
+    if _of_one_network(front):
+        parts.append(front.map().told())
     return "\n\n".join(parts)
+
+
+def _of_one_network(front: "Front") -> bool:
+    """Whether any preference can be asked for, so that it matters what lies between those that were."""
+    return bool(front.points) and all(p.network is not None for p in front.points)
 
 
 def facts(front: "Front") -> dict[str, Any]:
@@ -41,9 +51,15 @@ def facts(front: "Front") -> dict[str, Any]:
         "score": figures,
         "spread": front.spread()._asdict() if several else None,
         "tradeoff": front.tradeoff()._asdict() if several else None,
+        "map": _map(front) if _of_one_network(front) else None,
         "warnings": list(front.warnings()),
     }
     return _plain(found)
+
+
+def _map(front: "Front") -> dict[str, Any]:
+    found = front.map()
+    return {"interpolation_error": found.error, "monotone": list(found.monotone)}
 
 
 def told(front: "Front", damage: Sequence[str]) -> tuple[str, ...]:
@@ -138,6 +154,7 @@ def _point(front: "Front", point: Point) -> dict[str, Any]:
         "status": point.status,
         "reason": point.reason,
         "weights": point.weights,
+        "network": point.network,
     }
 
 

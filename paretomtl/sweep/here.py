@@ -66,7 +66,7 @@ def _trained(
             yield train_point(study, job, splits, tick)
         return
     training = Training(study, task, splits, None if tick is None else lambda share: tick(share * len(task)))
-    learned = _learned_before(study, task, store) or training.learn()
+    learned = _learned_before(study, training, store) or training.learn()
     if isinstance(learned, list):
         yield from learned
         return
@@ -76,11 +76,14 @@ def _trained(
         yield trained._replace(point=replace(trained.point, network=digest))
 
 
-def _learned_before(study: Study, task: Sequence[Job], store: Store) -> Learned | None:
+def _learned_before(study: Study, training: Training, store: Store) -> Learned | None:
     """The network of a run that was stopped while its points were measured."""
     for point in store.read_points():
-        if point.seed == task[0].seed and point.network is not None and store.whole(point):
-            far = off_ray(study.solver, point.control_error or 0.0, Code.SUSPECTED)
-            told = point.warnings[: len(point.warnings) - len(far)]
-            return Learned(store.read_weights(point.network), dict(point.counts), told)
+        if point.seed != training.seed or point.network is None or not store.whole(point):
+            continue
+        weights = store.read_weights(point.network)
+        if not training.fits(weights):
+            continue
+        far = off_ray(study.solver, point.control_error or 0.0, Code.SUSPECTED)
+        return Learned(weights, dict(point.counts), point.warnings[: len(point.warnings) - len(far)])
     return None

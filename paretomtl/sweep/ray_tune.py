@@ -114,13 +114,13 @@ class RayTune(Executor):
         folder, workers = store.folder.resolve(), self._workers()
         tasks = [[job.id for job in task] for task in study.tasks(jobs)]
         n = min(len(tasks), TRIALS_PER_WORKER * workers)
-        trials = [tasks[i::n] for i in range(n)]
+        trials = [[id for task in tasks[i::n] for id in task] for i in range(n)]
         with tempfile.TemporaryDirectory(prefix="paretomtl-ray-") as scratch:
             tuner = tune.Tuner(
                 tune.with_resources(
                     tune.with_parameters(_train_points, study=study, folder=str(folder)), dict(self.resources)
                 ),
-                param_space={"tasks": tune.grid_search(trials)},
+                param_space={"points": tune.grid_search(trials)},
                 tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=workers),
                 run_config=tune.RunConfig(
                     name="sweep",
@@ -147,8 +147,8 @@ class RayTune(Executor):
 
 def _train_points(config: dict[str, Any], study: Study, folder: str) -> None:
     splits, jobs = study.open(), {job.id: job for job in study.jobs}
-    for task in config["tasks"]:
-        for done in compute(study, [jobs[id] for id in task], splits, Store(folder)):
+    for task in study.tasks([jobs[id] for id in config["points"]]):
+        for done in compute(study, task, splits, Store(folder)):
             tune.report({"id": done.point.id, "seconds": done.seconds, "host": done.host})
 
 

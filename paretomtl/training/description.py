@@ -32,7 +32,9 @@ def describe(study: Study, notes: Sequence[str] = (), data: Mapping[str, Any] | 
         name: getattr(problem, name) for name in ("train", "validate", "test") if callable(getattr(problem, name))
     }
     roots |= {"optimizer": study.optimizer, "solver": type(study.solver)}
-    front_model = {} if study.front_model is None else {"front_model": options(study.front_model)}
+    front_model: dict[str, Any] = {}
+    if study.front_model is not None:
+        front_model = {"front_model": options(study.front_model), "bounded": problem.project is not None}
     return front_model | {
         "objectives": [asdict(o) for o in problem.described],
         "ref_point": list(problem.ref_point),
@@ -65,7 +67,8 @@ def describe(study: Study, notes: Sequence[str] = (), data: Mapping[str, Any] | 
 def difference(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
     """What differs between a stored study and the one asked for, a line each; empty where they are one."""
     found = []
-    for key in sorted({*stored, *asked} - {"notes"}):
+    untold = {"notes"} if "front_model" in stored and "front_model" in asked else {"notes", "bounded"}
+    for key in sorted({*stored, *asked} - untold):
         there, here = stored.get(key), asked.get(key)
         if there == here:
             continue
@@ -78,7 +81,9 @@ def difference(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
 
 
 def _differing(key: str, there: Any, here: Any) -> Iterator[str]:
-    if type(there) is not type(here):
+    if key == "front_model" and (there is None or here is None or there["kind"] != here["kind"]):
+        yield _changed(key, *(None if x is None else _called(x) for x in (there, here)))
+    elif type(there) is not type(here):
         yield _changed(key, there, here)
     elif key == "code":
         for part in sorted({*there, *here}):
@@ -95,6 +100,8 @@ def _differing(key: str, there: Any, here: Any) -> Iterator[str]:
                 yield _changed(f"objective {i + 1}", one.get("name"), other.get("name"))
             else:
                 yield from _entries(one, other, f"{one['name']!r} ")
+    elif key == "front_model":
+        yield from _entries(_flat(there), _flat(here), f"front_model {there['kind']}, ")
     elif key in ("versions", "budget"):
         yield from _entries(there, here)
     else:
@@ -136,6 +143,18 @@ def _entries(there: Mapping[str, Any], here: Mapping[str, Any], before: str = ""
     for key in sorted({*there, *here}):
         if there.get(key) != here.get(key):
             yield _changed(f"{before}{key}", there.get(key), here.get(key))
+
+
+def _flat(front_model: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a front model; those of its sampling beside its own."""
+    found = {key: value for key, value in front_model.items() if key not in ("kind", "sampling")}
+    return found | {f"sampling {key}": value for key, value in front_model["sampling"].items()}
+
+
+def _called(front_model: Mapping[str, Any]) -> str:
+    """A front model as it would be written, without its sampling."""
+    own = [f"{key}={value!r}" for key, value in sorted(_flat(front_model).items()) if not key.startswith("sampling ")]
+    return f"{front_model['kind']}({', '.join([*own, '…'])})"
 
 
 def _changed(what: str, there: Any, here: Any) -> str:

@@ -8,7 +8,7 @@ from torch import nn
 
 from paretomtl.conditioned.rehearsal import rehearse
 from paretomtl.conditioned.sampling import Preferences
-from paretomtl.gradients import reached
+from paretomtl.gradients import NoLabel, reached
 from paretomtl.problem import Problem
 from paretomtl.solver import Aggregation, Weighting
 from paretomtl.training.known_data import known_data
@@ -73,8 +73,13 @@ def _rehearsed(study: Study, model: nn.Module, batch: Any) -> list[str]:
     if study.front_model is None:
         return []
     network = study.front_model.attach(model, len(study.problem.names))
-    r = Preferences(study.front_model.sampling, len(study.problem.names), 0).draw(max(study.front_model.sampling.n, 2))
-    return rehearse(network, study.front_model, study.solver, study.problem, batch, r.to(study.device))
+    r = Preferences(study.front_model.sampling, len(study.problem.names), 0).draw(
+        study.front_model.sampling.in_step(None)
+    )
+    try:
+        return rehearse(network, study.front_model, study.solver, study.problem, batch, r.to(study.device))
+    except NoLabel:  # as the first batch may have none
+        return []
 
 
 def _check_models(model: Any, second: Any) -> None:

@@ -40,8 +40,8 @@ class Trained(NamedTuple):
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Its weights and buffers, on the CPU."""
-    return {key: value.detach().cpu() for key, value in model.state_dict().items()}
+    """A copy of its weights and buffers, on the CPU."""
+    return {key: value.detach().to("cpu", copy=True) for key, value in model.state_dict().items()}
 
 
 def asked_for(problem: Problem, job: Job) -> Point:

@@ -31,7 +31,11 @@ class Job(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a callback is told after each step; no weights where the method answers with a direction."""
+    """What a callback is told after each step; no weights where the method answers with a direction.
+
+    Of a step of a front model, the point is "network" ("network-seed-1" of several seeds), and the rest are means over
+    the preferences that it has seen.
+    """
 
     point: str
     preference: Float[np.ndarray, " m"]

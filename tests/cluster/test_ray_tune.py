@@ -137,6 +137,28 @@ def test_a_method_that_asks_for_the_losses_elsewhere_gives_the_same_bytes(runnin
     assert len(files(tmp_path / "there")) == 3 + 2 + 2
 
 
+def test_networks_of_two_seeds_are_the_bytes_that_we_would_train(running, tmp_path):
+    """A network is trained by one worker, which writes all of its points; and its points alone, where it is there."""
+    run = partial(
+        pm.explore, toys.two_regressions(), ps.Linear(), preferences=3, epochs=2, optimizer=SGD, seeds=2,
+        front_model=pm.LowRank(rank=1),
+    )  # fmt: skip
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    there = tmp_path / "there"
+    run(out=there, executor=pm.RayTune(workers=2), callbacks=[Note(str(notes))])
+    run(out=tmp_path / "here")
+    assert files(there) == files(tmp_path / "here")
+    assert len(files(there)) == 3 + 6 + 6 + 2  # study.json, front.json, points.csv; records; weights; networks
+    steps = [path.name.rsplit("-", 3)[0] for path in notes.iterdir()]
+    assert {name: steps.count(name) for name in set(steps)} == {"network-seed-1": 8, "network-seed-2": 8}
+    assert sorted(line["id"] for line in logged(there, "point")) == sorted(p.stem for p in there.glob("points/*.json"))
+    (there / "points/point-002-seed-1.json").unlink()
+    run(out=there, executor=pm.RayTune(workers=2), callbacks=[Note(str(notes))])
+    assert files(there) == files(tmp_path / "here")
+    assert len(list(notes.iterdir())) == len(steps)
+
+
 @dataclass
 class Fault:
     """Makes loss 'b' NaN at the third step of the second point, or raises there."""

@@ -174,6 +174,7 @@ def test_methods(capsys):
         ("run mine:absent --method EPO --preferences 3 --epochs 1 --out x", 2, "has no 'absent'"),
         ("run mine:number --method EPO --preferences 3 --epochs 1 --out x", 2, "is a int, not a Problem"),
         ("run mine:problem --method Epo --preferences 3 --epochs 1 --out x", 2, "'Epo' is not one of "),
+        ("run mine:problem --method EPO --front-model EPO --preferences 3 --epochs 1 --out x", 2, "one of FiLM, "),
         ("run mine:problem --method EPO --preferences 0 --epochs 1 --out x", 1, "preferences=0"),
         ("run mine:problem --method EPO --preferences 3 --out x", 2, "--epochs or --steps must be given"),
         ("show x", 1, "holds no front"),
@@ -426,6 +427,12 @@ def test_a_study_file_from_elsewhere(user, monkeypatch, capsys, tmp_path_factory
         ('"Linear"', '{ name = "EPO", eps = -3 }', "method = EPO with {'eps': -3}: "),
         ("out", 'optimizer = { name = "SGD", lr = -1.0 }\nout', "Invalid learning rate: -1.0"),
         ("epochs = 1", "epochs = ", "is not TOML"),
+        ("out", 'front_model = "Film"\nout', "front_model 'Film' is not one of FiLM, Hypernetwork, Inputs, LowRank"),
+        ("out", 'front_model = { name = "LowRank", rnk = 8 }\nout', "did you mean 'rank'?"),
+        ("out", 'front_model = { name = "LowRank", rank = 0 }\nout', "front_model = LowRank with {'rank': 0}: "),
+        ("out", 'front_model = { name = "FiLM", sampling = 3 }\nout', "sampling = 3: give a table such as { n = 4 }"),
+        ("out", 'front_model = { name = "FiLM", sampling = { m = 3 } }\nout', "its arguments are each, n, "),
+        ("out", 'front_model = { name = "FiLM", sampling = { ends = 2 } }\nout', "Sampling with {'ends': 2}: ends=2: "),
     ],
 )
 def test_what_is_wrong_with_a_study_file_is_a_line(user, unchecked, capsys, old, new, said):
@@ -440,5 +447,54 @@ def test_what_is_wrong_with_a_study_file_is_a_line(user, unchecked, capsys, old,
 
 def test_a_study_file_says_it_all(user, capsys):
     Path("study.toml").write_text(TOML)
-    assert main(["run", "study.toml", "--epochs", "3", "--ray"]) == 2
-    assert "--epochs, --ray: a study file says it all; change study.toml" in capsys.readouterr().err
+    assert main(["run", "study.toml", "--epochs", "3", "--ray", "--front-model", "FiLM"]) == 2
+    assert "--epochs, --ray, --front-model: a study file says it all; change study.toml" in capsys.readouterr().err
+
+
+# --- front models ---
+
+
+def test_a_front_model_by_its_name_is_remembered(user, capsys):
+    assert main([*RUN, "--front-model", "FiLM"]) == 0
+    whole = files(Path("runs/a"))
+    shown = capsys.readouterr().out.partition("point  ")[2]
+    assert "interpolation error, each point left out: a " in shown
+    assert pm.Front.load("runs/a").study["front_model"]["kind"] == "FiLM"
+    Path("runs/a/points/point-001.json").unlink()
+    assert main(["resume", "runs/a"]) == 0
+    assert capsys.readouterr().out.partition("point  ")[2] == shown
+    assert files(Path("runs/a")) == whole
+    assert main(RUN) == 1
+    assert "front_model: FiLM(hidden=64, layers=[], …) there, None here" in capsys.readouterr().err
+    assert main(["show", "runs/a", "--json"]) == 0
+    assert len(strict(capsys.readouterr().out)["map"]["interpolation_error"]) == 2
+
+
+def test_what_older_versions_remembered_goes_on(user, capsys):
+    assert main(RUN) == 0
+    whole = files(Path("runs/a"))
+    command = json.loads(whole["study.json"])["command"]
+    rewrite(Path("runs/a/study.json"), command={k: v for k, v in command.items() if k != "front_model"})
+    Path("runs/a/points/point-001.json").unlink()
+    assert main(["resume", "runs/a"]) == 0
+    again = files(Path("runs/a"))
+    assert {name: data for name, data in again.items() if name != "study.json"} == {
+        name: data for name, data in whole.items() if name != "study.json"
+    }
+    assert "front_model" not in json.loads(again["study.json"])["command"]
+
+
+def test_a_front_model_of_a_study_file(user, capsys):
+    table = 'front_model = { name = "LowRank", rank = 2, modules = ["trunk"], sampling = { n = 4, ends = 0.3 } }\n'
+    Path("study.toml").write_text(TOML + table)
+    assert main(["run", "study.toml"]) == 0
+    found = pm.Front.load("runs/b").study["front_model"]
+    assert {k: found[k] for k in ("kind", "rank", "modules")} == {"kind": "LowRank", "rank": 2, "modules": ["trunk"]}
+    assert {k: found["sampling"][k] for k in ("n", "ends")} == {"n": 4, "ends": 0.3}
+    whole = files(Path("runs/b"))
+    assert main(["run", "study.toml"]) == 0
+    assert files(Path("runs/b")) == whole
+    capsys.readouterr()
+    Path("study.toml").write_text(TOML + table.replace("0.3", "0.4"))
+    assert main(["run", "study.toml"]) == 1
+    assert "front_model LowRank, sampling ends: 0.3 there, 0.4 here" in capsys.readouterr().err

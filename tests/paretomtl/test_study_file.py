@@ -73,6 +73,11 @@ def test_all_that_a_file_can_have(tmp_path):
             [method]
             name = "EPO"
             eps = 1e-4
+
+            [front_model]
+            name = "LowRank"
+            rank = 8
+            sampling = { n = 4, ends = 0.3 }
         """)
     )
     assert read(path) == Settings(
@@ -88,6 +93,7 @@ def test_all_that_a_file_can_have(tmp_path):
         device="auto",
         clip=1.0,
         ray={"workers": 2, "resources": {"cpu": 1}},
+        front_model=Named("LowRank", {"rank": 8, "sampling": {"n": 4, "ends": 0.3}}),
     )
 
 
@@ -99,6 +105,8 @@ def test_ray_is_a_switch_or_a_table(study, ray, expected):
 
 
 def test_a_name_alone_takes_the_defaults(study):
+    assert read(study(front_model='"FiLM"')).front_model == Named("FiLM", {})
+    assert read(study()).front_model is None
     assert read(study(optimizer='"AdamW"')).optimizer == Named("AdamW", {})
 
 
@@ -153,6 +161,8 @@ def test_a_mark_that_editors_put_in_front_is_no_error(study):
         ("clip", "nan", "positive number"),
         ("clip", f"1{'0' * 400}", "positive number"),
         ("ray", "2", "{ workers = 2 }"),
+        ("front_model", "true", 'such as "FiLM"'),
+        ("front_model", "{ rank = 8 }", '{ name = "LowRank", rank = 8, sampling = { n = 4 } }'),
     ],
 )
 def test_a_value_of_another_kind_is_named_with_the_remedy(study, key, value, remedy):

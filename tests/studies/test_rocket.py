@@ -65,6 +65,18 @@ def test_bounds_hold_at_any_parameters_and_gradients_are_finite(z):
         assert torch.autograd.grad(loss, model.z, retain_graph=True)[0].isfinite().all()
 
 
+def test_in_a_box_the_variables_are_themselves():
+    problem = rocket_injector(box=True)
+    model = problem.model()
+    assert ((model() - 0.5).abs() < 0.5).all()
+    with torch.no_grad():
+        model.x.copy_(torch.tensor([-1e300, -0.1, 0.3, 7.0], dtype=torch.float64))
+    problem.project(model)
+    assert torch.equal(model.x.detach(), torch.tensor([0, 0, 0.3, 1], dtype=torch.float64))
+    losses = [loss.item() for loss in problem.loss_list(model, None)]
+    assert losses == pytest.approx(losses_at((0, 0, 0.3, 1)))
+
+
 def test_the_start_is_near_the_middle():
     torch.manual_seed(0)
     x = torch.stack([rocket_injector().model()().detach() for _ in range(100)])

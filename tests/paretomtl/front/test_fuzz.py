@@ -21,6 +21,7 @@ import paretomtl as pm
 from paretomtl.front.select import Knee
 from paretomtl.front.store import Store
 from paretomtl.front.verify import verify
+from paretomtl.show import report
 from tests import toys
 from tests.chance import DAMAGE
 from tests.damage import explored
@@ -54,6 +55,8 @@ def look(front, k):
     yield "tradeoff", lambda: (front.tradeoff(), front.spread())
     for point in front.every:
         yield "load_model", lambda point=point: front.load_model(point, toys.TwoHeads)
+    yield "model_at", lambda: front.model_at([0.5, 0.5], toys.TwoHeads, seed=k % 2)
+    yield "report", lambda: (report.text(front), report.facts(front))
     if k % 50 == 0:
         yield "plot", lambda: front.plot(front.folder.parent / "scratch" / "figure.svg")
 
@@ -91,8 +94,10 @@ def main(scratch, first, n):
 
     warnings.simplefilter("ignore")
     several = {"preferences": 3, "seeds": 2}
-    bases = [(scratch / "one", {}), (scratch / "seeds", several), (scratch / "one", {}), (OLD, {})]
+    network = {"front_model": pm.LowRank(rank=1)}
+    bases = [(scratch / "one", {}), (scratch / "seeds", several), (scratch / "network", network), (OLD, {})]
     explored(scratch / "seeds", **several)
+    explored(scratch / "network", **network).model_at([0.5, 0.5], toys.TwoHeads)
     explored(scratch / "one").plot(scratch / "warm.svg")  # what libraries do once is not watched
     sys.addaudithook(hook)
     ended, told = Counter(), []

@@ -11,6 +11,7 @@ import paretomtl as pm
 from paretomtl.cli import main
 from paretomtl.front.store import Store
 from paretomtl.front.verify import verify
+from tests import toys
 from tests.damage import KINDS, check_named, explored, file_of, flipped, reseal, weights_of
 from tests.folders import files
 
@@ -57,6 +58,26 @@ def test_a_flipped_bit(front, kind, capsys):
         assert set(verify(front).damaged) == {path.relative_to(front).as_posix()}
     path.write_bytes(data)
     assert not verify(front).damaged
+
+
+@pytest.mark.fault(78)
+def test_a_flipped_bit_in_any_file_of_a_front_of_one_network(tmp_path):
+    front = explored(tmp_path / "front", front_model=pm.FiLM(hidden=4), seeds=2).folder
+    whole = files(front)
+    assert len(whole) == 3 + 4 + 4 + 2
+    for name, data in whole.items():
+        (front / name).write_bytes(flipped(data, len(data) // 2, bit=3))
+        found = verify(front)
+        assert set(found.damaged) == {name}
+        there = pm.Front.load(front)
+        lost = [p.seed for p in there.points if name == f"weights/{p.network}.safetensors"]
+        for seed in (0, 1):
+            if seed in lost:
+                with pytest.raises(ValueError, match=Path(name).stem):
+                    there.model_at([0.5, 0.5], toys.TwoHeads, seed=seed)
+            else:
+                there.model_at([0.5, 0.5], toys.TwoHeads, seed=seed)
+        (front / name).write_bytes(data)
 
 
 @pytest.mark.fault(77)
