@@ -233,13 +233,13 @@ def analytic(
     return 0
 
 
-def fonseca_table() -> int:
+def fonseca_table(ways: Sequence[Analytic] = FONSECA) -> int:
     """Fonseca's problem at 100 preferences, against the exact points on their rays."""
     a = np.arange(1, 101) / 101
     asked = np.stack([a, 1 - a], axis=1)
     problem = fonseca(10)
     assert problem.truth is not None
-    return analytic(problem, FONSECA, asked, score.hypervolume(on_rays(problem.truth.front, asked), problem.ref_point))
+    return analytic(problem, ways, asked, score.hypervolume(on_rays(problem.truth.front, asked), problem.ref_point))
 
 
 def on_rays(front: Float[np.ndarray, "N m"], asked: Float[np.ndarray, "K m"]) -> Float[np.ndarray, "K m"]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from paretomtl.conditioned.bounds import written_out
@@ -25,7 +25,7 @@ from paretomtl.training.measuring import OnDevice, length, measure
 from paretomtl.training.seeds import INITIAL, MEASURING, SAMPLING, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Step, Study
 
-CHECKS = 6  # looks at the validation hypervolume, evenly over the second half of the training
+CHECKS = 6  # looks at the validation split, evenly over the second half of the training
 COUNTED = ("steps", "best_step", "skipped", "relaxed", "fell_back")
 WATCHED = 5  # preferences, or two an objective if that is more, at which it is looked at
 
@@ -142,24 +142,32 @@ class Training:
         )
 
     def _due(self, budget: int) -> bool:
-        """Whether the hypervolume is looked at after this step: evenly over the second half, and after the last."""
+        """Whether the network is looked at after this step: evenly over the second half, and after the last."""
         assert self.step is not None
         return self.step in {budget - round(k * budget / (2 * CHECKS)) for k in range(CHECKS)}
 
     def _better(self, network: Conditioned) -> bool:
-        """Whether the network is the best so far on the validation split.
+        """Whether the network is the best so far on the validation split, in what its method is after.
+
+        That is a small largest r_i l_i, on average, where it promises a ray: off their rays points can have a larger
+        hypervolume. Else it is the hypervolume.
 
         Raises:
             NonFinite: a loss is; such a network is not passed over in silence for an earlier one.
         """
-        m = len(self.problem.names)
+        asked = even(len(self.problem.names), max(WATCHED, 2 * len(self.problem.names)))
         network.eval()
-        rows = watched(network, self.problem, OnDevice(self.splits["validate"], self.study.device), max(WATCHED, 2 * m))
+        seen, rows = watched(network, self.problem, OnDevice(self.splits["validate"], self.study.device), asked)
         check_finite(torch.tensor(rows).sum(dim=0), self.problem.names, before="the loss ", after=" on validate")
-        volume = (score.hypervolume(rows, self.problem.ref_point) or 0.0) if len(rows) else 0.0
-        if self.best is not None and volume < self.best:
+        if not len(rows):
+            figure = 0.0
+        elif self.study.solver.follows_ray:
+            figure = -float((asked[seen] * rows).max(axis=1).mean())
+        else:
+            figure = score.hypervolume(rows, self.problem.ref_point) or 0.0
+        if self.best is not None and figure < self.best:
             return False
-        self.best, self.counts["best_step"] = volume, self.counts["steps"]
+        self.best, self.counts["best_step"] = figure, self.counts["steps"]
         return True
 
     def _call_back(self, epoch: int, r: Float[Tensor, "p m"], taken: Stepped) -> None:
@@ -221,19 +229,21 @@ class Training:
 
 
 @torch.no_grad()
-def watched(network: Conditioned, problem: Problem, data: OnDevice, k: int) -> Float[np.ndarray, "k m"]:
-    """The mean losses at k even preferences, by one pass over the data: the batches are dealt out to them in turn.
+def watched(
+    network: Conditioned, problem: Problem, data: OnDevice, asked: Float[np.ndarray, "k m"]
+) -> tuple[Bool[np.ndarray, " k"], Float[np.ndarray, "n m"]]:
+    """Which preferences were seen with all labels, and their mean losses, by one pass over the data.
 
-    Where there are fewer batches than preferences, each batch is seen at all of them.
+    The batches are dealt out to the preferences in turn; where there are fewer, each batch is seen at all of them.
     """
-    models = [written_out(network, problem, r) for r in even(len(problem.names), k)]
-    totals, weights = np.zeros((2, k, len(problem.names)))
-    dealt = len(data) >= k
+    models = [written_out(network, problem, r) for r in asked]
+    totals, weights = np.zeros(asked.shape), np.zeros(asked.shape)
+    dealt = len(data) >= len(asked)
     for i, batch in enumerate(data):
-        for j in [i % k] if dealt else range(k):
+        for j in [i % len(asked)] if dealt else range(len(asked)):
             for objective, loss in enumerate(problem.loss_list(models[j], batch)):
                 if loss is not None:
                     totals[j, objective] += length(batch) * float(loss)
                     weights[j, objective] += length(batch)
-    seen = (weights > 0).all(axis=1)
-    return totals[seen] / weights[seen]
+    seen = np.asarray((weights > 0).all(axis=1))
+    return seen, totals[seen] / weights[seen]

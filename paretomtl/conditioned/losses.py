@@ -65,7 +65,7 @@ def step(
     names = [problem.names[i] for i in there]
     check_finite(values.sum(dim=0), names)
     if len(there) == 1:  # the other labels are missing: nothing to weigh
-        losses.mean().backward()
+        pull_back([losses], [torch.full_like(losses, 1 / len(losses))])
         return Stepped(there, values.mean(dim=0), values.new_ones(1, dtype=torch.float64), solved(values))
     mine = _preferences(r, there)
     if not weighing:

@@ -55,8 +55,8 @@ def _check_each_sample(front_model: FrontModel, solver: Solver, problem: Problem
         )
     if problem.project is not None:
         raise ValueError(
-            f"front_model={kind}: with a preference a sample no weights are made that the problem's project= could bound; "
-            f"{remedy}"
+            f"front_model={kind}: with a preference a sample no weights are made, which the problem's project= could "
+            f"bound; {remedy}"
         )
     if not (isinstance(solver, Scalarization) and solver.linear):
         raise ValueError(

@@ -129,6 +129,7 @@ def check_study(study: Mapping[str, Any]) -> None:
         raise ValueError(f"a point's seed is not below the number of seeds, {study['seeds']}")
     if study.get("front_model") is not None:
         restored(_typed(study["front_model"], dict, "front_model"))
+        _typed(study["bounded"], bool, "bounded")
     for key in ("code", "budget", "versions"):
         _check_simple(study.get(key), key)
     for split, known in _typed(study.get("data", {}), dict, "data").items():
