@@ -91,10 +91,8 @@ def test_others_fit(kind, solver):
 
 def test_bounds_need_weights():
     said = refusal(pm.FiLM(), ps.Linear(), project=lambda model: None)
-    assert said.startswith(
-        "front_model=FiLM: with a preference a sample no weights are made that the problem's project="
-    )
-    assert "give sampling=pm.Sampling(" in said
+    assert said.startswith("front_model=FiLM: with a preference a sample no weights are made, which the problem's ")
+    assert "project= could bound; give sampling=pm.Sampling(" in said
 
 
 @pytest.mark.parametrize("sampling", [pm.Sampling("batch"), pm.Sampling("batch", n=1), pm.Sampling("part", n=1)])
