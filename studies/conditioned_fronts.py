@@ -37,7 +37,7 @@ from studies.digit_pairs import BATCH, SIZES, WIDTHS, Size, Width, digit_pairs
 from studies.rocket import rocket_injector
 
 EPOCHS, SIZE = 6, "small"  # of the table; `--size demo` tries it out
-RATES = (5e-3, 1e-2, 2e-2, 4e-2)
+RATES = (1e-2, 2e-2, 4e-2, 8e-2)
 TUNING = 100  # the seed to tune on; the table has 0, 1, …
 ELEVEN, FIVE = even(2, 11), even(2, 5)
 ENDS = np.eye(2)
