@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from paretomtl.conditioned.bounds import written_out
+from paretomtl.conditioned.bounds import bounded, written_out
 from paretomtl.conditioned.front_model import Conditioned, FrontModel, Mean
 from paretomtl.conditioned.losses import UNFIT, LossModule, at_each, per_sample, samples, step
 from paretomtl.conditioned.modulation import Modulated
@@ -114,7 +114,8 @@ def _check_weights(network: Conditioned, problem: Problem, batch: Any, r: Float[
     """The network called at generated weights is the network that has them."""
     network.eval()
     like = next(network.parameters())
-    called = at_each(LossModule(problem, network.plain), network.generate(r.to(like)), batch, vmapped=False)[0]
+    generated = bounded(network, problem, network.generate(r.to(like)))
+    called = at_each(LossModule(problem, network.plain), generated, batch, vmapped=False)[0]
     model = written_out(network, problem, r[0].cpu().numpy())
     try:
         has = LossModule(problem, model)(batch)

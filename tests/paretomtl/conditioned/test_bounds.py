@@ -97,6 +97,19 @@ def test_a_front_within_the_bounds(tmp_path):
         front.model_at([0.5, 0.5], Place)
 
 
+def test_a_narrow_box_is_no_reason_to_refuse():
+    def narrow(model):
+        with torch.no_grad():
+            model.x.clamp_(0.499, 0.501)
+
+    front = pm.explore(
+        problem(project=narrow), ps.Linear(), preferences=[[0.5, 0.5]], steps=2, front_model=pm.LowRank(),
+        optimizer=lambda p: torch.optim.SGD(p, lr=0.1),
+    )  # fmt: skip
+    x = front.load_model(front.points[0], Place).x
+    assert ((x >= 0.499) & (x <= 0.501)).all()
+
+
 def test_the_front_of_zdt1_within_its_box():
     """Whose exact points on these rays have a hypervolume of .8068."""
     front = pm.explore(
