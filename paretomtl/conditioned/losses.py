@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from paretomtl.conditioned.bounds import bounded
 from paretomtl.conditioned.front_model import Conditioned, Generated
 from paretomtl.conditioned.modulation import CONVOLUTIONS, Change, Modulated
-from paretomtl.gradients import LossModule, check_finite, gramian_of, jacobian_by_point, pull_back
+from paretomtl.gradients import LossModule, NonFinite, check_finite, gramian_of, jacobian_by_point, pull_back
 from paretomtl.problem import Problem
 from paretomtl.solver import Aggregation, Scalarization, Solver, Status, Weighting, solved
 
@@ -196,7 +196,7 @@ def _through(
     jacobian = jacobian_by_point(losses, rows)
     gramian = gramian_of(jacobian)
     norms = torch.diagonal(gramian, dim1=-2, dim2=-1).sqrt()
-    check_finite(norms.sum(dim=0), names, before="the gradient of ")
+    _check_gradients(norms.sum(dim=0), names)
     if clip is not None:
         shorter = (clip / norms.clamp(min=clip)).to(jacobian)
         jacobian = jacobian * shorter[..., None]
@@ -212,3 +212,11 @@ def _through(
     pieces = (direction / len(r)).split([row[0].numel() for row in rows], dim=-1)
     pull_back(rows, pieces)
     return None if weights is None else weights.mean(dim=0), status
+
+
+def _check_gradients(norms: Float[Tensor, " k"], names: Sequence[str]) -> None:
+    """Raise where one is not finite. To autograd the losses of a preference are one tensor, so one can spoil others."""
+    spoiled = [name for name, finite in zip(names, norms.isfinite().tolist(), strict=True) if not finite]
+    if len(spoiled) > 1:
+        raise NonFinite(f"nan or inf in the gradient of {' or '.join(map(repr, spoiled))}")
+    check_finite(norms, names, before="the gradient of ")
