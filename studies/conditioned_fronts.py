@@ -7,12 +7,14 @@
 Each prints a table. `digits` takes an hour or two on one core; it is kept in its folder, and goes on where it stopped.
 
 Digits: 20,000 pairs, 6 epochs, batches of 256, Adam with a one-cycle schedule; its peak is, for each row, the best of
-`RATES` by the validation hypervolume of five preferences on a seed that the table does not use. All networks of a seed
-start alike. The columns: validation and test hypervolume of the front of 5 and of 11 preferences against (2, 2), the 5
-being every second of the 11; the best value of each objective, for a conditioned network at its two ends too, which
-cost nothing there; IGD+ of the 11 to the union of all fronts of the seed; Spearman's correlation of preference and
-loss over the 11; trained parameters; CPU seconds of 5 and of 11, of measuring too; passes: backward passes over a
-batch. Figures are means over the seeds.
+`RATES` by the mean validation hypervolume of five preferences on seeds that the table does not use. All networks of a
+seed start alike. One row has networks of one epoch: five of them cost what one conditioned network does. The columns:
+validation and test hypervolume of the front of 5 and of 11 preferences against (2, 2), the 5 being every second of the
+11; the best value of each objective, for a conditioned network at 25 preferences with the two ends, which cost nothing
+there; IGD+ of the 11 to the union of all fronts of the seed; Spearman's correlation of each preference with its loss,
+over the 25 or the 11; trained parameters; CPU seconds of training 5 and 11; passes: backward passes over a batch.
+Figures are means over the seeds, ± the standard deviation; "HV 5 is" better or worse than the first row's by the 95 %
+interval of the differences of equal seeds, or a draw.
 """
 
 import argparse
@@ -31,6 +33,7 @@ import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.front import score
 from paretomtl.front.preference_map import monotone
+from paretomtl.front.seeds import compare, measurable
 from paretomtl.preference import even
 from studies.analytic import fonseca
 from studies.digit_pairs import BATCH, SIZES, WIDTHS, Size, Width, digit_pairs
@@ -38,9 +41,9 @@ from studies.rocket import rocket_injector
 
 EPOCHS, SIZE = 6, "small"  # of the table; `--size demo` tries it out
 RATES = (1e-2, 2e-2, 4e-2, 8e-2)
-TUNING = 100  # the seed to tune on; the table has 0, 1, …
+TUNING = (100, 101)  # the seeds to tune on; the table has 0, 1, …
 ELEVEN, FIVE = even(2, 11), even(2, 5)
-ENDS = np.eye(2)
+BETWEEN = np.vstack([even(2, 23)[::2], np.eye(2)])  # with the eleven: k/24, the ends too
 
 
 class OneCycle(NamedTuple):
@@ -56,17 +59,19 @@ class OneCycle(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A way to a front, and the batch-sized backward passes of one of its steps."""
+    """A way to a front, the batch-sized backward passes of one of its steps, and its epochs."""
 
     name: str
     solver: pm.Solver
     front_model: pm.FrontModel | None
     passes: int
+    epochs: int = EPOCHS
 
 
 ROWS = (
     Row("separate, Linear", ps.Linear(), None, 1),
     Row("separate, EPO", ps.EPO(), None, 2),
+    Row("separate, Linear, 1 epoch", ps.Linear(), None, 1, epochs=1),
     Row("FiLM, Linear", ps.Linear(), pm.FiLM(), 1),
     Row("Inputs, Linear", ps.Linear(), pm.Inputs(), 1),
     Row("LowRank, Linear", ps.Linear(), pm.LowRank(), 1),
@@ -75,6 +80,20 @@ ROWS = (
     Row("Hypernetwork, Linear", ps.Linear(), pm.Hypernetwork(), 1),
     Row("Hypernetwork, EPO", ps.EPO(), pm.Hypernetwork(), 2),
 )
+
+
+class Clock:
+    """The CPU seconds from the first to the last step of each network."""
+
+    def __init__(self):
+        self.seconds, self._last = 0.0, 0.0
+
+    def __call__(self, step: pm.Step) -> None:
+        """What `explore` calls after each step."""
+        now = time.process_time()
+        if step.step > 1:
+            self.seconds += now - self._last
+        self._last = now
 
 
 class Run(NamedTuple):
@@ -88,25 +107,28 @@ def explored(
     row: Row, problem: pm.Problem, size: Size, asked: Float[np.ndarray, "K 2"], lr: float, seed: int, out: Path
 ) -> Run:
     """The front of a row, computed once; its time is kept beside it."""
-    started, spent = time.process_time(), out.with_suffix(".seconds")
-    steps = EPOCHS * -(-SIZES[size][0] // BATCH)
+    clock, spent = Clock(), out.with_name(f"{out.name}.seconds")
+    steps = row.epochs * -(-SIZES[size][0] // BATCH)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of points off their ray, which the table shows
         front = pm.explore(
-            problem, row.solver, preferences=asked, epochs=EPOCHS, optimizer=OneCycle(lr, steps), seed=seed, out=out,
-            front_model=row.front_model,
+            problem, row.solver, preferences=asked, epochs=row.epochs, optimizer=OneCycle(lr, steps), seed=seed,
+            out=out, front_model=row.front_model, callbacks=[clock],
         )  # fmt: skip
-    seconds = time.process_time() - started + (float(spent.read_text()) if spent.exists() else 0)
+    seconds = clock.seconds + (float(spent.read_text()) if spent.exists() else 0)
     spent.write_text(f"{seconds:.1f}")
     return Run(front, seconds)
 
 
 def best_rate(row: Row, problem: pm.Problem, size: Size, out: Path) -> float:
-    """The peak learning rate with the largest validation hypervolume, of five preferences on a seed apart."""
+    """The peak learning rate with the largest mean validation hypervolume of five preferences, on seeds apart."""
     volumes = {}
     for lr in RATES:
-        front = explored(row, problem, size, FIVE, lr, TUNING, out / "tuning" / f"{slug(row.name)}-{lr:g}").front
-        volumes[lr] = front.hypervolume() or 0.0
+        fronts = [
+            explored(row, problem, size, FIVE, lr, seed, out / "tuning" / f"{slug(row.name)}-{lr:g}-{seed}").front
+            for seed in TUNING
+        ]
+        volumes[lr] = float(np.mean([front.hypervolume() or 0.0 for front in fronts]))
     shown = ", ".join(f"{lr:g}: {volume:.3f}" for lr, volume in volumes.items())
     print(f"{row.name}: validation hypervolume by peak learning rate {shown}", flush=True)
     return max(volumes, key=volumes.__getitem__)
@@ -122,46 +144,62 @@ def digits(width: Width, seeds: int, out: Path, size: Size = SIZE) -> int:
     problem, folder = digit_pairs(size, width=width), out / size / width
     folder.joinpath("tuning").mkdir(parents=True, exist_ok=True)
     rates = {row.name: best_rate(row, problem, size, folder) for row in ROWS}
-    found: dict[str, list[list[float]]] = {row.name: [] for row in ROWS}
+    runs: dict[str, list[Run]] = {row.name: [] for row in ROWS}
     for seed in range(seeds):
-        runs = {}
         for row in ROWS:
-            asked = ELEVEN if row.front_model is None else np.vstack([ELEVEN, ENDS])
-            runs[row.name] = explored(
-                row, problem, size, asked, rates[row.name], seed, folder / f"{slug(row.name)}-{seed}"
-            )
-            print(f"{row.name}, seed {seed}: {runs[row.name].front.hypervolume():.4f}", file=sys.stderr, flush=True)
-        union = np.vstack([run.front.losses for run in runs.values()])
-        for row in ROWS:
-            found[row.name].append(list(figures(row, problem, runs[row.name], union)))
-    columns = ["", "peak lr", *COLUMNS]
-    table = [[row.name, f"{rates[row.name]:g}", *shown(found[row.name])] for row in ROWS]
-    print(markdown(columns, table))
+            asked = ELEVEN if row.front_model is None else np.vstack([ELEVEN, BETWEEN])
+            run = explored(row, problem, size, asked, rates[row.name], seed, folder / f"{slug(row.name)}-{seed}")
+            runs[row.name].append(run)
+            print(f"{row.name}, seed {seed}: {run.front.hypervolume():.4f}", file=sys.stderr, flush=True)
+    unions = [np.vstack([runs[row.name][seed].front.losses for row in ROWS]) for seed in range(seeds)]
+    print(markdown(["", "peak lr", *COLUMNS], [
+        [row.name, f"{rates[row.name]:g}", *cells(row, problem, runs[row.name], unions, runs[ROWS[0].name])]
+        for row in ROWS
+    ]))  # fmt: skip
     return 0
 
 
 COLUMNS = (
-    "HV 5", "HV 11", "test HV 5", "test HV 11", "best left", "best right", "IGD+", "monotone left", "monotone right",
+    "HV 5", "HV 11", "test HV 5", "test HV 11", "HV 5 is", "best left", "best right", "IGD+", "monotone",
     "parameters", "CPU s 5", "CPU s 11", "passes 5", "passes 11",
 )  # fmt: skip
-FORMATS = ("{:.3f}", "{:.3f}", "{:.3f}", "{:.3f}", "{:.3f}", "{:.3f}", "{:.3f}", "{:.2f}", "{:.2f}", *["{:,.0f}"] * 5)
 
 
-def figures(row: Row, problem: pm.Problem, run: Run, union: Float[np.ndarray, "n 2"]) -> Iterator[float]:
-    """The columns of a row, of one seed."""
-    front, apart = run.front, row.front_model is None
-    losses, test = front.losses[:11], front.losses_on("test")[:11]
-    for rows in (losses[1::2], losses, test[1::2], test):
-        yield score.hypervolume(rows, front.ref_point) or 0.0
-    yield from front.losses.min(axis=0)
-    yield score.igd_plus(losses, union)
-    yield from (x or 0.0 for x in monotone(front.preferences[:11], losses))
-    yield parameters(row, problem)
-    steps = sum(p.counts["steps"] for p in (front.points if apart else front.points[:1]))
-    yield from ((run.seconds * 5 / 11, run.seconds) if apart else (run.seconds, run.seconds))
-    yield from (
-        (row.passes * steps * 5 / 11, row.passes * steps) if apart else (row.passes * steps, row.passes * steps)
-    )
+def cells(row: Row, problem: pm.Problem, runs: list[Run], unions: list[np.ndarray], first: list[Run]) -> Iterator[str]:
+    """A row of the table, from its runs, one a seed; the first row is what others are compared with."""
+    found = np.array([volumes(run.front) for run in runs])
+    yield from (f"{x:.3f} ± {sd:.3f}" for x, sd in zip(found.mean(axis=0), found.std(axis=0), strict=True))
+    yield "" if runs is first else compare(found[:, 0], np.array([volumes(run.front)[0] for run in first])).verdict
+    yield from (f"{x:.3f}" for x in np.mean([run.front.losses.min(axis=0) for run in runs], axis=0))
+    yield f"{np.mean([score.igd_plus(r.front.losses[:11], u) for r, u in zip(runs, unions, strict=True)]):.3f}"
+    yield control([run.front for run in runs])
+    yield f"{parameters(row, problem):,}"
+    apart = row.front_model is None
+    spent = np.mean([run.seconds for run in runs])
+    steps = sum(point.counts["steps"] for point in runs[0].front.points[: 11 if apart else 1])
+    share = 5 / 11 if apart else 1
+    yield from (f"{x:.1f}" for x in (spent * share, spent))
+    yield from (f"{row.passes * x:,.0f}" for x in (steps * share, steps))
+
+
+def volumes(front: pm.Front) -> list[float]:
+    """The hypervolumes of 5 and of 11 preferences, on validate and on test."""
+    return [
+        score.hypervolume(rows, front.ref_point) or 0.0
+        for losses in (front.losses[:11], front.losses_on("test")[:11])
+        for rows in (losses[1::2], losses)
+    ]
+
+
+def control(fronts: list[pm.Front]) -> str:
+    """Each preference's correlation with its loss; or that they differ by no more than the seeds do."""
+    r, losses = fronts[0].preferences, np.stack([front.losses for front in fronts])
+    ends = r.argmax(axis=0)
+    inner = [k for k in range(len(r)) if k not in ends]
+    ideals = np.stack([losses[:, k, i] for i, k in enumerate(ends)], axis=1)
+    shown = measurable([str(k) for k in inner], fronts[0].names, losses[:, inner], ideals)
+    found = np.mean([[np.nan if x is None else x for x in monotone(r, seed)] for seed in losses], axis=0)
+    return ", ".join(f"{x:.2f}" for x in found) + ("" if shown.measurable else " (within noise)")
 
 
 def parameters(row: Row, problem: pm.Problem) -> int:
@@ -170,11 +208,6 @@ def parameters(row: Row, problem: pm.Problem) -> int:
     if row.front_model is None:
         return len(ELEVEN) * sum(p.numel() for p in plain.parameters())
     return sum(p.numel() for p in row.front_model.attach(plain, 2).parameters())
-
-
-def shown(seeds: list[list[float]]) -> list[str]:
-    """The mean over the seeds, as text."""
-    return [text.format(x) for text, x in zip(FORMATS, np.mean(seeds, axis=0), strict=True)]
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,7 +1,7 @@
 """Training one network for the whole front: from a study and a seed to points, and the network that they come of."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from paretomtl.conditioned.bounds import written_out
 from paretomtl.conditioned.front_model import Conditioned
-from paretomtl.conditioned.losses import Stepped, samples, step, takes_vmap
+from paretomtl.conditioned.losses import Stepped, can_be_dealt, dealt, samples, step, takes_vmap
 from paretomtl.conditioned.sampling import Preferences
 from paretomtl.conditioned.statistics import calibrate
 from paretomtl.front import score
@@ -27,6 +27,7 @@ from paretomtl.training.study import Job, Step, Study
 
 CHECKS = 6  # looks at the validation split, evenly over the second half of the training
 COUNTED = ("steps", "best_step", "skipped", "relaxed", "fell_back")
+ENOUGH = 100  # samples a preference of a batch of the validation split; where it has fewer, all see all of it
 WATCHED = 5  # preferences, or two an objective if that is more, at which it is looked at
 
 
@@ -234,16 +235,21 @@ def watched(
 ) -> tuple[Bool[np.ndarray, " k"], Float[np.ndarray, "n m"]]:
     """Which preferences were seen with all labels, and their mean losses, by one pass over the data.
 
-    The batches are dealt out to the preferences in turn; where there are fewer, each batch is seen at all of them.
+    The data are dealt out to the preferences, by batches or else by samples; where there are few, all see all of them.
     """
     models = [written_out(network, problem, r) for r in asked]
     totals, weights = np.zeros(asked.shape), np.zeros(asked.shape)
-    dealt = len(data) >= len(asked)
     for i, batch in enumerate(data):
-        for j in [i % len(asked)] if dealt else range(len(asked)):
-            for objective, loss in enumerate(problem.loss_list(models[j], batch)):
+        for j, part in [(i % len(asked), batch)] if len(data) >= len(asked) else _shares(batch, len(asked)):
+            for objective, loss in enumerate(problem.loss_list(models[j], part)):
                 if loss is not None:
-                    totals[j, objective] += length(batch) * float(loss)
-                    weights[j, objective] += length(batch)
+                    totals[j, objective] += length(part) * float(loss)
+                    weights[j, objective] += length(part)
     seen = np.asarray((weights > 0).all(axis=1))
     return seen, totals[seen] / weights[seen]
+
+
+def _shares(batch: Any, k: int) -> Iterable[tuple[int, Any]]:
+    if batch is not None and can_be_dealt(batch) and (samples(batch) or 0) >= ENOUGH * k:
+        return enumerate(dealt(batch, k))
+    return [(j, batch) for j in range(k)]

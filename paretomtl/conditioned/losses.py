@@ -124,13 +124,19 @@ def dealt(batch: Any, p: int) -> Any:
     """
     if batch is None:
         return None
-    leaves = [x for x in tree_leaves(batch) if x is not None]  # None: a label that is missing
-    if len({len(x) if isinstance(x, Tensor) and x.ndim else None for x in leaves}) > 1:
+    if not can_be_dealt(batch):
         raise ValueError(
             "a batch cannot be dealt out to several preferences, as its tensors do not all lead with its samples; give "
             "sampling=pm.Sampling('batch')"
         )
     return Parts(tree_map(lambda x, k=k: None if x is None else x[k::p], batch) for k in range(p))
+
+
+def can_be_dealt(batch: Any) -> bool:
+    """Whether all tensors of a batch lead with its samples."""
+    leaves = [x for x in tree_leaves(batch) if x is not None]  # None: a label that is missing
+    lengths = {len(x) if isinstance(x, Tensor) and x.ndim else None for x in leaves}
+    return len(lengths) == 1 and None not in lengths
 
 
 def per_sample(network: Modulated, evaluate: LossModule, batch: Any, r: Float[Tensor, "n m"]) -> Float[Tensor, "n k"]:
