@@ -10,7 +10,7 @@ import paretomtl_solvers as ps
 from paretomtl.preference import even
 from studies import conditioned_fronts
 from studies.analytic import fonseca
-from studies.conditioned_fronts import FONSECA, ROCKET, analytic, main, on_rays
+from studies.conditioned_fronts import FONSECA, ROCKET, analytic, control, main, on_rays
 from studies.rocket import rocket_injector
 
 
@@ -60,3 +60,47 @@ def test_fonsecas_exact_front():
     asked = np.stack([a, 1 - a], axis=1)
     exact = on_rays(fonseca(10).truth.front, asked)
     assert conditioned_fronts.score.hypervolume(exact, (1.1, 1.1)) == pytest.approx(0.5453, abs=1e-4)
+
+
+def in_a_row(left: np.ndarray, right: np.ndarray) -> pm.Front:
+    """A front over five preferences for the left."""
+    r = np.linspace(0, 1, 5)
+    values = np.stack([left, right], axis=1)
+    return pm.Front.from_values(values, ["left", "right"], [2.0, 2.0], preferences=np.stack([r, 1 - r], axis=1))
+
+
+def test_control_over_the_preferences():
+    r = np.linspace(0, 1, 5)
+    assert control([in_a_row(1.2 - r + shift, 0.5 + 0.6 * r) for shift in (0, 0.01, 0.02)]) == "-1.00, -1.00"
+
+
+def test_control_within_noise_is_said_to_be():
+    noise = np.random.default_rng(0).normal(0.5, 0.1, (3, 2, 5))
+    assert control([in_a_row(left, right) for left, right in noise]).endswith("(within noise)")
+
+
+def test_the_clock_counts_from_the_first_to_the_last_step_of_each_network(monkeypatch):
+    times = iter([1.0, 3.0, 6.0, 20.0, 25.0])
+    monkeypatch.setattr(conditioned_fronts.time, "process_time", lambda: next(times))
+    clock = conditioned_fronts.Clock()
+    for step in (1, 2, 3, 1, 2):
+        clock(pm.Step("point-001", np.array([0.5, 0.5]), 0, step, {}, {}))
+    assert clock.seconds == 10.0  # 1 to 6 and 20 to 25
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_digit_table_goes_on_where_it_stopped(monkeypatch, tmp_path, capsys):
+    few = [conditioned_fronts.ROWS[0]._replace(epochs=1), conditioned_fronts.ROWS[3]._replace(epochs=1)]
+    monkeypatch.setattr(conditioned_fronts, "ROWS", few)
+    monkeypatch.setattr(conditioned_fronts, "RATES", (0.02,))
+    tables = []
+    for _ in range(2):
+        assert main(["digits", "--width", "scarce", "--size", "demo", "--seeds", "2", "--out", str(tmp_path)]) == 0
+        tables.append(rows(capsys.readouterr().out))
+    assert tables[0] == tables[1]
+    assert set(tables[0]) == {row.name for row in few}
+    spent = {name: [float(x) for x in row[-4:]] for name, row in tables[0].items()}
+    assert spent[few[0].name][2:] == [200, 440]  # backward passes of 5 and of 11 networks, 40 each
+    assert spent[few[1].name][2:] == [40, 40]
+    assert spent[few[1].name][0] > 0

@@ -5,6 +5,7 @@ import shutil
 import signal
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ from torch import Tensor, nn
 
 import paretomtl as pm
 import paretomtl_solvers as ps
+from paretomtl.conditioned.loop import watched
 from paretomtl.front.store import Store
 from paretomtl.front.verify import verify
+from paretomtl.training.measuring import OnDevice
 from tests import toys
 from tests.folders import differences, everything, files
 
@@ -147,6 +150,37 @@ def rises_from_30(step: int) -> float:
 
 def stays(step: int) -> float:
     return 0.0
+
+
+@pytest.mark.parametrize(
+    ("sizes", "seen"),
+    [
+        ([10, 10, 10, 10], [2, 2]),  # batches in turn
+        ([260], [130, 130]),  # samples in turn
+        ([150], [150, 150]),  # too few to deal out
+    ],
+)
+def test_looks_at_the_validation_split_deal_it_out(sizes, seen):
+    """What was seen is summed; where batches are dealt out whole, they are counted."""
+    start = np.cumsum([0, *sizes])
+    batches = [torch.arange(a, b, dtype=torch.float32)[:, None] for a, b in pairwise(start)]
+    counted = {}
+
+    def note(model: nn.Module, batch: Tensor) -> dict[str, Tensor]:
+        mine = counted.setdefault(id(model), [])
+        mine.append(batch[:, 0])
+        return {"a": batch.mean(), "b": -batch.mean()}
+
+    problem = toys.two_regressions(losses=note)
+    network = pm.LowRank(rank=1).attach(toys.TwoHeads(), 2)
+    there, losses = watched(network, problem, OnDevice(batches, "cpu"), np.array([[0.3, 0.7], [0.6, 0.4]]))
+    found = [torch.cat(parts) for parts in counted.values()]
+    per = len if len(sizes) == 1 else (lambda x: len(x) // sizes[0])
+    assert [per(x) for x in found] == seen
+    assert there.all()
+    assert losses == pytest.approx(np.array([[float(x.mean()), -float(x.mean())] for x in found]))
+    if sum(seen) != 2 * sum(sizes):
+        assert torch.equal(torch.cat(found).sort().values, torch.arange(float(sum(sizes))))
 
 
 def test_the_best_state_is_kept():
