@@ -41,7 +41,7 @@ from paretomtl.sweep.interrupt import Interrupted
 OK, FAILED, USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 KINDS = (Scalarization, Weighting, Aggregation, Stepper)
 REMEMBERED = ("problem", "method", "preferences", "epochs", "steps", "lr", "seed", "seeds", "device", "ray")
-LATER = {"front_model": None}  # what older versions did not remember, and how it was then
+LATER = {"front_model": None, "fleet": None}  # what older versions did not remember, and how it was then
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     budget.add_argument("--steps", type=int, help="of the optimizer")
     run.add_argument("--out", type=Path, help="the folder for the front")
     run.add_argument("--front-model", help='one network for all preferences, such as "FiLM" (default: none)')
+    run.add_argument("--fleet", type=int, help="how many points to train in one program, for small networks")
     run.add_argument("--lr", type=float, help="learning rate of Adam (default: 0.001)")
     run.add_argument("--seed", type=int, help="of initial weights and data order (default: 0)")
     run.add_argument("--seeds", type=int, help="how often each point is trained, with other seeds (default: 1)")
@@ -188,6 +189,7 @@ def _settings(asked: argparse.Namespace) -> Settings:
         None,
         {} if asked.ray else None,
         None if asked.front_model is None else Named(asked.front_model, {}),
+        asked.fleet,
     )
 
 
@@ -249,6 +251,7 @@ def _explore(asked: argparse.Namespace, settings: Settings, command: dict[str, A
                 clip=settings.clip,
                 executor=executor,
                 front_model=front_model,
+                fleet=settings.fleet,
                 command=command,
             )
         except Exception as error:

@@ -40,6 +40,7 @@ def explore(
     clip: float | None = None,
     executor: Executor | None = None,
     front_model: FrontModel | None = None,
+    fleet: int | None = None,
     command: Mapping[str, Any] | None = None,
 ) -> Front:
     """Train one model per preference, or one network for all, and return the front.
@@ -63,6 +64,8 @@ def explore(
         front_model: one network for the whole front, such as `pm.FiLM()`, in place of one a preference. It draws the
             preferences that it is trained at; `preferences` are those at which it is measured and written out. It has
             no corners: they would be trained apart.
+        fleet: the most points to train in one program, for small networks, whose steps are mostly overhead: 25, say. It
+            takes an optimizer that treats each number on its own, as Adam and SGD do, and no dropout or BatchNorm.
         command: how the command line asked for this, kept for `paretomtl resume`.
 
     Raises:
@@ -86,6 +89,7 @@ def explore(
         clip,
         seeds,
         front_model,
+        fleet,
     )
     found = dry_run(study)
     keep = Scratch() if out is None else None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -32,7 +32,16 @@ SAMPLES_AT_ONCE = 32  # whose gradients are held in memory together
 
 
 class NonFinite(ArithmeticError):
-    """A loss or a gradient is NaN or infinite."""
+    """A loss or a gradient is NaN or infinite.
+
+    Args:
+        message: which, and of what.
+        point: of which point, where there are several.
+    """
+
+    def __init__(self, message: str, point: int | None = None):
+        super().__init__(message)
+        self.point = point
 
 
 class Taken(NamedTuple):
@@ -42,28 +51,28 @@ class Taken(NamedTuple):
     norms: of each loss's gradient on the shared parameters, before clipping; None where it was not asked for.
     """
 
-    weights: Float[Tensor, " m"] | None
+    weights: Float[Tensor, "*points m"] | None
     state: Any
     status: Status
-    norms: Float[Tensor, " m"] | None = None
+    norms: Float[Tensor, "*points m"] | None = None
 
 
 def descend(
     solver: Solver,
     state: Any,
-    losses: Sequence[Tensor],
-    preference: Float[Tensor, " m"],
+    losses: Sequence[Float[Tensor, "*points"]],
+    preference: Float[Tensor, "*points m"],
     parameters: Sequence[Tensor],
     names: Sequence[str],
     clip: float | None = None,
     scale: float = 1.0,
 ) -> Taken:
-    """Add the solver's direction to the parameters' `.grad`.
+    """Add the solver's direction to the parameters' `.grad`; of several points at once, each one's to its own rows.
 
     Args:
         solver: a `Scalarization`, a `Weighting` or an `Aggregation`.
         state: its state.
-        losses: m scalars that require gradients.
+        losses: m losses that require gradients: scalars; or one row of points each, the parameters leading with them.
         preference: as the solver takes it.
         parameters: what is trained.
         names: of the losses, for messages.
@@ -76,15 +85,15 @@ def descend(
         NonFinite: a loss, or a loss's gradient on the shared parameters, is NaN or infinite.
         TypeError: a `Stepper`, which `follow` is for.
     """
-    values = torch.stack([loss.detach() for loss in losses])
+    values = torch.stack([loss.detach() for loss in losses], dim=-1)
     check_finite(values, names)
     if len(losses) == 1:  # the other labels are missing: nothing to weigh
-        (losses[0] * scale).backward()
-        return Taken(values.new_ones(1, dtype=torch.float64), state, solved(values))
+        (losses[0].sum() * scale).backward()
+        return Taken(torch.ones_like(values, dtype=torch.float64), state, solved(values))
     if isinstance(solver, Scalarization):
         weights, state, status = solver.update(state, values, preference)
         # backward sums in the losses' own dtype
-        torch.stack(list(losses)).mul(weights.to(values) * scale).sum().backward()
+        torch.stack(list(losses), dim=-1).mul(weights.to(values) * scale).sum().backward()
         return Taken(weights, state, status)
     if not isinstance(solver, (Weighting, Aggregation)):
         raise TypeError(f"{type(solver).__name__} is neither a Scalarization, a Weighting nor an Aggregation")
@@ -94,39 +103,46 @@ def descend(
 def _on_shared(solver, state, losses, values, preference, parameters, names, clip, scale) -> Taken:
     """A weighting or an aggregation: heads keep their gradient, the shared parameters get the direction."""
     jacobian, shared, heads_move, reach = _jacobian([loss * scale for loss in losses], parameters)
-    if solver.stateful and not reach.all():
-        out = [name for name, reaches_shared in zip(names, reach.tolist(), strict=True) if not reaches_shared]
+    if solver.stateful and not all(reach):
+        out = [name for name, reaches_shared in zip(names, reach, strict=True) if not reaches_shared]
         raise ValueError(f"{type(solver).__name__} carries its state from step to step and needs every loss to reach "
                          f"the shared parameters; {out} do not")  # fmt: skip
     if not shared:  # nothing in common: nothing to weigh
-        return Taken(values.new_ones(len(losses), dtype=torch.float64), state, solved(values))
+        return Taken(torch.ones_like(values, dtype=torch.float64), state, solved(values))
     # a loss that does not reach the shared parameters has no say in their direction
-    kept = [name for name, reaches_shared in zip(names, reach.tolist(), strict=True) if reaches_shared]
-    r = preference[reach]
-    if not reach.all():
-        r = r / r.sum() if r.any() else torch.full_like(r, 1 / len(r))
+    kept = [i for i, reaches_shared in enumerate(reach) if reaches_shared]
+    r = among(preference, kept)
     gramian = gramian_of(jacobian) / scale**2
-    check_finite(torch.diagonal(gramian), kept, before="the gradient of ")
-    norms = torch.diagonal(gramian).sqrt()
+    norms = torch.diagonal(gramian, dim1=-2, dim2=-1).sqrt()
+    check_finite(norms, [names[i] for i in kept], before="the gradient of ")
     if clip is not None:
         shorter = (clip / norms.clamp(min=clip)).to(jacobian)
-        jacobian = jacobian * shorter[:, None]
-        gramian = gramian * torch.outer(shorter, shorter).double()
+        jacobian = jacobian * shorter[..., None]
+        gramian = gramian * (shorter[..., None] * shorter[..., None, :]).double()
     weights = None
     if isinstance(solver, Weighting):
-        found, state, status = solver.update(state, values[reach], gramian, r)
-        direction = found.to(jacobian) @ jacobian
-        weights = found.new_zeros(len(losses))
-        weights[reach] = found
+        found, state, status = solver.update(state, values[..., kept], gramian, r)
+        direction = (found.to(jacobian)[..., None, :] @ jacobian)[..., 0, :]
+        weights = found.new_zeros(values.shape)
+        weights[..., kept] = found
     else:
-        direction, state, status = solver.update(state, values[reach], jacobian / scale, r)
+        direction, state, status = solver.update(state, values[..., kept], jacobian / scale, r)
         direction = direction * scale
-    if status.code == Code.STATIONARY and heads_move:
-        status = status._replace(code=torch.tensor(int(Code.SOLVED)))
+    going_on = (status.code == Code.STATIONARY) & heads_move.to(status.code.device)
+    status = status._replace(code=torch.where(going_on, int(Code.SOLVED), status.code))
     _add(direction, shared)
-    told = norms.new_zeros(len(losses))
-    told[reach] = norms
+    told = norms.new_zeros(values.shape)
+    told[..., kept] = norms
     return Taken(weights, state, status, told)
+
+
+def among(preference: Float[Tensor, "*points m"], there: Sequence[int]) -> Float[Tensor, "*points k"]:
+    """Shared among the objectives that are there; evenly, where none of them matters."""
+    if len(there) == preference.shape[-1]:
+        return preference
+    r = preference[..., list(there)]
+    total = r.sum(dim=-1, keepdim=True)
+    return torch.where(total > 0, r / total.clamp(min=torch.finfo(r.dtype).tiny), 1 / len(there))
 
 
 def follow(
@@ -155,12 +171,14 @@ class NoLabel(Exception):
     """A batch has no label at all, and takes no part."""
 
 
-def check_finite(values: Float[Tensor, " m"], names: Sequence[str], before: str = "", after: str = "") -> None:
+def check_finite(values: Float[Tensor, "*points m"], names: Sequence[str], before: str = "", after: str = "") -> None:
     """Raise `NonFinite` and name the first value that is NaN or infinite."""
     finite = torch.isfinite(values)
     if not finite.all():
-        i = int(finite.logical_not().nonzero()[0])
-        raise NonFinite(f"{'nan' if values[i].isnan() else 'inf'} in {before}{names[i]!r}{after}")
+        *point, i = finite.logical_not().nonzero()[0].tolist()
+        value = values[(*point, i)]
+        kind = "nan" if value.isnan() else "inf"
+        raise NonFinite(f"{kind} in {before}{names[i]!r}{after}", point[0] if point else None)
 
 
 def check_clip(solver: Solver, clip: float | None) -> None:
@@ -342,10 +360,15 @@ class LossModule(nn.Module):
 
     def __init__(self, problem: Problem, model: nn.Module, there: list[int] | None = None):
         super().__init__()
-        self.problem, self.model, self._there = problem, model, [] if there is None else there
+        self.problem, self.model = problem, model
+        self.there: list[int] = [] if there is None else there
 
     def forward(self, batch: Any) -> Float[Tensor, " k"]:
-        """The losses (k,), of k <= m objectives.
+        """The losses (k,), of k <= m objectives."""
+        return torch.stack(self.present(batch))
+
+    def present(self, batch: Any) -> list[Tensor]:
+        """The losses one by one.
 
         Raises:
             NoLabel: the batch has none at all.
@@ -353,14 +376,22 @@ class LossModule(nn.Module):
         """
         losses = self.problem.loss_list(self.model, batch)
         there = [i for i, loss in enumerate(losses) if loss is not None]
-        if self._there and there != self._there:
+        if self.there and there != self.there:
             raise ValueError(
                 "the parts of a batch do not have labels of the same objectives; give sampling=pm.Sampling('batch')"
             )
         if not there:
             raise NoLabel("a batch has no label of any objective")
-        self._there[:] = there
-        return torch.stack([loss for loss in losses if loss is not None])
+        self.there[:] = there
+        return [loss for loss in losses if loss is not None]
+
+
+class Apart(LossModule):
+    """The same losses, each apart, so that autograd sees which parameters each of them reaches."""
+
+    def forward(self, batch: Any) -> tuple[Tensor, ...]:  # type: ignore[override]
+        """The losses."""
+        return tuple(self.present(batch))
 
 
 def _squared_gradients(problem: Problem, model: nn.Module, batch: Any) -> Float[Tensor, "m n"]:
@@ -388,24 +419,31 @@ def _squared_gradients(problem: Problem, model: nn.Module, batch: Any) -> Float[
 
 
 def _gradients(losses: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[tuple[Tensor | None, ...]]:
-    """One vector-Jacobian product a loss: its gradient on each parameter, None where it does not reach."""
+    """One vector-Jacobian product a loss: its gradient on each parameter, None where it does not reach.
+
+    Of several points each loss depends on its own rows alone, so that the gradient of the sum parts them.
+    """
     last = len(losses) - 1
     return [
-        torch.autograd.grad(loss, parameters, retain_graph=i < last, allow_unused=True) for i, loss in enumerate(losses)
+        torch.autograd.grad(loss.sum(), parameters, retain_graph=i < last, allow_unused=True)
+        for i, loss in enumerate(losses)
     ]
 
 
-def _jacobian(losses: Sequence[Tensor], parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], bool, Tensor]:
+def _jacobian(
+    losses: Sequence[Float[Tensor, "*points"]], parameters: Sequence[Tensor]
+) -> tuple[Float[Tensor, "*points k n"], list[Tensor], Bool[Tensor, "*points"], list[bool]]:
     """The Jacobian on the shared parameters; these; whether a head moves; which losses reach shared parameters.
 
     Rows are those of the losses that reach. Which parameters are shared is read off each step, by where autograd
     answers None; heads get their gradient on the way.
     """
-    columns, shared, heads_move = [], [], False
+    columns, shared = [], []
+    heads_move = torch.zeros_like(losses[0], dtype=torch.bool)
     for parameter, column in zip(parameters, zip(*_gradients(losses, parameters), strict=True), strict=True):
         present = [g for g in column if g is not None]
         if len(present) == 1:
-            heads_move = heads_move or bool(present[0].any())
+            heads_move = heads_move | present[0].reshape(*losses[0].shape, -1).any(dim=-1)
             _accumulate(parameter, present[0])
         elif present:
             shared.append(parameter)
@@ -413,23 +451,27 @@ def _jacobian(losses: Sequence[Tensor], parameters: Sequence[Tensor]) -> tuple[T
     reach = [any(column[i] is not None for column in columns) for i in range(len(losses))]
     kept = [[g for g, here in zip(column, reach, strict=True) if here] for column in columns]
     rows = [loss for loss, here in zip(losses, reach, strict=True) if here]
-    jacobian = _stack(rows, shared, kept) if shared else losses[0].new_zeros(0, 0)
-    return jacobian, shared, heads_move, torch.tensor(reach)
+    jacobian = _stack(rows, shared, kept) if shared else losses[0].new_zeros(*losses[0].shape, 0, 0)
+    return jacobian, shared, heads_move, reach
 
 
 def _stack(
-    losses: Sequence[Tensor], parameters: Sequence[Tensor], columns: Sequence[Sequence[Tensor | None]]
-) -> Float[Tensor, "m n"]:
+    losses: Sequence[Float[Tensor, "*points"]],
+    parameters: Sequence[Tensor],
+    columns: Sequence[Sequence[Tensor | None]],
+) -> Float[Tensor, "*points m n"]:
     """The parameters' columns side by side, zero where a loss does not reach."""
+    points = losses[0].shape
     # float16 gradients would underflow in their products
     dtype = torch.promote_types(losses[0].dtype, torch.float32)
-    jacobian = losses[0].new_zeros((len(losses), sum(p.numel() for p in parameters)), dtype=dtype)
+    sizes = [p.numel() // points.numel() for p in parameters]
+    jacobian = losses[0].new_zeros((*points, len(losses), sum(sizes)), dtype=dtype)
     at = 0
-    for parameter, column in zip(parameters, columns, strict=True):
-        for row, gradient in zip(jacobian, column, strict=True):
+    for size, column in zip(sizes, columns, strict=True):
+        for i, gradient in enumerate(column):
             if gradient is not None:
-                row[at : at + parameter.numel()] = gradient.reshape(-1)
-        at += parameter.numel()
+                jacobian[..., i, at : at + size] = gradient.reshape(*points, -1)
+        at += size
     return jacobian
 
 
@@ -464,9 +506,10 @@ def pull_back(tensors: Sequence[Tensor], directions: Sequence[Tensor]) -> None:
     torch.autograd.backward(tensors, [d.reshape(t.shape).to(t) for t, d in zip(tensors, directions, strict=True)])
 
 
-def _add(direction: Float[Tensor, " n"], parameters: Sequence[Tensor]) -> None:
+def _add(direction: Float[Tensor, "*points n"], parameters: Sequence[Tensor]) -> None:
     """Add a direction, cut into pieces, to the parameters' gradients."""
-    for parameter, piece in zip(parameters, direction.split([p.numel() for p in parameters]), strict=True):
+    sizes = [p.numel() // direction.shape[:-1].numel() for p in parameters]
+    for parameter, piece in zip(parameters, direction.split(sizes, dim=-1), strict=True):
         _accumulate(parameter, piece.view_as(parameter).to(parameter.dtype))
 
 

@@ -36,7 +36,7 @@ class Settings:
 
     Args:
         problem, method, optimizer: by name, not yet imported; see `build` and `build_optimizer`.
-        preferences, epochs, steps, seed, device, clip: as in `explore`.
+        preferences, epochs, steps, seed, device, clip, fleet: as in `explore`.
         out: the folder for the front.
         seeds: how often each point is trained, each time with another seed.
         ray: arguments of `RayTune`; None computes here.
@@ -56,6 +56,7 @@ class Settings:
     clip: float | None = None
     ray: dict[str, Any] | None = None
     front_model: Named | None = None
+    fleet: int | None = None
 
 
 def _is_whole(value: Any, least: int = 1) -> bool:
@@ -101,6 +102,7 @@ KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "seeds": (_is_whole, "give a whole number of at least 1"),
     "device": (_is_text, 'give "cpu", "cuda" or "auto"'),
     "clip": (lambda value: _is_number(value) and value > 0, "give a positive number, such as 1.0"),
+    "fleet": (partial(_is_whole, least=2), "give a whole number of at least 2"),
     "ray": (lambda value: isinstance(value, bool | dict), "give true, or a table such as { workers = 2 }"),
     "front_model": (
         _is_named,

@@ -72,5 +72,5 @@ class Turned(pm.Aggregation):
     """A direction that no weights give: the weighted gradient, its entries scaled by their place."""
 
     def update(self, state: Any, losses: Tensor, jacobian: Tensor, preference: Tensor) -> tuple[Tensor, Any, pm.Status]:
-        direction = preference.to(jacobian) @ jacobian
-        return direction * torch.linspace(0.5, 1.5, len(direction)).to(direction), state, solved(losses)
+        direction = torch.einsum("...m,...mn->...n", preference.to(jacobian), jacobian)
+        return direction * torch.linspace(0.5, 1.5, direction.shape[-1]).to(direction), state, solved(losses)

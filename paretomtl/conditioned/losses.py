@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from paretomtl.conditioned.bounds import bounded
 from paretomtl.conditioned.front_model import Conditioned, Generated
 from paretomtl.conditioned.modulation import CONVOLUTIONS, Change, Modulated
-from paretomtl.gradients import LossModule, NonFinite, check_finite, gramian_of, jacobian_by_point, pull_back
+from paretomtl.gradients import LossModule, NonFinite, among, check_finite, gramian_of, jacobian_by_point, pull_back
 from paretomtl.problem import Problem
 from paretomtl.solver import Aggregation, Scalarization, Solver, Status, Weighting, solved
 
@@ -67,7 +67,7 @@ def step(
     if len(there) == 1:  # the other labels are missing: nothing to weigh
         pull_back([losses], [torch.full_like(losses, 1 / len(losses))])
         return Stepped(there, values.mean(dim=0), values.new_ones(1, dtype=torch.float64), solved(values))
-    mine = _preferences(r, there)
+    mine = among(r, there)
     if not weighing:
         assert isinstance(solver, Scalarization)
         weights, _, status = solver.update(state, values, mine)
@@ -75,15 +75,6 @@ def step(
         return Stepped(there, values.mean(dim=0), weights.mean(dim=0), status)
     weights, status = _through(generated, losses, solver, state, mine, names, clip)
     return Stepped(there, values.mean(dim=0), weights, status)
-
-
-def _preferences(r: Float[Tensor, "p m"], there: Sequence[int]) -> Float[Tensor, "p k"]:
-    """Shared among the objectives that have a label; evenly, where none of them matters."""
-    if len(there) == r.shape[1]:
-        return r
-    r = r[:, there]
-    total = r.sum(dim=1, keepdim=True)
-    return torch.where(total > 0, r / total.clamp(min=torch.finfo(r.dtype).tiny), 1 / len(there))
 
 
 def expanded(network: Conditioned, r: Float[Tensor, "p m"]) -> Generated:
@@ -105,7 +96,7 @@ def at_each(evaluate: LossModule, generated: Generated, batch: Any, vmapped: boo
         return functional_call(evaluate, weights, (part,))
 
     if vmapped:
-        with _vmapped_attention(next(iter(named.values()))):
+        with vmapped_attention(next(iter(named.values()))):
             return torch.vmap(losses, randomness="different")(named)
     rows = [dict(zip(named, row, strict=True)) for row in zip(*(rows.unbind() for rows in named.values()), strict=True)]
     parts = batch if isinstance(batch, Parts) else [batch] * len(rows)
@@ -149,7 +140,7 @@ def per_sample(network: Modulated, evaluate: LossModule, batch: Any, r: Float[Te
 
     dims = tree_map(lambda x: 0 if isinstance(x, Tensor) else None, (changes, batch))  # None: a label that is missing
     try:
-        with _vmapped_attention(r):
+        with vmapped_attention(r):
             return torch.vmap(losses, in_dims=dims, randomness="different")(changes, batch)
     except UNFIT as error:
         raise ValueError(
@@ -159,7 +150,7 @@ def per_sample(network: Modulated, evaluate: LossModule, batch: Any, r: Float[Te
         ) from error
 
 
-def _vmapped_attention(like: Tensor) -> AbstractContextManager:
+def vmapped_attention(like: Tensor) -> AbstractContextManager:
     """Within it vmap takes attention as one program; a CPU's own it would take row by row, and warn."""
     return sdpa_kernel(SDPBackend.MATH) if like.device.type == "cpu" else nullcontext()
 

@@ -130,6 +130,8 @@ def check_study(study: Mapping[str, Any]) -> None:
     if study.get("front_model") is not None:
         restored(_typed(study["front_model"], dict, "front_model"))
         _typed(study["bounded"], bool, "bounded")
+    if study.get("fleet") is not None and _typed(study["fleet"], int, "fleet") < 2:
+        raise ValueError(f"fleet is {study['fleet']}")
     for key in ("code", "budget", "versions"):
         _check_simple(study.get(key), key)
     for split, known in _typed(study.get("data", {}), dict, "data").items():

@@ -12,6 +12,7 @@ from paretomtl.front.store import Store
 from paretomtl.point import Point
 from paretomtl.solver import Code
 from paretomtl.sweep.interrupt import held
+from paretomtl.training.fleet import train_fleet
 from paretomtl.training.loop import Splits, Trained, off_ray, train_point
 from paretomtl.training.study import Job, Study
 
@@ -61,6 +62,12 @@ def compute(
 def _trained(
     study: Study, task: Sequence[Job], splits: Splits, store: Store, tick: Callable[[float], None] | None
 ) -> Iterator[Trained]:
+    if study.fleet is not None:
+        asked = {job.id for job in task}
+        fleet = next(fleet for fleet in study.fleets if asked & {job.id for job in fleet})
+        together = train_fleet(study, fleet, splits, None if tick is None else lambda share: tick(share * len(task)))
+        yield from (trained for trained in together if trained.point.id in asked)
+        return
     if study.front_model is None:
         for job in task:
             yield train_point(study, job, splits, tick)

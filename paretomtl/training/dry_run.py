@@ -11,6 +11,7 @@ from paretomtl.conditioned.sampling import Preferences
 from paretomtl.gradients import NoLabel, reached
 from paretomtl.problem import Problem
 from paretomtl.solver import Aggregation, Weighting
+from paretomtl.training import fleet
 from paretomtl.training.known_data import known_data
 from paretomtl.training.measuring import to_device
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
@@ -61,6 +62,8 @@ def dry_run(study: Study) -> Found:
             if split == "train" or problem.deterministic:
                 notes += _check_graph(study, losses, model) + _scales(problem, losses)
                 notes += _rehearsed(study, second.to(study.device), batch)
+                if study.fleet is not None:
+                    fleet.rehearse(study, model, batch)
             _check_signs(study, losses, split)
     known = {} if problem.deterministic else known_data(splits)
     if "test" in known and known["test"] == known["validate"]:

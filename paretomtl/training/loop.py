@@ -7,7 +7,7 @@ the front goes on.
 import itertools
 import math
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +27,8 @@ from paretomtl.training.watch import Means, Norms, Stall
 OFF_RAY = 5.0  # degrees of control error from which a point carries a warning
 
 RARELY = 0.05  # of the steps: a relaxed program or a fallback more often than this is worth a warning
+
+COUNTED = {"relaxed": Code.RELAXED, "fell_back": Code.FELL_BACK}  # steps that a point counts
 
 Splits = dict[str, Iterable[Any]]
 Tick = Callable[[float], None]
@@ -60,7 +62,7 @@ def train_point(study: Study, job: Job, splits: Splits, tick: Tick | None = None
         tick: told the share of the steps done, now and then.
     """
     asked = asked_for(study.problem, job)
-    run = _Run(study, job, splits, tick)
+    run = Run(study, job, splits, tick)
     try:
         with reproducible():
             return run.train(asked)
@@ -72,22 +74,34 @@ def train_point(study: Study, job: Job, splits: Splits, tick: Tick | None = None
         )
 
 
-class _Alone(Scalarization):
+def numbers(values: Tensor) -> np.ndarray:
+    """As numpy keeps them, in float64."""
+    return values.detach().double().cpu().numpy()
+
+
+def _values(losses: dict[int, Tensor]) -> np.ndarray:
+    return np.array([float(loss.detach()) for loss in losses.values()])
+
+
+class Alone(Scalarization):
     """How the corners are trained, whatever the study's method: their preference, one loss alone, is the weights."""
 
     def update(self, state: Any, losses: Tensor, preference: Tensor) -> tuple[Tensor, Any, Status]:
+        """The weights of one loss alone."""
         return preference, state, solved(losses)
 
 
-class _Run:
+class Run:
     """The training of one point: the loop's variables, so that a failure can say how far it came."""
 
-    def __init__(self, study: Study, job: Job, splits: Splits, tick: Tick | None):
+    place: tuple[int, ...] = ()  # among the points that its `norms` are kept of
+
+    def __init__(self, study: Study, job: Job, splits: Splits, tick: Tick | None = None):
         self.study, self.job, self.splits, self.tick = study, job, splits, tick
         self.problem: Problem = study.problem
-        self.solver: Solver = study.solver if job.corner is None else _Alone()
+        self.solver: Solver = study.solver if job.corner is None else Alone()
         self.training = False
-        self.counts: dict[str, int] = dict.fromkeys(("steps", "finish_steps", "skipped", "relaxed", "fell_back"), 0)
+        self.counts: dict[str, int] = dict.fromkeys(("steps", "finish_steps", "skipped", *COUNTED), 0)
         self.warnings: list[str] = []
         self.epochs: list[EpochMeans] = []
         self.means, self.norms = Means(len(self.problem.names)), Norms(len(self.problem.names))
@@ -96,10 +110,16 @@ class _Run:
         self.status: Status = solved(self.preference)
 
     def train(self, asked: Point) -> Trained:
+        """From a new model to its point."""
         reseed(seed_of(self.study.seed, self.job.seed, INITIAL))
         model = self.problem.model().to(self.study.device)
         self.training = True
-        status = self._steps(model)
+        self._steps(model)
+        return self.ended(asked, model)
+
+    def ended(self, asked: Point, model: nn.Module) -> Trained:
+        """The point of a trained model: what the method makes of its end, and the measures."""
+        status = self._finish(model)
         self.training = False
         self.warn_of_steps()
         reseed(seed_of(self.study.seed, self.job.seed, MEASURING))
@@ -126,7 +146,7 @@ class _Run:
         )  # fmt: skip
         return Trained(point, weights_of(model))
 
-    def _steps(self, model: nn.Module) -> Status:
+    def _steps(self, model: nn.Module) -> None:
         parameters = [p for p in model.parameters() if p.requires_grad]
         built = self.study.optimizer(parameters)
         optimizer, scheduler = built if isinstance(built, tuple) else (built, None)
@@ -149,14 +169,13 @@ class _Run:
                     scheduler.step()
                 if self.problem.project is not None:
                     self.problem.project(model)
-                self._call_back(epoch, losses, weights)
+                self.call_back(epoch, dict(enumerate(losses)), weights)
             self.counts["steps"] += 1
             if self.tick is not None:
                 self.tick(self.counts["steps"] / budget)
-            if self.problem.deterministic and self.solver.follows_ray and stalled(self.status):
+            if self.problem.deterministic and self.solver.follows_ray and stalled(self.status.residual.cpu().numpy()):
                 break
         self._end_epoch(partial=self.study.epochs is None)
-        return self._finish(model)
 
     def _backward(
         self, model: nn.Module, batch: Any, losses: list[Tensor | None], parameters: list[nn.Parameter]
@@ -171,19 +190,19 @@ class _Run:
         r = self.preference[list(there)]
         if not r.any():
             self.counts["skipped"] += 1
-            self.means.add(there, {})
+            self.means.add(list(there), _values(there))
             return None
         r = r / r.sum() if missing else r
         taken = self._descend(model, batch, there, r, parameters)
         self.state, self.status = taken.state, taken.status
-        for code, name in ((Code.RELAXED, "relaxed"), (Code.FELL_BACK, "fell_back")):
+        for name, code in COUNTED.items():
             self.counts[name] += int(self.status.code == code)
         if taken.norms is not None:
-            self.norms.add(self.counts["steps"], dict(zip(there, taken.norms.tolist(), strict=True)))
-        by_place = {} if taken.weights is None else dict(zip(there, taken.weights.tolist(), strict=True))
+            self.norms.add(self.counts["steps"], list(there), numbers(taken.norms))
+        weights = None if taken.weights is None else numbers(taken.weights)
         if not self.problem.deterministic:  # exact losses need no means
-            self.means.add(there, by_place)
-        return by_place
+            self.means.add(list(there), _values(there), weights)
+        return {} if weights is None else dict(zip(there, weights.tolist(), strict=True))
 
     def _descend(self, model: nn.Module, batch: Any, there: dict[int, Tensor], r: Tensor, parameters: list) -> Taken:
         names, losses = [self.problem.names[i] for i in there], list(there.values())
@@ -195,7 +214,7 @@ class _Run:
 
     def warn_of_steps(self) -> None:
         """What happened on the way that whoever reads the point should know."""
-        self.warnings += self.norms.told(self.problem.names)
+        self.warnings += self.norms.told(self.problem.names, self.place)
         self.warnings += told_of_steps(self.solver, self.counts, self.counts["steps"])
 
     def _finish(self, model: nn.Module) -> Status:
@@ -210,14 +229,12 @@ class _Run:
     def _end_epoch(self, partial: bool = False) -> None:
         """Close an epoch's means; an objective that had no label in all of it is an error."""
         seen = self.means.seen
-        if self.problem.deterministic or (partial and self.epochs and not all(seen)):
+        if self.problem.deterministic or (partial and self.epochs and not seen.all()):
             return
-        for name, count in zip(self.problem.names, seen, strict=True):
-            if not count:
-                raise ValueError(f"no batch of train had a label for {name!r} in epoch {len(self.epochs)}")
-        self.epochs.append(self.means.close())
+        self.epochs.append(closed(self.means, self.problem.names, len(self.epochs)))
 
-    def _call_back(self, epoch: int, losses: list[Tensor | None], weights: dict[int, float]) -> None:
+    def call_back(self, epoch: int, losses: Mapping[int, Tensor | None], weights: Mapping[int, float]) -> None:
+        """Tell the callbacks of a step."""
         if not self.study.callbacks:
             return
         names = self.problem.names
@@ -226,7 +243,7 @@ class _Run:
             preference=self.job.preference,
             epoch=epoch,
             step=self.counts["steps"],
-            losses={names[i]: float(loss.detach()) for i, loss in enumerate(losses) if loss is not None},
+            losses={names[i]: float(loss.detach()) for i, loss in losses.items() if loss is not None},
             weights={names[i]: weight for i, weight in weights.items()},
         )
         for callback in self.study.callbacks:
@@ -252,6 +269,14 @@ def batches(study: Study, replicate: int, splits: Splits, left: int, warnings: l
             return
         if left == before:
             raise ValueError(f"train gave no batch in epoch {epoch}")
+
+
+def closed(means: Means, names: Sequence[str], epoch: int) -> EpochMeans:
+    """The means of an epoch; an error where an objective had no label in all of it."""
+    for name, count in zip(names, means.seen, strict=True):
+        if not count:
+            raise ValueError(f"no batch of train had a label for {name!r} in epoch {epoch}")
+    return means.close()
 
 
 def told_of_steps(solver: Solver, counts: dict[str, int], steps: int) -> list[str]:

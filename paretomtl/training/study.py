@@ -61,6 +61,7 @@ class Study:
         clip: the largest norm of each loss's gradient on the shared parameters; None leaves them as they are.
         seeds: how often each point is trained, each time with other initial weights and another order of the data.
         front_model: one network for all points, in place of one a point.
+        fleet: the most points that are trained in one program; None trains each alone.
     """
 
     problem: Problem
@@ -76,6 +77,7 @@ class Study:
     clip: float | None = None
     seeds: int = 1
     front_model: FrontModel | None = None
+    fleet: int | None = None
 
     def __post_init__(self):
         if not isinstance(self.solver, Solver):
@@ -89,7 +91,18 @@ class Study:
         if not isinstance(self.seeds, int) or isinstance(self.seeds, bool) or self.seeds < 1:
             raise ValueError(f"seeds={self.seeds!r}: give a whole number of at least 1; seed= sets the first of them")
         check_fit(self.front_model, self.solver, self.problem)
+        self._check_fleet()
         self._check_budget()
+
+    def _check_fleet(self):
+        if self.fleet is None:
+            return
+        if not isinstance(self.fleet, int) or isinstance(self.fleet, bool) or self.fleet < 2:
+            raise ValueError(f"fleet={self.fleet!r}: give a whole number of at least 2, or leave it out")
+        if self.front_model is not None:
+            raise ValueError(
+                f"fleet={self.fleet}: with front_model= there is one network to train; leave one of the two out"
+            )
 
     def _check_budget(self):
         if (self.epochs is None) == (self.steps is None):
@@ -115,10 +128,28 @@ class Study:
         return tuple(j._replace(id=f"{j.id}-seed-{s + 1}", seed=s) for s in range(self.seeds) for j in jobs)
 
     def tasks(self, jobs: Sequence[Job]) -> list[list[Job]]:
-        """What is trained together: each job apart; of a front model, all of a seed."""
+        """What is trained together: each job apart; of a front model, all of a seed; of a fleet, as many as fit."""
+        if self.fleet is not None:
+            asked = {job.id for job in jobs}
+            parts = [[job for job in fleet if job.id in asked] for fleet in self.fleets]
+            return [part for part in parts if part]
         if self.front_model is None:
             return [[job] for job in jobs]
         return [[job for job in jobs if job.seed == seed] for seed in sorted({job.seed for job in jobs})]
+
+    @property
+    def fleets(self) -> list[list[Job]]:
+        """All jobs by the fleet that each belongs to, whatever is left of them: a seed's preferences, or its corners.
+
+        A point's last bits may depend on how many others are in its program.
+        """
+        assert self.fleet is not None
+        found = []
+        for seed in range(self.seeds):
+            for corners in (False, True):
+                mine = [job for job in self.jobs if job.seed == seed and (job.corner is not None) == corners]
+                found += [mine[i : i + self.fleet] for i in range(0, len(mine), self.fleet)]
+        return found
 
     def budget(self, splits: dict[str, Iterable[Any]]) -> int:
         """The steps that each point gets."""
@@ -133,13 +164,14 @@ class Study:
             reseed(seed_of(self.seed, 0, OPENING))
             return self.problem.open()
 
-    def sweep(self, job: Job, steps: int) -> Sweep:
-        """What the solver may know while it works on a preference's job."""
-        k = next(k for k, other in enumerate(self.preferences) if np.array_equal(other, job.preference))
+    def sweep(self, jobs: Job | Sequence[Job], steps: int) -> Sweep:
+        """What the solver may know while it works on a preference's job, or on several at once."""
+        several = [jobs] if isinstance(jobs, Job) else jobs
+        rows = [next(k for k, r in enumerate(self.preferences) if np.array_equal(r, job.preference)) for job in several]
         return Sweep(
             preferences=torch.tensor(self.preferences),
-            points=torch.tensor(k),
+            points=torch.tensor(rows[0] if isinstance(jobs, Job) else rows),
             steps=steps,
             deterministic=self.problem.deterministic,
-            generators=(torch.Generator().manual_seed(seed_of(self.seed, job.seed, SOLVING)),),
+            generators=tuple(torch.Generator().manual_seed(seed_of(self.seed, job.seed, SOLVING)) for job in several),
         )

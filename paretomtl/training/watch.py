@@ -1,9 +1,15 @@
-"""What the training loop keeps an eye on: means over an epoch, a stall, a gradient that explodes in one loss alone."""
+"""What the training loop keeps an eye on: means over an epoch, a stall, a gradient that explodes in one loss alone.
 
+Each keeps an array that leads with the points axes: () for a point that is trained alone, (P,) in a fleet.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
 import torch
-from torch import Tensor
+from jaxtyping import Bool, Float
 
-from paretomtl.solver import EpochMeans, Status
+from paretomtl.solver import EpochMeans
 
 STALL = 100  # steps of a deterministic problem without a smaller residual, after which more of the same is no use
 EXPLODED = 1e3  # times the mean of a loss's gradient norm so far
@@ -13,63 +19,70 @@ LONG_ENOUGH = 10  # steps, before a mean is a measure
 class Means:
     """Running means of losses and weights over an epoch, per objective, over the batches that have its label."""
 
-    def __init__(self, m: int):
-        self.m = m
+    def __init__(self, m: int, points: tuple[int, ...] = ()):
+        self._shape = (*points, m)
         self._clear()
 
     def _clear(self):
-        self.losses = torch.zeros(self.m, dtype=torch.float64)
-        self.weights, self.seen = self.losses.clone(), [0] * self.m
+        self.losses, self.weights = np.zeros(self._shape), np.zeros(self._shape)
+        self.seen = np.zeros(self._shape[-1], int)
 
-    def add(self, losses: dict[int, Tensor], weights: dict[int, float]) -> None:
-        """Take a step's losses and weights, by objective."""
-        for i, loss in losses.items():
-            self.losses[i] += float(loss.detach())
-            self.weights[i] += weights.get(i, 0.0)
-            self.seen[i] += 1
+    def add(
+        self,
+        there: Sequence[int],
+        losses: Float[np.ndarray, "*points k"],
+        weights: Float[np.ndarray, "*points k"] | None = None,
+    ) -> None:
+        """Take a step's losses and weights, of the objectives that were there."""
+        there = list(there)
+        self.losses[..., there] += losses
+        if weights is not None:
+            self.weights[..., there] += weights
+        self.seen[there] += 1
 
     def close(self) -> EpochMeans:
-        """The means so far; the next epoch starts anew."""
-        seen = torch.tensor(self.seen, dtype=torch.float64)
-        means = EpochMeans(self.losses / seen, self.weights / seen)
+        """The means so far, (*points, m) each; the next epoch starts anew."""
+        means = EpochMeans(torch.from_numpy(self.losses / self.seen), torch.from_numpy(self.weights / self.seen))
         self._clear()
         return means
 
 
 class Stall:
-    """True once the residual has not fallen for `STALL` steps and is not 0."""
+    """True, point by point, once the residual has not fallen for `STALL` steps and is not 0."""
 
-    def __init__(self):
-        self.best, self.since = float("inf"), 0
+    def __init__(self, points: tuple[int, ...] = ()):
+        self._best, self._since = np.full(points, np.inf), np.zeros(points, int)
 
-    def __call__(self, status: Status) -> bool:
-        """Take a step's status; whether it is one too many."""
-        residual = float(status.residual)
-        self.since = 0 if residual < self.best or residual == 0 else self.since + 1
-        self.best = min(self.best, residual)
-        return self.since >= STALL
+    def __call__(self, residual: Float[np.ndarray, "*points"]) -> Bool[np.ndarray, "*points"]:
+        """Take the residuals of a step; whether it is one too many."""
+        self._since = np.where((residual < self._best) | (residual == 0), 0, self._since + 1)
+        self._best = np.minimum(self._best, residual)
+        return np.asarray(self._since >= STALL)
 
 
 class Norms:
     """Running means of the gradient norm of each loss, and the first jump above them: what follows may come of it."""
 
-    def __init__(self, m: int):
-        self.sums, self.seen = [0.0] * m, [0] * m
-        self.first: tuple[float, int, int] | None = None  # times its mean, objective, step
+    def __init__(self, m: int, points: tuple[int, ...] = ()):
+        self._sums, self._seen = np.zeros((*points, m)), np.zeros(m, int)
+        self._first: dict[tuple[int, ...], tuple[float, int, int]] = {}  # by point: times its mean, objective, step
 
-    def add(self, step: int, norms: dict[int, float]) -> None:
-        """Take the norms of a step, by objective."""
-        for i, norm in norms.items():
-            mean = self.sums[i] / max(self.seen[i], 1)
-            if self.first is None and self.seen[i] >= LONG_ENOUGH and norm > EXPLODED * mean > 0:
-                self.first = (norm / mean, i, step)
-            self.sums[i] += norm
-            self.seen[i] += 1
+    def add(self, step: int, there: Sequence[int], norms: Float[np.ndarray, "*points k"]) -> None:
+        """Take the norms of a step, of the objectives that were there."""
+        there = list(there)
+        mean = self._sums[..., there] / np.maximum(self._seen[there], 1)
+        jumped = (self._seen[there] >= LONG_ENOUGH) & (mean > 0) & (norms > EXPLODED * mean)
+        if jumped.any():
+            for *point, i in np.argwhere(jumped).tolist():
+                at = (*point, i)
+                self._first.setdefault(tuple(point), (float(norms[at] / mean[at]), there[i], step))
+        self._sums[..., there] += norms
+        self._seen[there] += 1
 
-    def told(self, names: tuple[str, ...]) -> list[str]:
-        """A warning, if a gradient exploded."""
-        if self.first is None:
+    def told(self, names: Sequence[str], point: tuple[int, ...] = ()) -> list[str]:
+        """A warning, if a gradient of that point exploded."""
+        if point not in self._first:
             return []
-        times, i, step = self.first
+        times, i, step = self._first[point]
         return [f"the gradient of {names[i]!r} jumped to {times:.2g} times its mean at step {step}; "
                 "clip= bounds the gradient of each loss"]  # fmt: skip

@@ -115,6 +115,14 @@ def test_workers_compute_the_bytes_that_we_would(running, tmp_path, monkeypatch)
     assert 1 <= len(workers) <= 2
 
 
+def test_fleets_on_workers(running, tmp_path):
+    run = partial(pm.explore, toys.two_regressions(), ps.EPO(), preferences=5, epochs=4, optimizer=SGD, fleet=3)
+    run(out=tmp_path / "there", executor=pm.RayTune(workers=2))
+    run(out=tmp_path / "here")
+    assert files(tmp_path / "there") == files(tmp_path / "here")
+    assert len(logged(tmp_path / "there", "point")) == 7
+
+
 @pytest.mark.fault(63)
 def test_a_front_begun_here_goes_on_there(running, tmp_path):
     run = partial(pm.explore, toys.two_regressions(), ps.EPO(), preferences=3, epochs=2, optimizer=SGD)

@@ -427,6 +427,7 @@ def test_a_study_file_from_elsewhere(user, monkeypatch, capsys, tmp_path_factory
         ('"Linear"', '{ name = "EPO", eps = -3 }', "method = EPO with {'eps': -3}: "),
         ("out", 'optimizer = { name = "SGD", lr = -1.0 }\nout', "Invalid learning rate: -1.0"),
         ("epochs = 1", "epochs = ", "is not TOML"),
+        ("out", "fleet = 1\nout", "fleet = 1: give a whole number of at least 2"),
         ("out", 'front_model = "Film"\nout', "front_model 'Film' is not one of FiLM, Hypernetwork, Inputs, LowRank"),
         ("out", 'front_model = { name = "LowRank", rnk = 8 }\nout', "did you mean 'rank'?"),
         ("out", 'front_model = { name = "LowRank", rank = 0 }\nout', "front_model = LowRank with {'rank': 0}: "),
@@ -449,6 +450,21 @@ def test_a_study_file_says_it_all(user, capsys):
     Path("study.toml").write_text(TOML)
     assert main(["run", "study.toml", "--epochs", "3", "--ray", "--front-model", "FiLM"]) == 2
     assert "--epochs, --ray, --front-model: a study file says it all; change study.toml" in capsys.readouterr().err
+
+
+# --- fleets ---
+
+
+def test_a_fleet_is_remembered(user, capsys):
+    assert main([*RUN, "--fleet", "2"]) == 0
+    whole = files(Path("runs/a"))
+    assert pm.Front.load("runs/a").study["fleet"] == 2
+    Path("runs/a/points/point-001.json").unlink()
+    assert main(["resume", "runs/a"]) == 0
+    assert files(Path("runs/a")) == whole
+    capsys.readouterr()
+    assert main(RUN) == 1
+    assert "fleet: 2 there, None here" in capsys.readouterr().err
 
 
 # --- front models ---

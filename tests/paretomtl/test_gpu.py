@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -24,6 +26,14 @@ def test_a_front_on_a_gpu_is_the_cpus_to_rounding(solver):
     np.testing.assert_allclose(there.losses, here.losses, rtol=1e-3)
     model = there.load_model(there.points[0], toys.TwoHeads)
     assert {p.device.type for p in model.parameters()} == {"cpu"}
+
+
+@pytest.mark.parametrize("solver", [ps.EPO(), ps.Linear(), toys.Turned()], ids=repr)
+def test_a_fleet_on_a_gpu_is_the_cpus_points_alone_to_rounding(solver):
+    run = partial(pm.explore, toys.two_regressions(), solver, preferences=5, epochs=10)
+    here, there = run(), run(fleet=3, device="cuda")
+    np.testing.assert_allclose(there.losses, here.losses, rtol=1e-3)
+    assert [p.counts for p in there.points] == [p.counts for p in here.points]
 
 
 @pytest.mark.parametrize("solver", [ps.EPO(), ps.MGDA(), toys.Turned(), *COGRAD], ids=repr)

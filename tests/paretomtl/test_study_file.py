@@ -64,6 +64,7 @@ def test_all_that_a_file_can_have(tmp_path):
             seeds = 3
             device = "auto"
             clip = 1
+            fleet = 4
             ray = { workers = 2, resources = { cpu = 1 } }
 
             [optimizer]
@@ -92,6 +93,7 @@ def test_all_that_a_file_can_have(tmp_path):
         seeds=3,
         device="auto",
         clip=1.0,
+        fleet=4,
         ray={"workers": 2, "resources": {"cpu": 1}},
         front_model=Named("LowRank", {"rank": 8, "sampling": {"n": 4, "ends": 0.3}}),
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
@@ -146,7 +147,7 @@ def norms(*rows: float, names=("a", "b")) -> list[str]:
     """What is told of these norms of "b", those of "a" being 1."""
     watch = Norms(2)
     for step, norm in enumerate(rows):
-        watch.add(step, {0: 1.0, 1: norm})
+        watch.add(step, [0, 1], np.array([1.0, norm]))
     return watch.told(names)
 
 
@@ -162,29 +163,30 @@ def test_a_jump_is_told_against_the_mean_so_far_once_there_is_one():
 def test_a_loss_without_a_label_has_no_norm_in_the_mean():
     watch = Norms(2)
     for step in range(LONG_ENOUGH + 1):
-        watch.add(step, {0: 1.0} | ({1: 1.0} if step % 2 else {}))
-    watch.add(99, {1: 1e9})
+        there = [0, 1] if step % 2 else [0]
+        watch.add(step, there, np.ones(len(there)))
+    watch.add(99, [1], np.array([1e9]))
     assert watch.told(("a", "b")) == []  # five of them are too few
-    watch.add(100, {0: 1e9})
+    watch.add(100, [0], np.array([1e9]))
     assert watch.told(("a", "b"))[0].startswith("the gradient of 'a' jumped to 1e+09 times its mean at step 100")
 
 
 def test_means_are_over_the_batches_that_have_a_label():
     means = Means(2)
-    means.add({0: torch.tensor(1.0), 1: torch.tensor(3.0)}, {0: 0.25, 1: 0.75})
-    means.add({1: torch.tensor(5.0)}, {1: 1.0})
-    assert means.seen == [1, 2]
+    means.add([0, 1], np.array([1.0, 3.0]), np.array([0.25, 0.75]))
+    means.add([1], np.array([5.0]), np.array([1.0]))
+    assert means.seen.tolist() == [1, 2]
     losses, weights = means.close()
     assert (losses.tolist(), weights.tolist()) == ([1, 4], [0.25, 0.875])
-    assert means.seen == [0, 0]
-    means.add({0: torch.tensor(7.0), 1: torch.tensor(8.0)}, {})
+    assert means.seen.tolist() == [0, 0]
+    means.add([0, 1], np.array([7.0, 8.0]))
     assert means.close().losses.tolist() == [7, 8]
 
 
 def stalls_after(residuals) -> int | None:
     stall = Stall()
     for step, residual in enumerate(residuals):
-        if stall(pm.Status(torch.tensor(0), torch.tensor(float(residual)))):
+        if stall(np.array(float(residual))):
             return step
     return None
 
@@ -194,3 +196,14 @@ def test_a_stall_is_a_hundred_steps_without_a_smaller_residual():
     assert stalls_after([1.0] * 50 + [0.5] + [0.7] * 300) == 50 + STALL
     assert stalls_after([1 / (n + 1) for n in range(300)]) is None
     assert stalls_after([0.0] * 300) is None
+
+
+def test_points_are_watched_each_apart():
+    watch, stall = Norms(2, (2,)), Stall((2,))
+    for step in range(LONG_ENOUGH):
+        watch.add(step, [0, 1], np.ones((2, 2)))
+    watch.add(LONG_ENOUGH, [0, 1], np.array([[1.0, 1.0], [1.0, 1e4]]))
+    assert watch.told(("a", "b"), (0,)) == []
+    assert watch.told(("a", "b"), (1,))[0].startswith("the gradient of 'b' jumped to 1e+04")
+    found = [stall(np.array([1.0, 1 / (step + 1)])).tolist() for step in range(STALL + 1)]
+    assert found[-2:] == [[False, False], [True, False]]

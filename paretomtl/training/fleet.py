@@ -1,0 +1,369 @@
+"""A fleet: many points of one architecture trained in one program, their weights stacked; one solver call for all.
+
+It pays where a step is so short that calling torch takes most of it. Each point's numbers are those of the point
+trained alone, but for rounding: it sees the same batches, and optimizers that treat each number on its own never mix
+rows; others are refused.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torch.utils._pytree import tree_map
+
+from paretomtl.conditioned.losses import UNFIT, vmapped_attention
+from paretomtl.gradients import Apart, NoLabel, NonFinite, Taken, descend
+from paretomtl.problem import Problem
+from paretomtl.solver import Code, EpochMeans, Status, Stepper
+from paretomtl.training.loop import (
+    COUNTED,
+    Run,
+    Splits,
+    Tick,
+    Trained,
+    asked_for,
+    batches,
+    closed,
+    failed,
+    numbers,
+)
+from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
+from paretomtl.training.study import Job, Study
+from paretomtl.training.watch import Means, Norms, Stall
+
+CLOSE = 3e-4  # relative: two ways to one loss in single precision are closer than this
+TRIED = 3  # steps in which an optimizer is watched
+
+
+def train_fleet(study: Study, jobs: Sequence[Job], splits: Splits, tick: Tick | None = None) -> Iterator[Trained]:
+    """Train and measure points that share a seed, each as it would be alone.
+
+    Args:
+        study: what is asked for.
+        jobs: which of its points; preferences or corners.
+        splits: the problem's data, opened.
+        tick: told the share of the steps done, now and then.
+    """
+    fleet = Fleet(study, jobs, splits, tick)
+    error = None
+    try:
+        with reproducible():
+            fleet.train()
+    except Exception as raised:
+        error = raised
+    for k in range(len(jobs)):
+        yield fleet.ended(k, error)
+
+
+class Fleet:
+    """Points in one program; rows of weights are those of the points still in training, in the order of `live`."""
+
+    def __init__(self, study: Study, jobs: Sequence[Job], splits: Splits, tick: Tick | None = None):
+        self.study, self.jobs, self.splits, self.tick = study, jobs, splits, tick
+        self.problem: Problem = study.problem
+        self.runs = [Run(study, job, splits) for job in jobs]
+        self.solver = self.runs[0].solver
+        m, points = len(self.problem.names), (len(jobs),)
+        self.means, self.norms, self.stalled = Means(m, points), Norms(m, points), Stall(points)
+        for k, run in enumerate(self.runs):
+            run.norms, run.place = self.norms, (k,)
+        self.steps, self.skipped = 0, 0
+        self.counts = {name: np.zeros(points, int) for name in COUNTED}
+        self.epochs: list[EpochMeans] = []
+        self.warnings: list[str] = []
+        self.preferences = torch.tensor(np.stack([job.preference for job in jobs]))
+        self.live = list(range(len(jobs)))
+        self.rows: dict[str, nn.Parameter] = {}
+        self.left: dict[int, dict[str, Tensor]] = {}  # weights of those that are no longer in training
+        self.errors: dict[int, Exception] = {}
+        self.state: Any = None
+        self.status: Status | None = None
+
+    def train(self) -> None:
+        """All steps; what is left of each point is for `ended`."""
+        reseed(seed_of(self.study.seed, self.jobs[0].seed, INITIAL))
+        self.model = self.problem.model().to(self.study.device)
+        self.evaluate = Apart(self.problem, self.model, [])
+        self.rows = stacked(self.model, len(self.jobs))
+        built = self.study.optimizer(list(self.rows.values()))
+        self.optimizer, scheduler = built if isinstance(built, tuple) else (built, None)
+        budget = self.study.budget(self.splits)
+        if self.jobs[0].corner is None:
+            self.state = self.solver.init(self.study.sweep(self.jobs, budget))
+        for run in self.runs:
+            run.training = True
+        for epoch, batch in batches(self.study, self.jobs[0].seed, self.splits, budget, self.warnings):
+            if epoch > len(self.epochs):
+                self._end_epoch()
+            self.model.train()
+            taken = self._backward(batch)
+            if not self.live:
+                return
+            if taken is not None:
+                self.optimizer.step()
+                if scheduler is not None:
+                    scheduler.step()
+                self._project()
+                self._call_back(epoch, *taken)
+            self.steps += 1
+            if self.tick is not None:
+                self.tick(self.steps / budget)
+            if self.problem.deterministic and self.solver.follows_ray:
+                assert self.status is not None
+                stalled = self.stalled(self._all(numbers(self.status.residual)))[self.live]
+                self._leave([k for k, late in zip(self.live, stalled, strict=True) if late])
+                if not self.live:
+                    return
+        self._end_epoch(partial=self.study.epochs is None)
+        self._leave(self.live)
+
+    def _backward(self, batch: Any) -> tuple[list[int], list[Tensor], Taken] | None:
+        """Fill the gradients; which objectives were there, their losses, the answer; None where there is no label."""
+        while True:
+            self.optimizer.zero_grad(set_to_none=True)
+            try:
+                losses = self._losses(batch)
+            except NoLabel:
+                self.skipped += 1
+                return None
+            there = list(self.evaluate.there)
+            r = self._shares(there)
+            clip = None if self.jobs[0].corner is not None else self.study.clip
+            names = [self.problem.names[i] for i in there]
+            try:
+                taken = descend(self.solver, self.state, losses, r, list(self.rows.values()), names, clip=clip)
+            except NonFinite as error:
+                if error.point is None:
+                    raise
+                self._fail(error.point, error)
+                if not self.live:
+                    return None
+                continue
+            self._note(there, losses, taken)
+            if self.problem.deterministic:
+                losses, taken = self._stop(losses, taken)
+            return there, losses, taken
+
+    def _losses(self, batch: Any) -> list[Float[Tensor, " p"]]:
+        self.evaluate.there.clear()
+        return list(at_rows(self.evaluate, self.rows, batch))
+
+    def _shares(self, there: list[int]) -> Float[Tensor, "p k"]:
+        """The preferences among the objectives that have a label."""
+        r = self.preferences[self.live][:, there]
+        if len(there) == len(self.problem.names):
+            return r
+        missing = [name for i, name in enumerate(self.problem.names) if i not in there]
+        if self.solver.stateful:
+            raise ValueError(
+                f"{type(self.solver).__name__} carries its state from step to step and cannot go without {missing}"
+            )
+        if not r.any(dim=1).all():
+            raise ValueError(
+                f"a batch has no label of {missing}, and a point to which nothing else matters cannot skip it in a "
+                "fleet; leave fleet= out"
+            )
+        return r / r.sum(dim=1, keepdim=True)
+
+    def _note(self, there: list[int], losses: list[Tensor], taken: Taken) -> None:
+        self.state, self.status = taken.state, taken.status
+        for name, code in COUNTED.items():
+            self.counts[name][self.live] += (taken.status.code == code).cpu().numpy()
+        if taken.norms is not None:
+            self.norms.add(self.steps, there, self._all(numbers(taken.norms)))
+        if not self.problem.deterministic:
+            weights = None if taken.weights is None else self._all(numbers(taken.weights))
+            self.means.add(there, self._all(numbers(torch.stack(losses, dim=-1))), weights)
+
+    def _all(self, values: np.ndarray) -> np.ndarray:
+        """The rows of those in training among all points; those of the others are never read."""
+        found = np.zeros((len(self.jobs), *values.shape[1:]))
+        found[self.live] = values
+        return found
+
+    def _stop(self, losses: list[Tensor], taken: Taken) -> tuple[list[Tensor], Taken]:
+        """Let points go that have nowhere to go, before a step that would be rounding."""
+        stationary = (taken.status.code == Code.STATIONARY).tolist()
+        if not any(stationary):
+            return losses, taken
+        going = [k for k, stays in enumerate(stationary) if not stays]
+        self._leave([k for k, stays in zip(self.live, stationary, strict=True) if stays])
+        weights = None if taken.weights is None else taken.weights[going]
+        return [loss[going] for loss in losses], taken._replace(weights=weights)
+
+    def _fail(self, row: int, error: NonFinite) -> None:
+        self.errors[self.live[row]] = error
+        self._leave([self.live[row]])
+
+    def _leave(self, points: Sequence[int]) -> None:
+        """Take points out of the program, with what each has come to."""
+        if not points:
+            return
+        for k in points:
+            row, run = self.live.index(k), self.runs[k]
+            self.left[k] = {name: p.detach()[row].clone() for name, p in self.rows.items()}
+            run.state = _taken(self.state, row)
+            if self.status is not None:
+                run.status = Status(self.status.code[row], self.status.residual[row])
+            run.counts |= {"steps": self.steps, "skipped": self.skipped}
+            run.counts |= {name: int(counts[k]) for name, counts in self.counts.items()}
+            run.epochs = [EpochMeans(epoch.losses[k], epoch.weights[k]) for epoch in self.epochs]
+        keep = [row for row, k in enumerate(self.live) if k not in points]
+        self.live = [self.live[row] for row in keep]
+        if self.live:
+            self.state = _taken(self.state, keep)
+            if self.status is not None:
+                self.status = Status(self.status.code[keep], self.status.residual[keep])
+            self.rows = narrowed(self.rows, self.optimizer, keep)
+
+    def _project(self) -> None:
+        if self.problem.project is None:
+            return
+        for row in range(len(self.live)):
+            self._put({name: p[row] for name, p in self.rows.items()})
+            self.problem.project(self.model)
+            with torch.no_grad():
+                for name, p in self.rows.items():
+                    p[row] = self.model.get_parameter(name)
+
+    @torch.no_grad()
+    def _put(self, weights: dict[str, Tensor]) -> None:
+        for name, value in weights.items():
+            self.model.get_parameter(name).copy_(value)
+
+    def _call_back(self, epoch: int, there: list[int], losses: list[Tensor], taken: Taken) -> None:
+        if not self.study.callbacks:
+            return
+        for row, k in enumerate(self.live):
+            weights = {} if taken.weights is None else dict(zip(there, taken.weights[row].tolist(), strict=True))
+            self.runs[k].counts["steps"] = self.steps
+            self.runs[k].call_back(epoch, {i: x[row] for i, x in zip(there, losses, strict=True)}, weights)
+
+    def _end_epoch(self, partial: bool = False) -> None:
+        if self.problem.deterministic or (partial and self.epochs and not self.means.seen.all()):
+            return
+        self.epochs.append(closed(self.means, self.problem.names, len(self.epochs)))
+
+    def ended(self, k: int, error: Exception | None) -> Trained:
+        """The point of a job, measured; or why it failed."""
+        run, asked = self.runs[k], asked_for(self.problem, self.jobs[k])
+        run.warnings += self.warnings
+        raised = self.errors.get(k, None if k in self.left else error)
+        if raised is None:
+            try:
+                with reproducible():
+                    self._put(self.left[k])
+                    return run.ended(asked, self.model)
+            except Exception as late:
+                raised = late
+        if run.training:
+            if k not in self.left:
+                run.counts["steps"] = self.steps
+            run.warn_of_steps()
+        return Trained(
+            failed(asked, raised, run.counts["steps"] if run.training else None, run.counts, run.warnings), None
+        )
+
+
+def _taken(state: Any, rows: int | list[int]) -> Any:
+    """Rows of a solver's state, whose tensors lead with the points."""
+    return tree_map(lambda x: x[rows] if isinstance(x, Tensor) else x, state)
+
+
+def stacked(model: nn.Module, n: int) -> dict[str, nn.Parameter]:
+    """The trained parameters n times, (n, *shape) each, by their names."""
+    return {
+        name: nn.Parameter(p.detach().expand(n, *p.shape).clone())
+        for name, p in model.named_parameters()
+        if p.requires_grad
+    }
+
+
+def at_rows(evaluate: Apart, rows: dict[str, nn.Parameter], batch: Any) -> tuple[Float[Tensor, " p"], ...]:
+    """The losses of a batch at each row of weights."""
+    named: dict[str, Any] = {f"model.{name}": p for name, p in rows.items()}
+    with vmapped_attention(next(iter(named.values()))):
+        return torch.vmap(lambda weights: functional_call(evaluate, weights, (batch,)), randomness="error")(named)
+
+
+def narrowed(
+    rows: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, keep: list[int]
+) -> dict[str, nn.Parameter]:
+    """Fewer rows of weights, in an optimizer that goes on with them, and with their gradients."""
+    new: dict[int, nn.Parameter] = {}
+    for p in rows.values():
+        fewer = nn.Parameter(p.detach()[keep].clone())
+        fewer.grad = None if p.grad is None else p.grad[keep]
+        new[id(p)] = fewer
+        if p in optimizer.state:
+            optimizer.state[fewer] = {
+                key: value[keep] if isinstance(value, Tensor) and value.shape == p.shape else value
+                for key, value in optimizer.state.pop(p).items()
+            }
+    for group in optimizer.param_groups:
+        group["params"] = [new[id(p)] for p in group["params"]]
+    return {name: new[id(p)] for name, p in rows.items()}
+
+
+def rehearse(study: Study, model: nn.Module, batch: Any) -> None:
+    """Whether points of this study can be trained in one program.
+
+    Raises:
+        ValueError: they cannot; with the reason.
+    """
+    if isinstance(study.solver, Stepper):
+        raise _refused(f"{type(study.solver).__name__} asks for one network's losses at other weights")
+    for name, layer in model.named_modules():
+        chance = isinstance(layer, _DropoutNd) and layer.p > 0
+        if chance or isinstance(layer, _BatchNorm):
+            raise _refused(f"{name!r} is a {type(layer).__name__}, which would mix points or treat them unalike")
+    evaluate, rows = Apart(study.problem, model, []), stacked(model, 2)
+    try:
+        found = at_rows(evaluate, rows, batch)
+        alone = evaluate(batch)
+    except NoLabel:
+        return
+    except UNFIT as error:
+        raise _refused(
+            f"torch cannot call it at several weights at once: {(str(error).splitlines() or [''])[0]}"
+        ) from error
+    for name, row, loss in zip([study.problem.names[i] for i in evaluate.there], found, alone, strict=True):
+        near = torch.isclose(row, loss.expand(2), rtol=CLOSE, equal_nan=True)
+        if not near.all():
+            raise _refused(
+                f"at several weights at once loss {name!r} is {row.tolist()}, and alone {float(loss.detach())}"
+            )
+    _check_optimizer(study.optimizer, model)
+
+
+def _refused(why: str) -> ValueError:
+    return ValueError(f"fleet: {why}; leave fleet= out")
+
+
+def _check_optimizer(build: Callable[[Any], Any], model: nn.Module) -> None:
+    """An error where points would not move as they do alone, as where a step is scaled by a layer's norm.
+
+    In double precision, where weights that decay for one and not for the other differ by more than rounding.
+    """
+    draw = torch.Generator().manual_seed(0)
+    plain = [p.detach().double().cpu() for p in model.parameters() if p.requires_grad]
+    alone = [[nn.Parameter(p + torch.randn(p.shape, generator=draw, dtype=p.dtype)) for p in plain] for _ in range(2)]
+    rows = [nn.Parameter(torch.stack([p.detach() for p in pair])) for pair in zip(*alone, strict=True)]
+    built = [build(parameters) for parameters in (*alone, rows)]
+    optimizers = [b[0] if isinstance(b, tuple) else b for b in built]
+    for _ in range(TRIED):
+        for row, *pair in zip(rows, *alone, strict=True):
+            for p in pair:
+                p.grad = torch.randn(p.shape, generator=draw, dtype=p.dtype)
+            row.grad = torch.stack([p.grad for p in pair])
+        for optimizer in optimizers:
+            optimizer.step()
+    for row, *pair in zip(rows, *alone, strict=True):
+        if not torch.allclose(row, torch.stack([p.detach() for p in pair]), rtol=1e-9, atol=1e-12):
+            raise _refused(f"{type(optimizers[-1]).__name__} does not treat each number of a weight on its own")
