@@ -161,8 +161,8 @@ class Scalarization(Solver):
     """A method that sees the losses alone.
 
     Class variables:
-        joint: True for methods whose weights at one point depend on the other points of the step; they need a front
-            model with several preferences a step.
+        joint: True for methods whose weights at one point depend on the other points of the step; they need a fleet of
+            all points, or a front model with several preferences a step.
         linear: True where the weights are the preference alone, whatever the losses; then each sample of a batch may
             have a preference of its own.
     """

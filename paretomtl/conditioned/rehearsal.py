@@ -17,15 +17,18 @@ from paretomtl.solver import Scalarization, Solver, Stepper, Sweep
 CLOSE = 3e-4  # relative: two ways to one loss in single precision are closer than this
 
 
-def check_fit(front_model: FrontModel | None, solver: Solver, problem: Problem) -> None:
-    """Raise where a method cannot train a front model, or needs one."""
+def check_fit(front_model: FrontModel | None, solver: Solver, problem: Problem, points: int, fleet: int | None) -> None:
+    """Raise where a method cannot train a front model, or needs one, or all points in one program."""
     method = type(solver).__name__
     joint = isinstance(solver, Scalarization) and solver.joint
     needs_several = f"{method} weighs the preferences of a step against one another; give "
     several = "sampling=pm.Sampling(n=8), say"
     if front_model is None:
-        if joint:
-            raise ValueError(f"{needs_several}front_model= with {several}")
+        if joint and (points < 2 or (fleet or 0) < points):
+            together = f"preferences={max(points, 2)}, fleet={max(points, 2)}"
+            raise ValueError(
+                f"{needs_several}{together}" + ("" if solver.stateful else f"; or front_model= with {several}")
+            )
         return
     if not isinstance(front_model, FrontModel):
         raise TypeError(f"front_model={front_model!r} is not a FrontModel; give an instance, such as pm.FiLM()")

@@ -130,6 +130,7 @@ class Fleet:
             try:
                 losses = self._losses(batch)
             except NoLabel:
+                self._check_state(list(self.problem.names))
                 self.skipped += 1
                 return None
             there = list(self.evaluate.there)
@@ -160,16 +161,19 @@ class Fleet:
         if len(there) == len(self.problem.names):
             return r
         missing = [name for i, name in enumerate(self.problem.names) if i not in there]
-        if self.solver.stateful:
-            raise ValueError(
-                f"{type(self.solver).__name__} carries its state from step to step and cannot go without {missing}"
-            )
+        self._check_state(missing)
         if not r.any(dim=1).all():
             raise ValueError(
                 f"a batch has no label of {missing}, and a point to which nothing else matters cannot skip it in a "
                 "fleet; leave fleet= out"
             )
         return r / r.sum(dim=1, keepdim=True)
+
+    def _check_state(self, missing: list[str]) -> None:
+        if self.solver.stateful:
+            raise ValueError(
+                f"{type(self.solver).__name__} carries its state from step to step and cannot go without {missing}"
+            )
 
     def _note(self, there: list[int], losses: list[Tensor], taken: Taken) -> None:
         self.state, self.status = taken.state, taken.status

@@ -90,8 +90,8 @@ class Study:
             )
         if not isinstance(self.seeds, int) or isinstance(self.seeds, bool) or self.seeds < 1:
             raise ValueError(f"seeds={self.seeds!r}: give a whole number of at least 1; seed= sets the first of them")
-        check_fit(self.front_model, self.solver, self.problem)
         self._check_fleet()
+        check_fit(self.front_model, self.solver, self.problem, len(self.preferences), self.fleet)
         self._check_budget()
 
     def _check_fleet(self):

@@ -5,6 +5,7 @@ from paretomtl_solvers.cograd import CoGrad
 from paretomtl_solvers.cosmos import COSMOS
 from paretomtl_solvers.epo import EPO
 from paretomtl_solvers.fairgrad import FairGrad
+from paretomtl_solvers.hypervolume_ascent import HypervolumeAscent
 from paretomtl_solvers.linear import Linear
 from paretomtl_solvers.mgda import MGDA
 from paretomtl_solvers.pareto_mtl import ParetoMTL
@@ -22,6 +23,7 @@ __all__ = [
     "AugmentedTchebycheff",
     "CoGrad",
     "FairGrad",
+    "HypervolumeAscent",
     "Linear",
     "ParetoMTL",
     "SmoothTchebycheff",

@@ -15,18 +15,14 @@ In the released code the cosine of a step's first point cancels itself out; here
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from paretomtl.front.hypervolume_gradient import hypervolume_gradient
-from paretomtl.front.score import nondominated
 from paretomtl.problem import check_reference
 from paretomtl.solver import Scalarization, Status, solved
 from paretomtl_solvers.cosmos import check_penalty, cosine, cosine_gradient, unit_ray
+from paretomtl_solvers.hypervolume_ascent import growth
 from paretomtl_solvers.tchebycheff import above
-
-MARGIN = 1.1  # published: the reference is at least this many times the largest loss of the step
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ class PHNHVI(Scalarization):
     def value(self, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]) -> Float[Tensor, ""]:
         """L, whose gradient with respect to the losses the weights are, w a constant."""
         l = above("PHNHVI", losses, None)
-        return (self._growth(l) * l).sum() - self.penalty * cosine(l, unit_ray(l, preference)).sum()
+        return (growth("PHNHVI", l, self.ref_point) * l).sum() - self.penalty * cosine(l, unit_ray(l, preference)).sum()
 
     def update(
         self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]
@@ -63,24 +59,4 @@ class PHNHVI(Scalarization):
         """The weights, the state as it came, and "solved"."""
         l = above("PHNHVI", losses, None)
         slope = cosine_gradient(l, unit_ray(l, preference))
-        return self._growth(l) - self.penalty * slope, state, solved(losses)
-
-    def _growth(self, l: Float[Tensor, "*points m"]) -> Float[Tensor, "*points m"]:
-        """w, at length 1 or 0."""
-        m = l.shape[-1]
-        if len(self.ref_point) != m:
-            raise ValueError(f"PHNHVI: ref_point={self.ref_point} has not one number a loss; there are {m}")
-        rows = l.detach().cpu().numpy().reshape(-1, m)
-        reference = np.maximum(self.ref_point, MARGIN * rows.max(axis=0))
-        return l.new_tensor(_directions(rows, reference)).reshape(l.shape)
-
-
-def _directions(losses: Float[np.ndarray, "n m"], reference: Float[np.ndarray, " m"]) -> Float[np.ndarray, "n m"]:
-    """The negative gradient of the hypervolume of each point's own front, at length 1; 0 stays 0."""
-    growth, left = np.zeros(losses.shape), np.arange(len(losses))
-    while len(left):
-        best = nondominated(losses[left])
-        growth[left[best]] = -hypervolume_gradient(losses[left[best]], reference)
-        left = left[~best]
-    length = np.linalg.norm(growth, axis=1, keepdims=True)
-    return growth / np.where(length > 0, length, 1)
+        return growth("PHNHVI", l, self.ref_point) - self.penalty * slope, state, solved(losses)

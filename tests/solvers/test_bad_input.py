@@ -242,7 +242,7 @@ def test_what_is_not_finite_is_an_error_that_names_the_method(bad, m):
     for solver in SEE_LOSSES:
         with pytest.raises(ValueError, match=f"^{type(solver).__name__}: the losses .* not finite"):
             called(solver, np.eye(m), losses)
-    for solver in (*SCALARIZATIONS, ps.PHNHVI((1.0,) * m)):
+    for solver in (*SCALARIZATIONS, ps.PHNHVI((1.0,) * m), ps.HypervolumeAscent((1.0,) * m)):
         with pytest.raises(ValueError, match=f"^{type(solver).__name__}: the losses .* not finite"):
             solver(tensor(losses), tensor([1 / m] * m))
 
@@ -283,6 +283,8 @@ def test_a_loss_to_divide_by_must_be_positive(normalisation, loss):
         (ps.COSMOS, {"ray": "theirs"}, "ray='theirs' is not one of ours, published"),
         (ps.PHNHVI, {"ref_point": (1.0, 1.0), "penalty": -0.1}, "penalty=-0.1: give a number of at least 0"),
         (ps.PHNHVI, {"ref_point": (1.0, float("nan"))}, "ref_point=(1.0, nan) is not finite"),
+        (ps.HypervolumeAscent, {"ref_point": (1.0, float("inf"))}, "ref_point=(1.0, inf) is not finite"),
+        (ps.HypervolumeAscent, {"ref_point": (1.0, 1.0), "phase_one": 1.0}, "phase_one=1.0: give a share of the steps"),
         *[
             (build, {"backend": "scipy"}, "backend='scipy' is not one of 'auto', 'cvxpy'")
             for build in (ps.EPO, ps.MGDA, ps.FairGrad, ps.ParetoMTL)
@@ -302,10 +304,12 @@ def test_an_ideal_of_another_length_is_an_error(solver):
 
 
 @pytest.mark.parametrize("points", [(), (4,)])
-def test_a_reference_of_another_length_is_an_error(points):
+@pytest.mark.parametrize("build", [ps.PHNHVI, ps.HypervolumeAscent])
+def test_a_reference_of_another_length_is_an_error(points, build):
     losses = torch.ones(*points, 3).double()
-    with pytest.raises(ValueError, match=r"^PHNHVI: ref_point=\(1.0, 1.0\) has not one number a loss; there are 3"):
-        ps.PHNHVI((1.0, 1.0))(losses, losses / 3)
+    told = rf"^{build.__name__}: ref_point=\(1.0, 1.0\) has not one number a loss; there are 3"
+    with pytest.raises(ValueError, match=told):
+        build((1.0, 1.0))(losses, losses / 3)
 
 
 def tensor(values) -> torch.Tensor:

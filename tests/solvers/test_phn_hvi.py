@@ -132,7 +132,7 @@ def test_of_equal_points_the_first_grows_and_the_others_keep_to_their_rays():
 
 
 def test_one_network_a_point_does_not_train_it():
-    with pytest.raises(ValueError, match=r"^PHNHVI weighs .* give front_model="):
+    with pytest.raises(ValueError, match=r"^PHNHVI weighs .* give preferences=3, fleet=3; or front_model="):
         Study(fonseca(), ps.PHNHVI((1.1, 1.1)), even(2, 3), False, epochs=None, steps=1)
 
 

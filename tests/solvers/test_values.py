@@ -158,11 +158,12 @@ def test_cosmos(ray):
     assert solver(losses, preference).tolist() == pytest.approx(weights, abs=1e-6)
 
 
-def test_phn_hvi():
+def test_phn_hvi_and_hypervolume_ascent():
     losses, preference = _tensor(((0.1, 0.8), (0.3, 0.5), (0.7, 0.2))), _tensor(((0.8, 0.2), (0.5, 0.5), (0.2, 0.8)))
     growth = ((0.8320503, 0.5547002), (0.6, 0.8), (0.6, 0.8))
     cosines = (0.9927338, 0.9701425, 0.9994449)
     assert ps.PHNHVI((1.1, 1.1), 0.0)(losses, preference).tolist() == pytest.approx(np.array(growth), abs=1e-6)
+    assert ps.HypervolumeAscent((1.1, 1.1))(losses, preference).tolist() == pytest.approx(np.array(growth), abs=1e-6)
     assert float(ps.PHNHVI((1.1, 1.1), 0.5).value(losses, preference)) == pytest.approx(0.2058046, abs=1e-6)
     without = float(ps.PHNHVI((1.1, 1.1), 0.0).value(losses, preference))
     assert without - 0.5 * sum(cosines) == pytest.approx(0.2058046, abs=1e-6)

@@ -35,7 +35,7 @@ def rehearsed(front_model, build=mlp, solver=None, given=losses, on=None, data=N
 
 def refusal(front_model, solver, error=ValueError, **changes):
     with pytest.raises(error) as caught:
-        check_fit(front_model, solver, problem(**changes))
+        check_fit(front_model, solver, problem(**changes), 2, None)
     return str(caught.value)
 
 
@@ -83,8 +83,8 @@ def test_methods_that_cannot_train_one_are_refused(kind, solver, said):
 @of_each_kind
 @pytest.mark.parametrize("solver", [ps.Linear(), ps.Tchebycheff(), ps.EPO(), ps.COSMOS(), ps.PHNHVI((9.0, 9.0))])
 def test_others_fit(kind, solver):
-    check_fit(with_sampling(kind, BATCH), solver, problem())
-    check_fit(with_sampling(kind, pm.Sampling("part", n=4)), solver, problem())
+    check_fit(with_sampling(kind, BATCH), solver, problem(), 2, None)
+    check_fit(with_sampling(kind, pm.Sampling("part", n=4)), solver, problem(), 2, None)
     assert rehearsed(with_sampling(kind, BATCH), solver=solver) == []
     assert rehearsed(with_sampling(kind, pm.Sampling("part", n=3)), solver=solver) == []
 
@@ -102,12 +102,14 @@ def test_a_method_that_weighs_preferences_against_one_another_needs_several(samp
     assert said.startswith("front_model=LowRank: PHNHVI weighs the preferences of a step against one another; give ")
     assert "pm.Sampling(" in said
     alone = refusal(None, solver)
-    assert alone.startswith("PHNHVI weighs the preferences of a step against one another; give front_model= with ")
+    assert alone.startswith(
+        "PHNHVI weighs the preferences of a step against one another; give preferences=2, fleet=2; or "
+    )
 
 
 def test_without_a_front_model_other_methods_need_none():
-    check_fit(None, ps.Linear(), problem())
-    check_fit(None, Carrying(), problem())
+    check_fit(None, ps.Linear(), problem(), 2, None)
+    check_fit(None, Carrying(), problem(), 2, None)
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -124,7 +126,7 @@ def test_a_preference_a_sample_takes_a_kind_that_acts_on_outputs(kind):
 
 @of_each_per_sample
 def test_a_preference_a_sample_takes_samples_and_a_linear_method(front_model):
-    check_fit(front_model, ps.Linear(), problem())
+    check_fit(front_model, ps.Linear(), problem(), 2, None)
     kind = f"front_model={type(front_model).__name__}: "
     said = refusal(front_model, ps.Linear(), deterministic=True, train=None, validate=None)
     assert said.startswith(f"{kind}a deterministic problem has no samples to have a preference each; give sampling=")

@@ -135,9 +135,10 @@ def test_a_point_that_cannot_skip_a_batch_alone():
         pm.explore(partly("ab", "b"), ps.Linear(), preferences=[[0.5, 0.5], [1.0, 0.0]], epochs=1, fleet=2)
 
 
-def test_a_method_with_a_state_needs_every_label():
+@pytest.mark.parametrize("second", ["b", ""])
+def test_a_method_with_a_state_needs_every_label(second):
     with pytest.raises(pm.EmptyFrontError, match="ParetoMTL carries its state"):
-        pm.explore(partly("ab", "b"), ps.ParetoMTL(), preferences=[[0.5, 0.5], [0.3, 0.7]], epochs=1, fleet=2)
+        pm.explore(partly("ab", second), ps.ParetoMTL(), preferences=[[0.5, 0.5], [0.3, 0.7]], epochs=1, fleet=2)
 
 
 def test_an_objective_without_any_label():
