@@ -16,7 +16,7 @@ from paretomtl.front.front import Front, Pick
 from paretomtl.front.score import EmptyFrontError, Score
 from paretomtl.front.select import NoFeasiblePoint
 from paretomtl.front.verify import verify
-from paretomtl.gradients import closure
+from paretomtl.loss_function import closure
 from paretomtl.point import Point
 from paretomtl.problem import Objective, Problem, Truth
 from paretomtl.solver import (

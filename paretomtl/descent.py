@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from paretomtl.gradients import Losses, NonFinite, Taken, check_clip, descend, follow, leaves
+from paretomtl.gradients import NonFinite, Taken, check_clip, descend, follow, leaves
+from paretomtl.loss_function import Losses
 from paretomtl.preference import normalised
 from paretomtl.solver import Code, Solver, Status, Stepper, Sweep, solved
 

@@ -25,7 +25,7 @@ from jaxtyping import Float
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.front import score
-from paretomtl.gradients import closure
+from paretomtl.loss_function import closure
 from paretomtl.preference import control_error, even
 from paretomtl_solvers import qp
 from paretomtl_solvers.pareto_mtl import sector

@@ -14,8 +14,9 @@ from paretomtl.conditioned.losses import Stepped, can_be_dealt, dealt, samples, 
 from paretomtl.conditioned.sampling import Preferences
 from paretomtl.conditioned.statistics import calibrate
 from paretomtl.front import score
-from paretomtl.gradients import NoLabel, check_finite
+from paretomtl.gradients import check_finite
 from paretomtl.layout import layout
+from paretomtl.loss_function import NoLabel
 from paretomtl.point import Point
 from paretomtl.preference import control_error, even
 from paretomtl.problem import Problem

@@ -18,7 +18,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from paretomtl.conditioned.bounds import bounded
 from paretomtl.conditioned.front_model import Conditioned, Generated
 from paretomtl.conditioned.modulation import CONVOLUTIONS, Change, Modulated
-from paretomtl.gradients import LossModule, NonFinite, among, check_finite, gramian_of, jacobian_by_point, pull_back
+from paretomtl.gradients import NonFinite, among, check_finite, clipped, gramian_of, jacobian_by_point, pull_back
+from paretomtl.loss_function import LossModule
 from paretomtl.problem import Problem
 from paretomtl.solver import Aggregation, Scalarization, Solver, Status, Weighting, solved
 
@@ -195,9 +196,7 @@ def _through(
     norms = torch.diagonal(gramian, dim1=-2, dim2=-1).sqrt()
     _check_gradients(norms.sum(dim=0), names)
     if clip is not None:
-        shorter = (clip / norms.clamp(min=clip)).to(jacobian)
-        jacobian = jacobian * shorter[..., None]
-        gramian = gramian * (shorter[..., None] * shorter[..., None, :]).double()
+        jacobian, gramian = clipped(jacobian, gramian, clip)
     values = losses.detach()
     weights = None
     if isinstance(solver, Weighting):

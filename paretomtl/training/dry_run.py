@@ -8,7 +8,8 @@ from torch import nn
 
 from paretomtl.conditioned.rehearsal import rehearse
 from paretomtl.conditioned.sampling import Preferences
-from paretomtl.gradients import NoLabel, reached
+from paretomtl.gradients import reached
+from paretomtl.loss_function import NoLabel
 from paretomtl.problem import Problem
 from paretomtl.solver import Aggregation, Weighting
 from paretomtl.training import fleet

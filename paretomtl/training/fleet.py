@@ -18,7 +18,8 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._pytree import tree_map
 
 from paretomtl.conditioned.losses import UNFIT, vmapped_attention
-from paretomtl.gradients import Apart, NoLabel, NonFinite, Taken, descend
+from paretomtl.gradients import NonFinite, Taken, descend
+from paretomtl.loss_function import Apart, NoLabel
 from paretomtl.problem import Problem
 from paretomtl.solver import Code, EpochMeans, Status, Stepper
 from paretomtl.training.loop import (

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from paretomtl.gradients import NonFinite, Taken, closure, descend, follow
+from paretomtl.gradients import NonFinite, Taken, descend, follow
+from paretomtl.loss_function import closure
 from paretomtl.point import Point
 from paretomtl.preference import control_error
 from paretomtl.problem import Problem

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import paretomtl as pm
-from paretomtl.gradients import SAMPLES_AT_ONCE
+from paretomtl.loss_function import SAMPLES_AT_ONCE
 
 NAMES = ["a", "b"]
 
