@@ -75,8 +75,8 @@ def test_control_over_the_preferences():
 
 
 def test_control_within_noise_is_said_to_be():
-    noise = np.random.default_rng(0).normal(0.5, 0.1, (3, 2, 5))
-    assert control([in_a_row(left, right) for left, right in noise]).endswith("(within noise)")
+    r, noise = np.linspace(0, 1, 5), np.random.default_rng(0).normal(0.5, 0.1, (3, 5))
+    assert control([in_a_row(1.2 - r + 0.1 * right[0], right) for right in noise]) == "-1.00, within noise"
 
 
 def test_the_clock_counts_from_the_first_to_the_last_step_of_each_network(monkeypatch):
