@@ -4,7 +4,8 @@
     python -m studies.conditioned_fronts rocket
     python -m studies.conditioned_fronts digits --width scarce --out runs/conditioned
 
-Each prints a table. `digits` takes an hour or two on one core; it is kept in its folder, and goes on where it stopped.
+Each prints a table, `digits` two; that takes an hour or two on one core, is kept in its folder, and goes on where it
+stopped.
 
 Digits: 20,000 pairs, 6 epochs, batches of 256, Adam with a one-cycle schedule; its peak is, for each row, the best of
 `RATES` by the mean validation hypervolume of five preferences on seeds that the table does not use. All networks of a
@@ -141,7 +142,7 @@ def slug(name: str) -> str:
 
 
 def digits(width: Width, seeds: int, out: Path, size: Size = SIZE) -> int:
-    """The table of digit pairs at a width of the net."""
+    """The tables of digit pairs at a width of the net: what was reached, and what it took."""
     problem, folder = digit_pairs(size, width=width), out / size / width
     folder.joinpath("tuning").mkdir(parents=True, exist_ok=True)
     rates = {row.name: best_rate(row, problem, size, TUNING[width], folder) for row in ROWS}
@@ -153,21 +154,21 @@ def digits(width: Width, seeds: int, out: Path, size: Size = SIZE) -> int:
             runs[row.name].append(run)
             print(f"{row.name}, seed {seed}: {run.front.hypervolume():.4f}", file=sys.stderr, flush=True)
     unions = [np.vstack([runs[row.name][seed].front.losses for row in ROWS]) for seed in range(seeds)]
-    print(markdown(["", "peak lr", *COLUMNS], [
-        [row.name, f"{rates[row.name]:g}", *cells(row, problem, runs[row.name], unions, runs[ROWS[0].name])]
-        for row in ROWS
-    ]))  # fmt: skip
+    found = {row.name: list(cells(row, problem, runs[row.name], unions, runs[ROWS[0].name])) for row in ROWS}
+    print(markdown(["", *REACHED], [[name, *row[: len(REACHED)]] for name, row in found.items()]))
+    print()
+    print(markdown(["", *SPENT], [[name, f"{rates[name]:g}", *row[len(REACHED) :]] for name, row in found.items()]))
     return 0
 
 
-COLUMNS = (
+REACHED = (
     "HV 5", "HV 11", "test HV 5", "test HV 11", "HV 5 is", "best left", "best right", "IGD+", "monotone",
-    "parameters", "CPU s 5", "CPU s 11", "passes 5", "passes 11",
 )  # fmt: skip
+SPENT = ("peak lr", "parameters", "CPU s 5", "CPU s 11", "passes 5", "passes 11")
 
 
 def cells(row: Row, problem: pm.Problem, runs: list[Run], unions: list[np.ndarray], first: list[Run]) -> Iterator[str]:
-    """A row of the table, from its runs, one a seed; the first row is what others are compared with."""
+    """A row of the tables, from its runs, one a seed; the first row is what others are compared with."""
     found = np.array([volumes(run.front) for run in runs])
     yield from (f"{x:.3f} ± {sd:.3f}" for x, sd in zip(found.mean(axis=0), found.std(axis=0), strict=True))
     yield "" if runs is first else compare(found[:, 0], np.array([volumes(run.front)[0] for run in first])).verdict
