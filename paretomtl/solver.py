@@ -128,10 +128,13 @@ class Solver(ABC):  # noqa: B024 - subclass one of the four below, not this
     Class variables:
         uses_preference: False for methods that go to one point whatever is asked.
         stateful: True if a step depends on earlier ones; then every batch must have every label.
+        joint: True for methods whose answer for one point depends on the other points of the step; they need a fleet of
+            all points, or a front model with several preferences a step.
     """
 
     uses_preference: ClassVar[bool] = True
     stateful: ClassVar[bool] = False
+    joint: ClassVar[bool] = False
 
     @property
     def follows_ray(self) -> bool:
@@ -161,13 +164,10 @@ class Scalarization(Solver):
     """A method that sees the losses alone.
 
     Class variables:
-        joint: True for methods whose weights at one point depend on the other points of the step; they need a fleet of
-            all points, or a front model with several preferences a step.
         linear: True where the weights are the preference alone, whatever the losses; then each sample of a batch may
             have a preference of its own.
     """
 
-    joint: ClassVar[bool] = False
     linear: ClassVar[bool] = False
 
     @abstractmethod

@@ -20,11 +20,10 @@ CLOSE = 3e-4  # relative: two ways to one loss in single precision are closer th
 def check_fit(front_model: FrontModel | None, solver: Solver, problem: Problem, points: int, fleet: int | None) -> None:
     """Raise where a method cannot train a front model, or needs one, or all points in one program."""
     method = type(solver).__name__
-    joint = isinstance(solver, Scalarization) and solver.joint
     needs_several = f"{method} weighs the preferences of a step against one another; give "
     several = "sampling=pm.Sampling(n=8), say"
     if front_model is None:
-        if joint and (points < 2 or (fleet or 0) < points):
+        if solver.joint and (points < 2 or (fleet or 0) < points):
             together = f"preferences={max(points, 2)}, fleet={max(points, 2)}"
             raise ValueError(
                 f"{needs_several}{together}" + ("" if solver.stateful else f"; or front_model= with {several}")
@@ -40,7 +39,7 @@ def check_fit(front_model: FrontModel | None, solver: Solver, problem: Problem, 
     )  # fmt: skip
     if why:
         raise ValueError(f"front_model={kind}: {method} {why}; use a method such as Linear, Tchebycheff or EPO")
-    if joint and front_model.sampling.in_step(None) == 1:
+    if solver.joint and front_model.sampling.in_step(None) == 1:
         raise ValueError(f"front_model={kind}: {needs_several}{several}")
     if front_model.sampling.each == "sample":
         _check_each_sample(front_model, solver, problem, "give sampling=pm.Sampling('part'), say")

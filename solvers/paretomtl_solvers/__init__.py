@@ -8,6 +8,7 @@ from paretomtl_solvers.fairgrad import FairGrad
 from paretomtl_solvers.hypervolume_ascent import HypervolumeAscent
 from paretomtl_solvers.linear import Linear
 from paretomtl_solvers.mgda import MGDA
+from paretomtl_solvers.moo_svgd import MOOSVGD
 from paretomtl_solvers.pareto_mtl import ParetoMTL
 from paretomtl_solvers.pbi import PBI
 from paretomtl_solvers.phn_hvi import PHNHVI
@@ -18,6 +19,7 @@ __all__ = [
     "COSMOS",
     "EPO",
     "MGDA",
+    "MOOSVGD",
     "PBI",
     "PHNHVI",
     "AugmentedTchebycheff",

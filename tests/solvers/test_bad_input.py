@@ -285,6 +285,7 @@ def test_a_loss_to_divide_by_must_be_positive(normalisation, loss):
         (ps.PHNHVI, {"ref_point": (1.0, float("nan"))}, "ref_point=(1.0, nan) is not finite"),
         (ps.HypervolumeAscent, {"ref_point": (1.0, float("inf"))}, "ref_point=(1.0, inf) is not finite"),
         (ps.HypervolumeAscent, {"ref_point": (1.0, 1.0), "phase_one": 1.0}, "phase_one=1.0: give a share of the steps"),
+        (ps.MOOSVGD, {"phase_one": -0.1}, "phase_one=-0.1: give a share of the steps"),
         *[
             (build, {"backend": "scipy"}, "backend='scipy' is not one of 'auto', 'cvxpy'")
             for build in (ps.EPO, ps.MGDA, ps.FairGrad, ps.ParetoMTL)

@@ -172,6 +172,7 @@ TABLE = [
     Line(ps.HypervolumeAscent((1.1, 1.1), 0.0), [*JOINT, box(0, 1.1)], two),
     Line(ps.HypervolumeAscent((2.0, 2.0, 2.0), 0.0), [*JOINT, box(0, 2)], three),
     Line(ps.HypervolumeAscent((1.1, 1.1), 0.99), [*JOINT, gradient_of(lambda x, r: (r * x).max())], two),
+    Line(ps.MOOSVGD(0.0), [FINITE, REPEATABLE, PERMUTATIONS, NEVER, NONE_RISES, IGNORES]),
     Line(ps.MGDA(), [*MGDA, *least_norm(None, 0)]),
     Line(ps.MGDA("l2"), [*MGDA, *least_norm(norms, 1)]),
     Line(ps.MGDA("loss"), [*MGDA, *least_norm(loss_itself, 0)]),

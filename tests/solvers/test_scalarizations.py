@@ -45,7 +45,9 @@ def test_what_they_say_of_themselves():
         assert not solver.nonnegative
 
 
-@pytest.mark.parametrize(("flag", "methods"), [("linear", {"Linear"}), ("joint", {"HypervolumeAscent", "PHNHVI"})])
+@pytest.mark.parametrize(
+    ("flag", "methods"), [("linear", {"Linear"}), ("joint", {"HypervolumeAscent", "MOOSVGD", "PHNHVI"})]
+)
 def test_which_see_the_preference_alone_and_which_other_points(flag, methods):
     assert {name for name in ps.__all__ if getattr(getattr(ps, name), flag, False)} == methods
 

@@ -1,0 +1,92 @@
+"""MOO-SVGD: Liu, Tong and Liu, "Profiling Pareto Front With Multi-Objective Stein Variational Gradient Descent", 2021.
+
+NeurIPS 2021. A set of n points goes down and apart: point i along
+
+    d_i = 1/n [ sum_j k_ij g_j - 2/h sum_j k_ij (l_i - l_j)' J_i ],    k_ij = exp(-|l_i - l_j|^2 / h),
+
+with g_j the min-norm point of the gradients of point j (MGDA), and h the median of the squared distances over log n.
+The first term is smoothed over points with like losses, the second drives these apart. The released code multiplies by
+h where the paper divides, which its authors note.
+
+All points of a study start alike, and equal points move as one. So in the first phase each goes to its preference's
+ray, by Tchebycheff; then the preference is forgotten.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from paretomtl.gradients import gramian_of
+from paretomtl.solver import Aggregation, Status, Sweep, solved
+from paretomtl_solvers.mgda import MGDA
+from paretomtl_solvers.tchebycheff import Tchebycheff, above
+
+
+@dataclass(frozen=True)
+class MOOSVGD(Aggregation):
+    """Down by the min-norm points, and apart in the losses: `explore(…, preferences=K, fleet=K)`.
+
+    Args:
+        phase_one: the share of the steps in which each point goes to its ray.
+
+    All points of a call, over all points axes, are one set. Losses should be of one scale: distances between them are
+    Euclidean. Heads keep their own gradients. State: the steps left of phase one, by point; a call without one has no
+    phase one.
+    """
+
+    phase_one: float = 0.1
+
+    joint: ClassVar[bool] = True
+    stateful: ClassVar[bool] = True
+
+    def __post_init__(self):
+        if not 0 <= self.phase_one < 1:
+            raise ValueError(f"phase_one={self.phase_one!r}: give a share of the steps, at least 0 and below 1")
+
+    @property
+    def nonnegative(self) -> bool:
+        """Rays are those of losses from 0 on."""
+        return True
+
+    def init(self, sweep: Sweep) -> Int[Tensor, "*points"]:
+        """How long phase one lasts."""
+        return torch.full(sweep.points.shape, round(self.phase_one * sweep.steps), dtype=torch.int64)
+
+    def update(
+        self,
+        state: Any,
+        losses: Float[Tensor, "*points m"],
+        jacobian: Float[Tensor, "*points m n"],
+        preference: Float[Tensor, "*points m"],
+    ) -> tuple[Float[Tensor, "*points n"], Any, Status]:
+        """The directions, the state with a step of phase one spent, and "solved"."""
+        l = above("MOOSVGD", losses, None)
+        direction = _apart(l, jacobian, MGDA().update(None, l, gramian_of(jacobian), preference)[0])
+        if state is None:
+            return direction, None, solved(losses)
+        worst = Tchebycheff().update(None, losses, preference)[0].to(jacobian)
+        to_ray = torch.einsum("...m,...mn->...n", worst, jacobian)
+        early = (state > 0)[..., None].to(jacobian.device)
+        return torch.where(early, to_ray, direction), (state - 1).clamp(min=0), solved(losses)
+
+
+def _apart(
+    losses: Float[Tensor, "*points m"], jacobian: Float[Tensor, "*points m n"], weights: Float[Tensor, "*points m"]
+) -> Float[Tensor, "*points n"]:
+    """d, with the min-norm points' weights given."""
+    m = losses.shape[-1]
+    l, w, rows = losses.reshape(-1, m), weights.to(losses).reshape(-1, m), jacobian.reshape(-1, *jacobian.shape[-2:])
+    n = len(l)
+    between = l[:, None] - l[None]
+    squares = between.square().sum(dim=-1)
+    h = squares.flatten().median() / math.log(max(n, 2))
+    k = torch.exp(-squares / h) if h > 0 else torch.ones_like(squares)  # all alike, or nearly
+    repelled = -2 / h * torch.einsum("ij,ijm->im", k, between) if h > 0 else torch.zeros_like(l)
+    # sum_j k_ij w_j' J_j, and what drives point i apart, on its own gradients
+    down = torch.einsum("ij,jn->in", k.to(rows), torch.einsum("jm,jmn->jn", w.to(rows), rows))
+    away = torch.einsum("im,imn->in", repelled.to(rows), rows)
+    return ((down + away) / n).reshape(*jacobian.shape[:-2], -1)
