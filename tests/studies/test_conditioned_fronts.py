@@ -71,12 +71,16 @@ def in_a_row(left: np.ndarray, right: np.ndarray) -> pm.Front:
 
 def test_control_over_the_preferences():
     r = np.linspace(0, 1, 5)
-    assert control([in_a_row(1.2 - r + shift, 0.5 + 0.6 * r) for shift in (0, 0.01, 0.02)]) == "-1.00, -1.00"
+    assert control([in_a_row(1.2 - r + shift, 0.5 + 0.6 * r) for shift in (0, 0.01, 0.02)]) == (
+        "1.000, 0.600",
+        "-1.00, -1.00",
+    )
 
 
 def test_control_within_noise_is_said_to_be():
     r, noise = np.linspace(0, 1, 5), np.random.default_rng(0).normal(0.5, 0.1, (3, 5))
-    assert control([in_a_row(1.2 - r + 0.1 * right[0], right) for right in noise]) == "-1.00, within noise"
+    _, shown = control([in_a_row(1.2 - r + 0.1 * right[0], right) for right in noise])
+    assert shown == "-1.00, within noise"
 
 
 def test_the_clock_counts_from_the_first_to_the_last_step_of_each_network(monkeypatch):
