@@ -1,11 +1,11 @@
-"""From losses to gradients; this file and `loss_function.py` alone know autograd.
+"""From losses to gradients: the only file that knows autograd.
 
 `descend` fills the parameters' `.grad`. A scalarization costs one backward pass. A weighting costs one vector-Jacobian
 product a loss; the direction w'J becomes the shared parameters' gradient with no second pass. A parameter that one loss
 alone reaches is that loss's head and keeps its plain gradient. `follow` does the same for methods that ask a `Closure`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -214,6 +214,16 @@ def leaves(losses: Sequence[Tensor]) -> list[Tensor]:
             found[id(node.variable)] = node.variable
         todo += [before for before, _ in node.next_functions]
     return list(found.values())
+
+
+def gradient_of(loss: Tensor, parameters: Sequence[Tensor], again: bool = False) -> tuple[Tensor | None, ...]:
+    """Of one loss on each parameter, None where it does not reach; one that has a gradient itself, if it is `again`."""
+    return torch.autograd.grad(loss, parameters, create_graph=again, allow_unused=True)
+
+
+def jacobian_by_sample(losses: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Any]:
+    """`losses(parameters, sample)` as its Jacobian on the parameters, sample by sample of a batch."""
+    return torch.vmap(torch.func.jacrev(losses), in_dims=(None, 0), randomness="different")
 
 
 def gradients_of(losses: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[tuple[Tensor | None, ...]]:

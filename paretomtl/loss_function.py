@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from paretomtl.gradients import gradients_of, stack
+from paretomtl.gradients import gradient_of, gradients_of, jacobian_by_sample, stack
 from paretomtl.problem import Problem
 from paretomtl.solver import Closure, Gradients
 
@@ -86,12 +86,12 @@ class Losses(Closure):
     def gradient(self, weights: Float[Tensor, " m"], parameters: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The gradient of the weighted sum of the losses there, by one backward pass."""
         with self._at(parameters):
-            return self._flat(torch.autograd.grad(self._sum(weights), self._trained, allow_unused=True))
+            return self._flat(gradient_of(self._sum(weights), self._trained))
 
     def hessian_product(self, weights: Float[Tensor, " m"], vector: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The Hessian of the weighted sum of the losses, where the model stands, times a vector."""
         with self._at():
-            gradients = torch.autograd.grad(self._sum(weights), self._trained, create_graph=True, allow_unused=True)
+            gradients = gradient_of(self._sum(weights), self._trained, again=True)
             pieces = vector.split([p.numel() for p in self._trained])
             # where a gradient depends on no parameter, the losses are linear and the Hessian is zero
             products = [
@@ -101,7 +101,7 @@ class Losses(Closure):
             ]
             if not products:
                 return torch.zeros_like(vector)
-            return self._flat(torch.autograd.grad(torch.stack(products).sum(), self._trained, allow_unused=True))
+            return self._flat(gradient_of(torch.stack(products).sum(), self._trained))
 
     def squared_gradients(self) -> Float[Tensor, "m n"]:
         """The mean over the samples of each one's squared gradient; without a batch, the losses are the one sample."""
@@ -204,7 +204,7 @@ def _squared_gradients(problem: Problem, model: nn.Module, batch: Any) -> Float[
         one = tree_map(lambda x: x.unsqueeze(0), sample)
         return torch.func.functional_call(evaluate, parameters, (one,))
 
-    each = torch.vmap(torch.func.jacrev(losses), in_dims=(None, 0), randomness="different")
+    each = jacobian_by_sample(losses)
     total: Any = 0
     try:
         n = len(tree_leaves(batch)[0])
