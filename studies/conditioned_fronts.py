@@ -118,8 +118,8 @@ def explored(
             problem, row.solver, preferences=asked, epochs=row.epochs, optimizer=OneCycle(lr, steps), seed=seed,
             out=out, front_model=row.front_model, callbacks=[clock],
         )  # fmt: skip
-    seconds = clock.seconds + (float(spent.read_text()) if spent.exists() else 0)
-    spent.write_text(f"{seconds:.1f}")
+    seconds = round(clock.seconds + (float(spent.read_text()) if spent.exists() else 0), 3)
+    spent.write_text(str(seconds))
     return Run(front, seconds)
 
 

@@ -104,7 +104,7 @@ def test_the_digit_table_goes_on_where_it_stopped(monkeypatch, tmp_path, capsys)
         tables.append(rows(capsys.readouterr().out))
     assert tables[0] == tables[1]
     assert {row.name for row in few} <= set(tables[0])
-    spent = {name: [float(x) for x in row[-4:]] for name, row in tables[0].items()}
+    spent = {row.name: [float(x) for x in tables[0][row.name][-4:]] for row in few}
     assert spent[few[0].name][2:] == [200, 440]  # backward passes of 5 and of 11 networks, 40 each
     assert spent[few[1].name][2:] == [40, 40]
     assert spent[few[1].name][0] > 0
