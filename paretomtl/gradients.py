@@ -110,7 +110,7 @@ def _on_shared(solver, state, losses, values, preference, parameters, names, cli
     norms = torch.diagonal(gramian, dim1=-2, dim2=-1).sqrt()
     check_finite(norms, [names[i] for i in kept], before="the gradient of ")
     if clip is not None:
-        jacobian, gramian = clipped(jacobian, gramian, clip)
+        jacobian, gramian = clipped(jacobian, gramian, norms, clip)
     weights = None
     if isinstance(solver, Weighting):
         found, state, status = solver.update(state, values[..., kept], gramian, r)
@@ -129,10 +129,12 @@ def _on_shared(solver, state, losses, values, preference, parameters, names, cli
 
 
 def clipped(
-    jacobian: Float[Tensor, "*points m n"], gramian: Float[Tensor, "*points m m"], clip: float
+    jacobian: Float[Tensor, "*points m n"],
+    gramian: Float[Tensor, "*points m m"],
+    norms: Float[Tensor, "*points m"],
+    clip: float,
 ) -> tuple[Float[Tensor, "*points m n"], Float[Tensor, "*points m m"]]:
-    """Both, with rows that are longer than `clip` shortened to it."""
-    norms = torch.diagonal(gramian, dim1=-2, dim2=-1).sqrt()
+    """Both, with rows whose norms are above `clip` shortened to it."""
     shorter = (clip / norms.clamp(min=clip)).to(jacobian)
     return jacobian * shorter[..., None], gramian * (shorter[..., None] * shorter[..., None, :]).double()
 

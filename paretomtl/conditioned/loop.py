@@ -78,8 +78,7 @@ class Training:
     def _learn(self) -> Learned:
         network, sampling = self._network(), self.study.front_model.sampling  # type: ignore[union-attr]
         m, budget = len(self.problem.names), self.study.budget(self.splits)
-        built = self.study.optimizer([p for p in network.parameters() if p.requires_grad])
-        optimizer, scheduler = built if isinstance(built, tuple) else (built, None)
+        optimizer, scheduler = self.study.build([p for p in network.parameters() if p.requires_grad])
         preferences = Preferences(sampling, m, seed_of(self.study.seed, self.seed, SAMPLING))
         vmapped: bool | None = None
         self.step, now = 0, 0
@@ -130,9 +129,7 @@ class Training:
         seen, self.labels = self.labels, set()
         if partial and epoch > 0:
             return
-        for i, name in enumerate(self.problem.names):
-            if i not in seen:
-                raise ValueError(f"no batch of train had a label for {name!r} in epoch {epoch}")
+        apart.check_seen(self.problem.names, [i in seen for i in range(len(self.problem.names))], epoch)
 
     def _sweep(self, n: int, steps: int) -> Sweep:
         return Sweep(

@@ -196,7 +196,7 @@ def _through(
     norms = torch.diagonal(gramian, dim1=-2, dim2=-1).sqrt()
     _check_gradients(norms.sum(dim=0), names)
     if clip is not None:
-        jacobian, gramian = clipped(jacobian, gramian, clip)
+        jacobian, gramian = clipped(jacobian, gramian, norms, clip)
     values = losses.detach()
     weights = None
     if isinstance(solver, Weighting):

@@ -62,17 +62,17 @@ def compute(
 def _trained(
     study: Study, task: Sequence[Job], splits: Splits, store: Store, tick: Callable[[float], None] | None
 ) -> Iterator[Trained]:
+    share_of_all = None if tick is None else lambda share: tick(share * len(task))
     if study.fleet is not None:
         asked = {job.id for job in task}
         fleet = next(fleet for fleet in study.fleets if asked & {job.id for job in fleet})
-        together = train_fleet(study, fleet, splits, None if tick is None else lambda share: tick(share * len(task)))
-        yield from (trained for trained in together if trained.point.id in asked)
+        yield from (trained for trained in train_fleet(study, fleet, splits, share_of_all) if trained.point.id in asked)
         return
     if study.front_model is None:
         for job in task:
             yield train_point(study, job, splits, tick)
         return
-    training = Training(study, task, splits, None if tick is None else lambda share: tick(share * len(task)))
+    training = Training(study, task, splits, share_of_all)
     learned = _learned_before(study, training, store) or training.learn()
     if isinstance(learned, list):
         yield from learned

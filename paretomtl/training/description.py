@@ -32,41 +32,36 @@ def describe(study: Study, notes: Sequence[str] = (), data: Mapping[str, Any] | 
         name: getattr(problem, name) for name in ("train", "validate", "test") if callable(getattr(problem, name))
     }
     roots |= {"optimizer": study.optimizer, "solver": type(study.solver)}
-    front_model: dict[str, Any] = {}
+    together: dict[str, Any] = {} if study.fleet is None else {"fleet": study.fleet}
     if study.front_model is not None:
-        front_model = {"front_model": options(study.front_model), "bounded": problem.project is not None}
-    together = {} if study.fleet is None else {"fleet": study.fleet}
-    return (
-        front_model
-        | together
-        | {
-            "objectives": [asdict(o) for o in problem.described],
-            "ref_point": list(problem.ref_point),
-            "solver": fingerprint.described(study.solver),
-            "optimizer": fingerprint.described(study.optimizer),
-            "points": [
-                {
-                    "id": job.id,
-                    "preference": job.preference.tolist(),
-                    "corner": None if job.corner is None else names[job.corner],
-                    "seed": job.seed,
-                }
-                for job in study.jobs
-            ],
-            "budget": {"steps": study.steps} if study.epochs is None else {"epochs": study.epochs},
-            "seed": study.seed,
-            "seeds": study.seeds,
-            "device": study.device,
-            "clip": study.clip,
-            "splits": [s for s in ("validate", "test") if s == "validate" or getattr(problem, s) is not None],
-            "measured": problem.measure is not None,
-            "code": fingerprint.code(roots),
-            "data": dict(data or {}),
-            "notes": list(notes),
-            "versions": {name: version(name) for name in ("paretomtl", "torch", "numpy")}
-            | {"python": platform.python_version()},
-        }
-    )
+        together = {"front_model": options(study.front_model), "bounded": problem.project is not None}
+    return together | {
+        "objectives": [asdict(o) for o in problem.described],
+        "ref_point": list(problem.ref_point),
+        "solver": fingerprint.described(study.solver),
+        "optimizer": fingerprint.described(study.optimizer),
+        "points": [
+            {
+                "id": job.id,
+                "preference": job.preference.tolist(),
+                "corner": None if job.corner is None else names[job.corner],
+                "seed": job.seed,
+            }
+            for job in study.jobs
+        ],
+        "budget": {"steps": study.steps} if study.epochs is None else {"epochs": study.epochs},
+        "seed": study.seed,
+        "seeds": study.seeds,
+        "device": study.device,
+        "clip": study.clip,
+        "splits": [s for s in ("validate", "test") if s == "validate" or getattr(problem, s) is not None],
+        "measured": problem.measure is not None,
+        "code": fingerprint.code(roots),
+        "data": dict(data or {}),
+        "notes": list(notes),
+        "versions": {name: version(name) for name in ("paretomtl", "torch", "numpy")}
+        | {"python": platform.python_version()},
+    }
 
 
 def difference(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> str:

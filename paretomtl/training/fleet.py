@@ -5,7 +5,7 @@ trained alone, but for rounding: it sees the same batches, and optimizers that t
 rows; others are refused.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._pytree import tree_map
 
 from paretomtl.conditioned.losses import UNFIT, vmapped_attention
-from paretomtl.gradients import NonFinite, Taken, descend
+from paretomtl.conditioned.rehearsal import CLOSE
+from paretomtl.gradients import NonFinite, Taken, among, descend
 from paretomtl.loss_function import Apart, NoLabel
 from paretomtl.problem import Problem
 from paretomtl.solver import Code, EpochMeans, Status, Stepper
@@ -30,15 +31,14 @@ from paretomtl.training.loop import (
     Trained,
     asked_for,
     batches,
-    closed,
-    failed,
+    check_state,
+    end_epoch,
     numbers,
 )
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Study
 from paretomtl.training.watch import Means, Norms, Stall
 
-CLOSE = 3e-4  # relative: two ways to one loss in single precision are closer than this
 TRIED = 3  # steps in which an optimizer is watched
 
 
@@ -92,8 +92,7 @@ class Fleet:
         self.model = self.problem.model().to(self.study.device)
         self.evaluate = Apart(self.problem, self.model, [])
         self.rows = stacked(self.model, len(self.jobs))
-        built = self.study.optimizer(list(self.rows.values()))
-        self.optimizer, scheduler = built if isinstance(built, tuple) else (built, None)
+        self.optimizer, scheduler = self.study.build(list(self.rows.values()))
         budget = self.study.budget(self.splits)
         if self.jobs[0].corner is None:
             self.state = self.solver.init(self.study.sweep(self.jobs, budget))
@@ -101,7 +100,7 @@ class Fleet:
             run.training = True
         for epoch, batch in batches(self.study, self.jobs[0].seed, self.splits, budget, self.warnings):
             if epoch > len(self.epochs):
-                self._end_epoch()
+                end_epoch(self.problem, self.means, self.epochs)
             self.model.train()
             taken = self._backward(batch)
             if not self.live:
@@ -121,7 +120,7 @@ class Fleet:
                 self._leave([k for k, late in zip(self.live, stalled, strict=True) if late])
                 if not self.live:
                     return
-        self._end_epoch(partial=self.study.epochs is None)
+        end_epoch(self.problem, self.means, self.epochs, partial=self.study.epochs is None)
         self._leave(self.live)
 
     def _backward(self, batch: Any) -> tuple[list[int], list[Tensor], Taken] | None:
@@ -131,7 +130,7 @@ class Fleet:
             try:
                 losses = self._losses(batch)
             except NoLabel:
-                self._check_state(list(self.problem.names))
+                check_state(self.solver, list(self.problem.names))
                 self.skipped += 1
                 return None
             there = list(self.evaluate.there)
@@ -158,23 +157,15 @@ class Fleet:
 
     def _shares(self, there: list[int]) -> Float[Tensor, "p k"]:
         """The preferences among the objectives that have a label."""
-        r = self.preferences[self.live][:, there]
-        if len(there) == len(self.problem.names):
-            return r
+        r = self.preferences[self.live]
         missing = [name for i, name in enumerate(self.problem.names) if i not in there]
-        self._check_state(missing)
-        if not r.any(dim=1).all():
+        check_state(self.solver, missing)
+        if missing and not r[:, there].any(dim=1).all():
             raise ValueError(
                 f"a batch has no label of {missing}, and a point to which nothing else matters cannot skip it in a "
                 "fleet; leave fleet= out"
             )
-        return r / r.sum(dim=1, keepdim=True)
-
-    def _check_state(self, missing: list[str]) -> None:
-        if self.solver.stateful:
-            raise ValueError(
-                f"{type(self.solver).__name__} carries its state from step to step and cannot go without {missing}"
-            )
+        return among(r, there)
 
     def _note(self, there: list[int], losses: list[Tensor], taken: Taken) -> None:
         self.state, self.status = taken.state, taken.status
@@ -250,11 +241,6 @@ class Fleet:
             self.runs[k].counts["steps"] = self.steps
             self.runs[k].call_back(epoch, {i: x[row] for i, x in zip(there, losses, strict=True)}, weights)
 
-    def _end_epoch(self, partial: bool = False) -> None:
-        if self.problem.deterministic or (partial and self.epochs and not self.means.seen.all()):
-            return
-        self.epochs.append(closed(self.means, self.problem.names, len(self.epochs)))
-
     def ended(self, k: int, error: Exception | None) -> Trained:
         """The point of a job, measured; or why it failed."""
         run, asked = self.runs[k], asked_for(self.problem, self.jobs[k])
@@ -267,13 +253,9 @@ class Fleet:
                     return run.ended(asked, self.model)
             except Exception as late:
                 raised = late
-        if run.training:
-            if k not in self.left:
-                run.counts["steps"] = self.steps
-            run.warn_of_steps()
-        return Trained(
-            failed(asked, raised, run.counts["steps"] if run.training else None, run.counts, run.warnings), None
-        )
+        if k not in self.left:
+            run.counts["steps"] = self.steps
+        return run.failed(asked, raised)
 
 
 def _taken(state: Any, rows: int | list[int]) -> Any:
@@ -344,14 +326,14 @@ def rehearse(study: Study, model: nn.Module, batch: Any) -> None:
             raise _refused(
                 f"at several weights at once loss {name!r} is {row.tolist()}, and alone {float(loss.detach())}"
             )
-    _check_optimizer(study.optimizer, model)
+    _check_optimizer(study, model)
 
 
 def _refused(why: str) -> ValueError:
     return ValueError(f"fleet: {why}; leave fleet= out")
 
 
-def _check_optimizer(build: Callable[[Any], Any], model: nn.Module) -> None:
+def _check_optimizer(study: Study, model: nn.Module) -> None:
     """An error where points would not move as they do alone, as where a step is scaled by a layer's norm.
 
     In double precision, where weights that decay for one and not for the other differ by more than rounding.
@@ -360,8 +342,7 @@ def _check_optimizer(build: Callable[[Any], Any], model: nn.Module) -> None:
     plain = [p.detach().double().cpu() for p in model.parameters() if p.requires_grad]
     alone = [[nn.Parameter(p + torch.randn(p.shape, generator=draw, dtype=p.dtype)) for p in plain] for _ in range(2)]
     rows = [nn.Parameter(torch.stack([p.detach() for p in pair])) for pair in zip(*alone, strict=True)]
-    built = [build(parameters) for parameters in (*alone, rows)]
-    optimizers = [b[0] if isinstance(b, tuple) else b for b in built]
+    optimizers = [study.build(parameters)[0] for parameters in (*alone, rows)]
     for _ in range(TRIED):
         for row, *pair in zip(rows, *alone, strict=True):
             for p in pair:

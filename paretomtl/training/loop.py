@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from paretomtl.gradients import NonFinite, Taken, descend, follow
+from paretomtl.gradients import NonFinite, Taken, among, descend, follow
 from paretomtl.loss_function import closure
 from paretomtl.point import Point
 from paretomtl.preference import control_error
@@ -68,11 +68,7 @@ def train_point(study: Study, job: Job, splits: Splits, tick: Tick | None = None
         with reproducible():
             return run.train(asked)
     except Exception as error:
-        if run.training:  # what led there may be told
-            run.warn_of_steps()
-        return Trained(
-            failed(asked, error, run.counts["steps"] if run.training else None, run.counts, run.warnings), None
-        )
+        return run.failed(asked, error)
 
 
 def numbers(values: Tensor) -> np.ndarray:
@@ -149,15 +145,14 @@ class Run:
 
     def _steps(self, model: nn.Module) -> None:
         parameters = [p for p in model.parameters() if p.requires_grad]
-        built = self.study.optimizer(parameters)
-        optimizer, scheduler = built if isinstance(built, tuple) else (built, None)
+        optimizer, scheduler = self.study.build(parameters)
         budget = self.study.budget(self.splits)
         if self.job.corner is None:
             self.state = self.solver.init(self.study.sweep(self.job, budget))
         stalled = Stall()
         for epoch, batch in batches(self.study, self.job.seed, self.splits, budget, self.warnings):
             if epoch > len(self.epochs):
-                self._end_epoch()
+                end_epoch(self.problem, self.means, self.epochs)
             model.train()
             optimizer.zero_grad(set_to_none=True)
             losses = self.problem.loss_list(model, batch)
@@ -176,7 +171,7 @@ class Run:
                 self.tick(self.counts["steps"] / budget)
             if self.problem.deterministic and self.solver.follows_ray and stalled(self.status.residual.cpu().numpy()):
                 break
-        self._end_epoch(partial=self.study.epochs is None)
+        end_epoch(self.problem, self.means, self.epochs, partial=self.study.epochs is None)
 
     def _backward(
         self, model: nn.Module, batch: Any, losses: list[Tensor | None], parameters: list[nn.Parameter]
@@ -184,16 +179,12 @@ class Run:
         """Fill the gradients; the weights by objective if the method has weights; None where no loss has a share."""
         there = {i: loss for i, loss in enumerate(losses) if loss is not None}
         missing = [name for i, name in enumerate(self.problem.names) if i not in there]
-        if missing and self.solver.stateful:
-            raise ValueError(
-                f"{type(self.solver).__name__} carries its state from step to step and cannot go without {missing}"
-            )
-        r = self.preference[list(there)]
-        if not r.any():
+        check_state(self.solver, missing)
+        if not self.preference[list(there)].any():
             self.counts["skipped"] += 1
             self.means.add(list(there), _values(there))
             return None
-        r = r / r.sum() if missing else r
+        r = among(self.preference, list(there))
         taken = self._descend(model, batch, there, r, parameters)
         self.state, self.status = taken.state, taken.status
         for name, code in COUNTED.items():
@@ -213,6 +204,13 @@ class Run:
         clip = None if self.job.corner is not None else self.study.clip
         return descend(self.solver, self.state, losses, r, parameters, names, clip=clip)
 
+    def failed(self, asked: Point, error: Exception) -> Trained:
+        """The point that an error made of it, with what led there."""
+        if self.training:
+            self.warn_of_steps()
+        step = self.counts["steps"] if self.training else None
+        return Trained(failed(asked, error, step, self.counts, self.warnings), None)
+
     def warn_of_steps(self) -> None:
         """What happened on the way that whoever reads the point should know."""
         self.warnings += self.norms.told(self.problem.names, self.place)
@@ -226,13 +224,6 @@ class Run:
             return status
         code = Code.SUSPECTED if self.solver.suspect(self.epochs, self.preference) else Code.SOLVED
         return self.status._replace(code=torch.tensor(int(code)))
-
-    def _end_epoch(self, partial: bool = False) -> None:
-        """Close an epoch's means; an objective that had no label in all of it is an error."""
-        seen = self.means.seen
-        if self.problem.deterministic or (partial and self.epochs and not seen.all()):
-            return
-        self.epochs.append(closed(self.means, self.problem.names, len(self.epochs)))
 
     def call_back(self, epoch: int, losses: Mapping[int, Tensor | None], weights: Mapping[int, float]) -> None:
         """Tell the callbacks of a step."""
@@ -272,12 +263,25 @@ def batches(study: Study, replicate: int, splits: Splits, left: int, warnings: l
             raise ValueError(f"train gave no batch in epoch {epoch}")
 
 
-def closed(means: Means, names: Sequence[str], epoch: int) -> EpochMeans:
-    """The means of an epoch; an error where an objective had no label in all of it."""
-    for name, count in zip(names, means.seen, strict=True):
+def check_state(solver: Solver, missing: Sequence[str]) -> None:
+    """An error where labels are missing that a method with a state cannot go without."""
+    if missing and solver.stateful:
+        raise ValueError(f"{type(solver).__name__} carries its state from step to step and cannot go without {missing}")
+
+
+def end_epoch(problem: Problem, means: Means, epochs: list[EpochMeans], partial: bool = False) -> None:
+    """Close an epoch's means; an objective that had no label in all of it is an error."""
+    if problem.deterministic or (partial and epochs and not means.seen.all()):
+        return
+    check_seen(problem.names, means.seen.tolist(), len(epochs))
+    epochs.append(means.close())
+
+
+def check_seen(names: Sequence[str], seen: Sequence[int], epoch: int) -> None:
+    """An error where an objective had no label in an epoch."""
+    for name, count in zip(names, seen, strict=True):
         if not count:
             raise ValueError(f"no batch of train had a label for {name!r} in epoch {epoch}")
-    return means.close()
 
 
 def told_of_steps(solver: Solver, counts: dict[str, int], steps: int) -> list[str]:

@@ -151,6 +151,11 @@ class Study:
                 found += [mine[i : i + self.fleet] for i in range(0, len(mine), self.fleet)]
         return found
 
+    def build(self, parameters: Sequence[torch.Tensor]) -> tuple[torch.optim.Optimizer, Any]:
+        """The optimizer of parameters, and its scheduler or None."""
+        built = self.optimizer(list(parameters))
+        return built if isinstance(built, tuple) else (built, None)
+
     def budget(self, splits: dict[str, Iterable[Any]]) -> int:
         """The steps that each point gets."""
         if self.steps is not None:

@@ -25,6 +25,7 @@ from paretomtl.front.hypervolume_gradient import hypervolume_gradient
 from paretomtl.front.score import nondominated
 from paretomtl.problem import check_reference
 from paretomtl.solver import Scalarization, Status, Sweep, solved
+from paretomtl_solvers.phase_one import check_part, steps_of_phase_one
 from paretomtl_solvers.tchebycheff import Tchebycheff, above
 
 MARGIN = 1.1  # published: the reference is at least this many times the largest loss of the step
@@ -52,8 +53,7 @@ class HypervolumeAscent(Scalarization):
 
     def __post_init__(self):
         check_reference(self.ref_point, len(self.ref_point))
-        if not 0 <= self.phase_one < 1:
-            raise ValueError(f"phase_one={self.phase_one!r}: give a share of the steps, at least 0 and below 1")
+        check_part(self.phase_one)
 
     @property
     def nonnegative(self) -> bool:
@@ -62,7 +62,7 @@ class HypervolumeAscent(Scalarization):
 
     def init(self, sweep: Sweep) -> Int[Tensor, "*points"]:
         """How long phase one lasts."""
-        return torch.full(sweep.points.shape, round(self.phase_one * sweep.steps), dtype=torch.int64)
+        return steps_of_phase_one(self.phase_one, sweep)
 
     def update(
         self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]

@@ -23,6 +23,7 @@ from torch import Tensor
 from paretomtl.gradients import gramian_of
 from paretomtl.solver import Aggregation, Status, Sweep, solved
 from paretomtl_solvers.mgda import MGDA
+from paretomtl_solvers.phase_one import check_part, steps_of_phase_one
 from paretomtl_solvers.tchebycheff import Tchebycheff, above
 
 
@@ -44,8 +45,7 @@ class MOOSVGD(Aggregation):
     stateful: ClassVar[bool] = True
 
     def __post_init__(self):
-        if not 0 <= self.phase_one < 1:
-            raise ValueError(f"phase_one={self.phase_one!r}: give a share of the steps, at least 0 and below 1")
+        check_part(self.phase_one)
 
     @property
     def nonnegative(self) -> bool:
@@ -54,7 +54,7 @@ class MOOSVGD(Aggregation):
 
     def init(self, sweep: Sweep) -> Int[Tensor, "*points"]:
         """How long phase one lasts."""
-        return torch.full(sweep.points.shape, round(self.phase_one * sweep.steps), dtype=torch.int64)
+        return steps_of_phase_one(self.phase_one, sweep)
 
     def update(
         self,

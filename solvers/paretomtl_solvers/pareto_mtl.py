@@ -16,6 +16,7 @@ from torch import Tensor
 from paretomtl.preference import ray
 from paretomtl.solver import Closure, Code, Status, Sweep, Weighting
 from paretomtl_solvers import qp
+from paretomtl_solvers.phase_one import steps_of_phase_one
 
 COINCIDE = 1e-4  # rays closer than this have no sector of their own; those of (0, .25, .75), (0, .5, .5) are 2e-6 apart
 INSIDE = 1e-3  # how far outside, relative to |l|, losses still count as in their sector once training ends
@@ -62,9 +63,8 @@ class ParetoMTL(Weighting):
         if self.backend == "cvxpy":
             qp.check_installed()
         rays = torch.from_numpy(unit_rays(sweep.preferences.double().numpy()))
-        points = sweep.points.shape
-        left = torch.full(points, round(self.phase_one * sweep.steps), dtype=torch.int64)
-        return Sectors(rays.expand(*points, *rays.shape), sweep.points.clone(), left)
+        left = steps_of_phase_one(self.phase_one, sweep)
+        return Sectors(rays.expand(*sweep.points.shape, *rays.shape), sweep.points.clone(), left)
 
     def update(
         self,
