@@ -18,6 +18,7 @@ from paretomtl.front.select import NoFeasiblePoint
 from paretomtl.front.verify import verify
 from paretomtl.loss_function import closure
 from paretomtl.point import Point
+from paretomtl.preference import Refine
 from paretomtl.problem import Objective, Problem, Truth
 from paretomtl.solver import (
     Aggregation,
@@ -60,6 +61,7 @@ __all__ = [
     "Point",
     "Problem",
     "RayTune",
+    "Refine",
     "Sampling",
     "Scalarization",
     "Score",

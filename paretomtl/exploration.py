@@ -2,7 +2,7 @@
 
 import socket
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,24 @@ from paretomtl.front.files import DamagedFile
 from paretomtl.front.front import Front
 from paretomtl.front.score import EmptyFrontError
 from paretomtl.front.store import Scratch, Store
-from paretomtl.preference import design
+from paretomtl.point import Point
+from paretomtl.preference import Refine, design
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver
 from paretomtl.sweep.here import Done, Executor, Here
 from paretomtl.sweep.interrupt import Interrupted, at_once, caught
 from paretomtl.sweep.progress import Progress
+from paretomtl.sweep.refine import rounds
 from paretomtl.training.description import describe, difference
 from paretomtl.training.dry_run import dry_run, resolve_device
-from paretomtl.training.study import Job, Step, Study, adam
+from paretomtl.training.study import Step, Study, adam
 
 
 def explore(
     problem: Problem,
     solver: Solver,
     *,
-    preferences: "int | Sequence | np.ndarray",
+    preferences: "int | Sequence | np.ndarray | Refine",
     epochs: int | None = None,
     steps: int | None = None,
     optimizer: Callable[[Any], Any] = adam,
@@ -51,7 +53,8 @@ def explore(
     Args:
         problem: what is to be solved.
         solver: the method, such as `paretomtl_solvers.EPO()`.
-        preferences: a number, for an even design and the corners trained apart as ideals; or a list of preferences.
+        preferences: a number, for an even design and the corners trained apart as ideals; or `pm.Refine(5, 25)`, which
+            lays out the first and places the others where the front has its largest gaps; or a list of preferences.
         epochs, steps: the budget of each point; one of the two.
         optimizer: `(parameters) -> optimizer` or `-> (optimizer, scheduler)`; a scheduler steps after every step.
         seed: of initial weights and data order, which all points share.
@@ -90,6 +93,7 @@ def explore(
         seeds,
         front_model,
         fleet,
+        preferences if isinstance(preferences, Refine) else None,
     )
     found = dry_run(study)
     keep = Scratch() if out is None else None
@@ -97,12 +101,12 @@ def explore(
     with caught():
         begun = False
         try:
-            jobs = _begin(store, study, describe(study, [*asked.notes, *found.notes], found.data), command)
+            points = _begin(store, describe(study, [*asked.notes, *found.notes], found.data), command)
             begun = True
-            _run(executor or Here(), study, jobs, store)
+            _run(executor or Here(), study, store, {p.id for p in points})
             store.write_front(store.read_points())
         except KeyboardInterrupt as error:
-            raise _stopped(store, study, begun, kept=keep is None) from error
+            raise _stopped(store, begun, kept=keep is None) from error
         front = Front.load(store.folder, keep)
         told = front.warnings()
         for warning in told:
@@ -117,8 +121,8 @@ def explore(
     return front
 
 
-def _begin(store: Store, study: Study, description: dict[str, Any], command: Mapping[str, Any] | None) -> list[Job]:
-    """Make the folder, or take up what it holds; the jobs that are left."""
+def _begin(store: Store, description: dict[str, Any], command: Mapping[str, Any] | None) -> list[Point]:
+    """Make the folder, or take up what it holds; the points that need no more work."""
     if not store.holds_front():
         store.create(description, command)
         store.restore(command)  # a kill before study.json was whole leaves something as well
@@ -126,13 +130,12 @@ def _begin(store: Store, study: Study, description: dict[str, Any], command: Map
     else:
         points = _taken_up(store, description, command)
     store.write_front(points)  # of now, so that what is read or verified while the rest is computed is consistent
-    there = {p.id for p in points}
-    left = [job for job in study.jobs if job.id not in there]
-    store.log("resumed" if there else "started", points=len(study.jobs), left=len(left), host=socket.gethostname())
-    return left
+    there, n = len(points), len(description["points"])
+    store.log("resumed" if there else "started", points=n, left=n - there, host=socket.gethostname())
+    return points
 
 
-def _taken_up(store: Store, description: dict[str, Any], command: Mapping[str, Any] | None) -> list:
+def _taken_up(store: Store, description: dict[str, Any], command: Mapping[str, Any] | None) -> list[Point]:
     """The points of a folder that need no more work, if it is of the study asked for."""
     place = f"out={str(store.folder)!r}"
     try:
@@ -150,11 +153,11 @@ def _taken_up(store: Store, description: dict[str, Any], command: Mapping[str, A
     return [p for p in store.read_points() if store.whole(p)]
 
 
-def _run(executor: Executor, study: Study, jobs: Sequence[Job], store: Store) -> None:
-    if not jobs:
+def _run(executor: Executor, study: Study, store: Store, there: Collection[str]) -> None:
+    n = len(study.places)
+    if len(there) == n:
         return
-    there = len(study.jobs) - len(jobs)
-    progress = Progress(type(study.solver).__name__, len(study.jobs), study.problem.ref_point, there)  # type: ignore[arg-type]
+    progress = Progress(type(study.solver).__name__, n, study.problem.ref_point, len(there))  # type: ignore[arg-type]
 
     def report(news: Done | float) -> None:
         if isinstance(news, Done):
@@ -162,12 +165,14 @@ def _run(executor: Executor, study: Study, jobs: Sequence[Job], store: Store) ->
         progress(news)
 
     try:
-        executor.run(study, jobs, store, report)
+        for part, jobs in rounds(study, store, there):
+            if jobs:
+                executor.run(part, jobs, store, report)
     finally:
         progress.close()
 
 
-def _stopped(store: Store, study: Study, begun: bool, kept: bool) -> Interrupted:
+def _stopped(store: Store, begun: bool, kept: bool) -> Interrupted:
     """Write what is derived of the points that are there, and say how to go on."""
     if not kept:
         return Interrupted("stopped; give out= to keep what is done")
@@ -182,6 +187,6 @@ def _stopped(store: Store, study: Study, begun: bool, kept: bool) -> Interrupted
         except OSError as error:
             written = f" (front.json is older than they are: {error})"
     return Interrupted(
-        f"stopped: {len(points)} of {len(study.jobs)} points are in {store.folder}{written}; "
+        f"stopped: {len(points)} of {len(store.study['points'])} points are in {store.folder}{written}; "
         "call explore with the same arguments to go on"
     )

@@ -7,11 +7,13 @@ A larger r_i asks for a smaller loss i, and it has no other meaning anywhere. Me
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+CRITERIA = ("gap", "hypervolume")
 FLOOR = 1e-6  # of the simplex: what a zero entry becomes where a method divides by it or takes its logarithm
 
 
@@ -23,17 +25,59 @@ class Design(NamedTuple):
     even: bool  # laid out by us; then the corners are trained apart, as the ideals
 
 
-def design(given: "int | Sequence | np.ndarray", names: Sequence[str]) -> Design:
-    """The preferences that a study asks for, checked.
+@dataclass(frozen=True)
+class Refine:
+    """Preferences in rounds: the first laid out evenly, the others placed by what the earlier ones have reached.
+
+    With `Linear` this is the adaptive weighted sum. The same preferences follow wherever the points are computed.
 
     Args:
-        given: a number of them, for an even design; or an (K, m) array; or a list of `{name: number}`.
+        start: how many to lay out evenly first, over as much of the simplex as `total` of them would take.
+        total: how many there are to be in the end.
+        each: how many a round places, all of which can be computed at once; `start` by default. Small rounds know more.
+        by: where the next ones go: "gap", into the longest steps between neighbours on the front, of losses scaled to
+            its range; or "hypervolume", where a front straight between neighbours would gain the most.
+    """
+
+    start: int
+    total: int
+    each: int | None = None
+    by: Literal["gap", "hypervolume"] = "gap"
+
+    def __post_init__(self):
+        for name in ("start", "total", "each"):
+            value = getattr(self, name)
+            least = 1 if name == "each" else 2
+            if (value is not None or name != "each") and (type(value) is not int or value < least):
+                raise ValueError(f"Refine({name}={value!r}): give a whole number of at least {least}")
+        if self.total <= self.start:
+            raise ValueError(
+                f"Refine(start={self.start}, total={self.total}): total counts the first ones as well; give more than "
+                "start, or preferences=start for an even design"
+            )
+        if self.by not in CRITERIA:
+            raise ValueError(f"Refine(by={self.by!r}): give one of {', '.join(map(repr, CRITERIA))}")
+
+    def first(self, m: int) -> Float[np.ndarray, "K m"]:
+        """The preferences of the first round."""
+        if self.start < m:
+            raise ValueError(f"Refine(start={self.start}): give at least {m}, as many as there are objectives")
+        return even(m, self.start, self.total)
+
+
+def design(given: "int | Sequence | np.ndarray | Refine", names: Sequence[str]) -> Design:
+    """The preferences that a study asks for first, checked.
+
+    Args:
+        given: a number of them, for an even design; or an (K, m) array; or a list of `{name: number}`; or a `Refine`.
         names: the m objectives.
 
     Raises:
         ValueError: wrong length, negative, all zero, not finite; with the row and the value.
     """
     m = len(names)
+    if isinstance(given, Refine):
+        return Design(given.first(m), (), True)
     if isinstance(given, (int, np.integer)) and not isinstance(given, bool):
         if given < 1:
             raise ValueError(f"preferences={given}: give at least 1")
@@ -76,24 +120,29 @@ def normalised(row: Sequence[float] | np.ndarray, m: int, where: str = "preferen
     return values / values.sum()
 
 
-def even(m: int, K: int) -> Float[np.ndarray, "K m"]:
-    """K interior points spread evenly over the simplex.
+def even(m: int, K: int, span: int | None = None) -> Float[np.ndarray, "K m"]:
+    """K interior points spread evenly over the simplex; over as much of it as `span` points would take, if given.
 
     At m = 2 these are a = k / (K + 1), k = 1..K. Above, a Riesz-energy design, which reaches the boundary, is drawn in
     towards the centre by x -> (p x + 1) / (p + m), where p is the (real) number of divisions at which a lattice has K
     points. The same map takes the even design with corners to a = k / (K + 1) at m = 2.
     """
     if m == 2:
-        a = np.arange(1, K + 1) / (K + 1)
+        a = np.arange(1, K + 1) / (K + 1) if span is None else np.linspace(1, span, K) / (span + 1)
         return np.stack([a, 1 - a], axis=1)
     if m > K:
         return np.full((1, m), 1 / m) if K == 1 else even(m, m)[:K]
     from pymoo.util.ref_dirs import get_reference_directions
 
     lattice = np.asarray(get_reference_directions("energy", m, K, seed=1), dtype=np.float64)
-    p = _divisions(m, K)
+    p = _divisions(m, span or K)
     points = (p * lattice + 1) / (p + m)
     return points[np.lexsort(np.round(points, 6).T[::-1])]
+
+
+def apart(m: int, K: int) -> float:
+    """How far apart, in their largest entry, neighbours of an even design of K preferences are."""
+    return 1 / (_divisions(m, K) + m)
 
 
 def floored(r: Float[np.ndarray, "*points m"]) -> Float[np.ndarray, "*points m"]:

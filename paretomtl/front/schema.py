@@ -108,9 +108,10 @@ def check_study(study: Mapping[str, Any]) -> None:
         raise ValueError(f"{len(points)} points, more than {MOST_POINTS}")
     for point in points:
         check_name(_typed(_typed(point, dict, "a point")["id"], str, "a point's id"))
-        preference = _numbers(point["preference"], "preference")
-        if len(preference) != len(names) or min(preference) < 0 or not 0 < sum(preference) <= LARGEST:
-            raise ValueError(f"the preference of {point['id']} is not {len(names)} numbers of at least 0, not all 0")
+        if point["preference"] is None and point["corner"] is None and study.get("refine") is not None:
+            pass  # it is placed by what earlier points have reached, and its record knows where
+        else:
+            _check_preference(_numbers(point["preference"], "preference"), len(names), point["id"])
         if point["corner"] is not None and point["corner"] not in names:
             raise ValueError(f"the corner of {point['id']} is none of the objectives")
         if _typed(point["seed"], int, "a point's seed") < 0:
@@ -132,12 +133,17 @@ def check_study(study: Mapping[str, Any]) -> None:
         _typed(study["bounded"], bool, "bounded")
     if study.get("fleet") is not None and _typed(study["fleet"], int, "fleet") < 2:
         raise ValueError(f"fleet is {study['fleet']}")
-    for key in ("code", "budget", "versions"):
+    for key in ("code", "budget", "versions", "refine"):
         _check_simple(study.get(key), key)
     for split, known in _typed(study.get("data", {}), dict, "data").items():
         _check_simple(_typed(known, dict, "data"), f"the data of {split[:40]}")
         if not {"length", "first_and_last"} <= known.keys():
             raise ValueError(f"the data of {split[:40]} are not known by their length and their ends")
+
+
+def _check_preference(found: Sequence[float], m: int, id: str) -> None:
+    if len(found) != m or min(found) < 0 or not 0 < sum(found) <= LARGEST:
+        raise ValueError(f"the preference of {id} is not {m} numbers of at least 0, not all 0")
 
 
 def _check_simple(found: Any, what: str) -> None:
@@ -180,7 +186,9 @@ def read_record(
         for key in ("id", "corner", "seed"):
             if getattr(point, key) != asked[key]:
                 raise ValueError(f"its {key} is {getattr(point, key)!r}, not {asked[key]!r}")
-        if point.preference != tuple(asked["preference"]):
+        if asked["preference"] is None:
+            _check_preference(point.preference, len(names), point.id)
+        elif point.preference != tuple(asked["preference"]):
             raise ValueError(f"its preference is {point.preference}, not {tuple(asked['preference'])}")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DamagedFile(f"{path} is not this point's record: {_said(error)}") from error

@@ -195,7 +195,7 @@ class Store:
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:
-            preference = tuple(map(float, asked["preference"]))
+            preference = tuple(map(float, asked["preference"] or ()))
             reason = self.within(error)
             return Point(asked["id"], preference, asked["corner"], "corrupt", reason=reason, seed=asked["seed"])
 

@@ -93,14 +93,14 @@ def _beyond_reference(front: "Front") -> list[str]:
 def table(front: "Front") -> str:
     """One line a point: preference, losses by split, validation measures if any, control error, status."""
     splits = front.study["splits"]
-    asked = front.names if all(p.preference for p in front.every) else ()
+    asked = front.names if any(p.preference for p in front.every) else ()
     head = ["point", *(f"r {name}" for name in asked)]
     head += [f"{split} {name}" for split in splits for name in front.names]
     measured = front.objectives if front.study["measured"] else ()
     head += [f"{o.name} [{o.unit or 'measure'}]" for o in measured] + ["off ray", "status"]
     rows = [head]
     for p in front.every:
-        cells = [*(f"{r:.3f}" for r in p.preference)] if asked else []
+        cells = [f"{r:.3f}" for r in p.preference] or [""] * len(asked)
         cells += [f"{x:.4f}" for split in splits for x in p.losses.get(split, ())]
         cells += [f"{x:.4g}" for x in p.values.get("validate", ()) if measured]
         cells += [""] * (len(head) - 3 - len(cells))

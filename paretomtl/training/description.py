@@ -26,29 +26,23 @@ def describe(study: Study, notes: Sequence[str] = (), data: Mapping[str, Any] | 
         notes: what the dry run found worth saying.
         data: the fingerprint of each split.
     """
-    problem, names = study.problem, study.problem.names
+    problem = study.problem
     roots = {name: getattr(problem, name) for name in ("model", "losses", "measure", "project")}
     roots |= {
         name: getattr(problem, name) for name in ("train", "validate", "test") if callable(getattr(problem, name))
     }
     roots |= {"optimizer": study.optimizer, "solver": type(study.solver)}
     together: dict[str, Any] = {} if study.fleet is None else {"fleet": study.fleet}
+    if study.refine is not None:
+        together |= {"refine": asdict(study.refine)}
     if study.front_model is not None:
-        together = {"front_model": options(study.front_model), "bounded": problem.project is not None}
+        together |= {"front_model": options(study.front_model), "bounded": problem.project is not None}
     return together | {
         "objectives": [asdict(o) for o in problem.described],
         "ref_point": list(problem.ref_point),
         "solver": fingerprint.described(study.solver),
         "optimizer": fingerprint.described(study.optimizer),
-        "points": [
-            {
-                "id": job.id,
-                "preference": job.preference.tolist(),
-                "corner": None if job.corner is None else names[job.corner],
-                "seed": job.seed,
-            }
-            for job in study.jobs
-        ],
+        "points": _points(study),
         "budget": {"steps": study.steps} if study.epochs is None else {"epochs": study.epochs},
         "seed": study.seed,
         "seeds": study.seeds,
@@ -62,6 +56,16 @@ def describe(study: Study, notes: Sequence[str] = (), data: Mapping[str, Any] | 
         "versions": {name: version(name) for name in ("paretomtl", "torch", "numpy")}
         | {"python": platform.python_version()},
     }
+
+
+def _points(study: Study) -> list[dict[str, Any]]:
+    """All points; the preferences of later rounds are not known yet."""
+    known = {job.id: job.preference.tolist() for job in study.jobs}
+    names = study.problem.names
+    return [
+        {"id": id, "preference": known.get(id), "corner": None if corner is None else names[corner], "seed": seed}
+        for id, _, corner, seed in study.places
+    ]
 
 
 def difference(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from paretomtl.conditioned.front_model import FrontModel
 from paretomtl.conditioned.rehearsal import check_fit
 from paretomtl.gradients import check_clip
+from paretomtl.preference import Refine
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver, Sweep
 from paretomtl.training.seeds import OPENING, SOLVING, reproducible, reseed, seed_of
@@ -62,6 +63,8 @@ class Study:
         seeds: how often each point is trained, each time with other initial weights and another order of the data.
         front_model: one network for all points, in place of one a point.
         fleet: the most points that are trained in one program; None trains each alone.
+        refine: how more preferences are placed, in rounds; None where these are all.
+        earlier: how many of the preferences were trained in earlier rounds.
     """
 
     problem: Problem
@@ -78,6 +81,8 @@ class Study:
     seeds: int = 1
     front_model: FrontModel | None = None
     fleet: int | None = None
+    refine: Refine | None = None
+    earlier: int = 0
 
     def __post_init__(self):
         if not isinstance(self.solver, Solver):
@@ -91,6 +96,7 @@ class Study:
         if not isinstance(self.seeds, int) or isinstance(self.seeds, bool) or self.seeds < 1:
             raise ValueError(f"seeds={self.seeds!r}: give a whole number of at least 1; seed= sets the first of them")
         self._check_fleet()
+        self._check_refine()
         check_fit(self.front_model, self.solver, self.problem, len(self.preferences), self.fleet)
         self._check_budget()
 
@@ -104,6 +110,19 @@ class Study:
                 f"fleet={self.fleet}: with front_model= there is one network to train; leave one of the two out"
             )
 
+    def _check_refine(self):
+        if self.refine is None:
+            return
+        reason = None
+        if self.front_model is not None:
+            reason = "with front_model= one network is trained, at preferences that it draws itself"
+        elif self.solver.joint:
+            reason = f"{type(self.solver).__name__} moves all of its points together"
+        elif not self.solver.uses_preference:
+            reason = f"{type(self.solver).__name__} ignores preferences"
+        if reason is not None:
+            raise ValueError(f"preferences={self.refine}: {reason}; give preferences as a number or a list")
+
     def _check_budget(self):
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(f"epochs={self.epochs}, steps={self.steps}: give one of the two")
@@ -115,17 +134,28 @@ class Study:
 
     @property
     def jobs(self) -> tuple[Job, ...]:
-        """The points to train, in their order: preferences first, then the corners; and so for each seed.
+        """The points of this round, in their order: preferences first, then the corners; and so for each seed.
 
         A sweep that is cut short has whole fronts of its first seeds.
         """
-        jobs = [Job(f"point-{k + 1:03d}", row) for k, row in enumerate(self.preferences)]
+        alone = np.eye(len(self.problem.names))
+        jobs = []
+        for id, k, corner, seed in self.places:
+            if corner is not None and not self.earlier:
+                jobs.append(Job(id, alone[corner], corner, seed))
+            elif k is not None and self.earlier <= k < len(self.preferences):
+                jobs.append(Job(id, self.preferences[k], None, seed))
+        return tuple(jobs)
+
+    @property
+    def places(self) -> list[tuple[str, int | None, int | None, int]]:
+        """Of every point of all rounds: its id, which preference or which corner it is, and its seed."""
+        total = len(self.preferences) if self.refine is None else self.refine.total
+        rows: list[tuple[str, int | None, int | None]] = [(f"point-{k + 1:03d}", k, None) for k in range(total)]
         if self.corners and self.front_model is None:
-            m = len(self.problem.names)
-            jobs += [Job(f"ideal-{i + 1}", np.eye(m)[i], corner=i) for i in range(m)]
-        if self.seeds == 1:
-            return tuple(jobs)
-        return tuple(j._replace(id=f"{j.id}-seed-{s + 1}", seed=s) for s in range(self.seeds) for j in jobs)
+            rows += [(f"ideal-{i + 1}", None, i) for i in range(len(self.problem.names))]
+        last = "-seed-{}" if self.seeds > 1 else ""
+        return [(id + last.format(s + 1), k, corner, s) for s in range(self.seeds) for id, k, corner in rows]
 
     def tasks(self, jobs: Sequence[Job]) -> list[list[Job]]:
         """What is trained together: each job apart; of a front model, all of a seed; of a fleet, as many as fit."""
