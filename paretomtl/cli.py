@@ -33,6 +33,7 @@ from paretomtl.named import (
     problem_of,
     said,
 )
+from paretomtl.preference import Refine
 from paretomtl.show import report
 from paretomtl.solver import Aggregation, Scalarization, Stepper, Weighting
 from paretomtl.study_file import Named, Settings, StudyFileError, build_optimizer, read
@@ -41,7 +42,8 @@ from paretomtl.sweep.interrupt import Interrupted
 OK, FAILED, USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 KINDS = (Scalarization, Weighting, Aggregation, Stepper)
 REMEMBERED = ("problem", "method", "preferences", "epochs", "steps", "lr", "seed", "seeds", "device", "ray")
-LATER = {"front_model": None, "fleet": None}  # what older versions did not remember, and how it was then
+# what older versions did not remember, and how it was then
+LATER = {"front_model": None, "fleet": None, "refine": None}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("problem", metavar="MODULE:PROBLEM|study.toml", help="a Problem or what makes one; a study file")
     run.add_argument("--method", help="a name from `paretomtl methods`")
     run.add_argument("--preferences", type=int, help="how many, evenly laid out")
+    run.add_argument("--refine", metavar="START", type=int, help="how many of them evenly; the rest where gaps are")
     budget = run.add_mutually_exclusive_group()
     budget.add_argument("--epochs", type=int, help="over the training data")
     budget.add_argument("--steps", type=int, help="of the optimizer")
@@ -178,7 +181,9 @@ def _settings(asked: argparse.Namespace) -> Settings:
     return Settings(
         Named(asked.problem, {}),
         Named(asked.method, {}),
-        asked.preferences,
+        asked.preferences
+        if asked.refine is None
+        else built("--refine", Refine, {"start": asked.refine, "total": asked.preferences}),
         asked.epochs,
         asked.steps,
         asked.out,

@@ -108,7 +108,7 @@ def explore(
         except KeyboardInterrupt as error:
             raise _stopped(store, begun, kept=keep is None) from error
         front = Front.load(store.folder, keep)
-        told = front.warnings()
+        told = (*front.warnings(), *_not_placed(store, front))
         for warning in told:
             store.log("warning", text=warning)
         store.log("ended", done=len(front.points) + len(front.corners), failed=len(front.failed))
@@ -170,6 +170,11 @@ def _run(executor: Executor, study: Study, store: Store, there: Collection[str])
                 executor.run(part, jobs, store, report)
     finally:
         progress.close()
+
+
+def _not_placed(store: Store, front: Front) -> list[str]:
+    missing = len(store.study["points"]) - len(front.every)
+    return [f"{missing} points were not placed: fewer than two of the first round succeeded"] if missing else []
 
 
 def _stopped(store: Store, begun: bool, kept: bool) -> Interrupted:

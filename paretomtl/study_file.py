@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from paretomtl.preference import Refine
+
 NAMED = ("problem", "method", "optimizer", "front_model")  # keys whose value is a name, or a table with one
 LARGEST = 2**20  # bytes; a study file has a few hundred
 
@@ -45,7 +47,7 @@ class Settings:
 
     problem: Named
     method: Named
-    preferences: int | list[list[float]]
+    preferences: int | list[list[float]] | Refine
     epochs: int | None
     steps: int | None
     out: Path
@@ -81,6 +83,8 @@ def _is_imported(value: Any) -> bool:
 
 
 def _is_preferences(value: Any) -> bool:
+    if isinstance(value, dict):
+        return bool(value)
     rows = value if isinstance(value, list) else []
     lists = bool(rows) and all(isinstance(row, list) and row and all(map(_is_number, row)) for row in rows)
     return _is_whole(value) or lists
@@ -94,7 +98,11 @@ KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "method": (_is_named, 'give a name, such as "EPO", or a table such as { name = "EPO", eps = 1e-4 }'),
     "optimizer": (_is_named, 'give a name of torch.optim, or a table such as { name = "Adam", lr = 1e-3 }'),
-    "preferences": (_is_preferences, "give a number of them, such as 9, or a list such as [[0.2, 0.8], [0.5, 0.5]]"),
+    "preferences": (
+        _is_preferences,
+        "give a number of them, such as 9, a table such as { start = 5, total = 25 }, or a list such as "
+        "[[0.2, 0.8], [0.5, 0.5]]",
+    ),
     "epochs": (_is_whole, "give a whole number of at least 1"),
     "steps": (_is_whole, "give a whole number of at least 1"),
     "out": (_is_text, 'give a folder, such as "runs/mine"'),
@@ -132,13 +140,22 @@ def read(path: Path) -> Settings:
         raise StudyFileError(f"{path}: {given or 'epochs and steps are missing'}; give one of epochs and steps")
     settings: dict[str, Any] = {"epochs": None, "steps": None} | found | {"out": path.parent / found["out"]}
     settings |= {key: _named(found[key]) for key in NAMED if key in found}
-    if isinstance(found["preferences"], list):
+    if isinstance(found["preferences"], dict):
+        settings["preferences"] = _refine(path, found["preferences"])
+    elif isinstance(found["preferences"], list):
         settings["preferences"] = [[float(entry) for entry in row] for row in found["preferences"]]
     if "clip" in found:
         settings["clip"] = float(found["clip"])
     if isinstance(found.get("ray"), bool):
         settings["ray"] = {} if found["ray"] else None
     return Settings(**settings)
+
+
+def _refine(path: Path, arguments: dict[str, Any]) -> Refine:
+    try:
+        return build("preferences", Refine, arguments)
+    except ValueError as error:
+        raise StudyFileError(f"{path}: preferences = {arguments}: {error}") from error
 
 
 def _parse(path: Path) -> dict[str, Any]:

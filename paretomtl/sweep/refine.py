@@ -101,16 +101,17 @@ def place(
     parts = steps.dealt(refine.total - len(asked), nearest)
     new: list[np.ndarray] = []
     while len(new) < n:
+        every = np.stack([*asked, *new])
         part = max((p for p in parts if p.pieces > 1), key=steps.size, default=None)
         if part is None:
-            new.append(_widest(np.concatenate([asked, new]) if new else asked))
+            new.append(_widest(every))
             continue
         parts.remove(part)
         first = part.pieces // 2
         parts += [part._replace(end=part.middle, pieces=first)]
         parts += [part._replace(start=part.middle, pieces=part.pieces - first)]
         r = steps.at(part)
-        if np.abs(asked - r).max(axis=1).min() >= nearest / 2:  # else a point failed there
+        if np.abs(every - r).max(axis=1).min() >= nearest / 2:  # else a point failed there, or the front jumps
             new.append(r)
     return np.stack(new)
 
@@ -139,23 +140,22 @@ class Steps:
         front = score.distinct_front(losses)
         scaled = score.unit_range(losses, (front.min(axis=0), front.max(axis=0))) if len(front) > 1 else losses
         self.lengths = np.linalg.norm(scaled[i] - scaled[j], axis=1)
-        if not self.lengths.any():  # all losses are alike
-            self.lengths = self.widths
-        self.gains = self._gains(losses, ref_point) if by == "hypervolume" else np.zeros(len(i))
+        self.lengths = _by_width_as_well(self.lengths, self.widths)
+        self.gains = self._gains(losses, ref_point) if by == "hypervolume" else None
 
     def _gains(self, losses: Float[np.ndarray, "n m"], ref_point: Sequence[float]) -> Float[np.ndarray, " k"]:
         """What the hypervolume would gain by a point half way along each step, were it straight."""
         whole = score.hypervolume(losses, ref_point) or 0.0
         half = losses[self.ends].mean(axis=1)
         more = [(score.hypervolume(np.vstack([losses, x]), ref_point) or 0.0) - whole for x in half]
-        return np.maximum(more, 0.0)
+        return _by_width_as_well(np.maximum(more, 0.0), self.widths)
 
     def dealt(self, n: int, nearest: float) -> list[Part]:
         """All steps, with n divisions dealt out one by one where the next is worth most."""
         pieces = np.ones(len(self.ends), dtype=int)
         for _ in range(n):
             worth = self.lengths / pieces
-            if self.gains.any():  # of a straight step in p pieces, two objectives gain 2 (1 - 1/p) times the half's
+            if self.gains is not None:  # a straight step in p pieces gains 2 (1 - 1/p) times what its half does
                 worth = self.gains / (pieces * (pieces + 1))
             worth = np.where(self.widths / (pieces + 1) < nearest, -1.0, worth)
             if worth.max() < 0:
@@ -166,7 +166,9 @@ class Steps:
     def size(self, part: Part) -> float:
         """What a part leaves to be found."""
         share = part.end - part.start
-        return float(self.gains[part.step] * share**2 if self.gains.any() else self.lengths[part.step] * share)
+        if self.gains is not None:
+            return float(self.gains[part.step] * share**2)
+        return float(self.lengths[part.step] * share)
 
     def at(self, part: Part) -> Float[np.ndarray, " m"]:
         """The preference at the middle of a part.
@@ -178,28 +180,36 @@ class Steps:
             return (1 - part.middle) * self.preferences[i] + part.middle * self.preferences[j]
         from scipy.interpolate import PchipInterpolator
 
-        least = 1e-9 * self.lengths.sum()  # between points that are alike
-        way = np.concatenate([[0.0], np.cumsum(self.lengths + least)])
+        way = np.concatenate([[0.0], np.cumsum(self.lengths)])
         a = PchipInterpolator(way, self.preferences[:, 0])
         first = float(a(way[part.step] + part.middle * (way[part.step + 1] - way[part.step])))
         return np.array([first, 1 - first])
 
 
-def neighbours(preferences: Float[np.ndarray, "n m"]) -> Int[np.ndarray, "k 2"]:
-    """The pairs between which no third preference lies: none is in the ball on the line between the two.
+def _by_width_as_well(worth: Float[np.ndarray, " k"], widths: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+    """What steps are worth, and where they are worth nothing, or alike, the wider first."""
+    return worth + 1e-6 * (worth.max() or 1.0) * widths
 
-    It is the Gabriel graph; of two objectives, those next to one another. The rows are sorted.
+
+def neighbours(preferences: Float[np.ndarray, "n m"]) -> Int[np.ndarray, "k 2"]:
+    """The pairs between which no other preference lies, as rows of two numbers.
+
+    Of two objectives, those next to one another; of more, the edges of the Delaunay triangulation of the simplex, but
+    those to whose middle a third preference is less than half as near as the ends, which are slivers at its boundary.
     """
     n, m = preferences.shape
     if m == 2:
         return np.stack([np.arange(n - 1), np.arange(1, n)], axis=1)
-    from scipy.spatial import KDTree
+    from scipy.spatial import Delaunay, KDTree
 
     pairs = np.stack(np.triu_indices(n, k=1), axis=1)
+    if n > m:
+        cells = np.sort(Delaunay(preferences[:, :-1], qhull_options="QJ Pp").simplices, axis=1)
+        i, j = np.triu_indices(m, k=1)
+        pairs = np.unique(np.stack([cells[:, i].ravel(), cells[:, j].ravel()], axis=1), axis=0)
     ends = preferences[pairs]
-    radius = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1) / 2
-    nearest, _ = KDTree(preferences).query(ends.mean(axis=1))
-    return pairs[nearest >= radius * (1 - 1e-9)]
+    away, _ = KDTree(preferences).query(ends.mean(axis=1))
+    return pairs[away >= np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1) / 4]
 
 
 def _widest(preferences: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " m"]:

@@ -427,6 +427,16 @@ def test_a_study_file_from_elsewhere(user, monkeypatch, capsys, tmp_path_factory
         ('"Linear"', '{ name = "EPO", eps = -3 }', "method = EPO with {'eps': -3}: "),
         ("out", 'optimizer = { name = "SGD", lr = -1.0 }\nout', "Invalid learning rate: -1.0"),
         ("epochs = 1", "epochs = ", "is not TOML"),
+        (
+            "preferences = [[0.2, 0.8], [0.8, 0.2]]",
+            "preferences = { start = 5, total = 3 }",
+            "total counts the first ones as well",
+        ),
+        (
+            "preferences = [[0.2, 0.8], [0.8, 0.2]]",
+            "preferences = { first = 2, total = 3 }",
+            "its arguments are start, total, each, by",
+        ),
         ("out", "fleet = 1\nout", "fleet = 1: give a whole number of at least 2"),
         ("out", 'front_model = "Film"\nout', "front_model 'Film' is not one of FiLM, Hypernetwork, Inputs, LowRank"),
         ("out", 'front_model = { name = "LowRank", rnk = 8 }\nout', "did you mean 'rank'?"),
@@ -452,7 +462,22 @@ def test_a_study_file_says_it_all(user, capsys):
     assert "--epochs, --ray, --front-model: a study file says it all; change study.toml" in capsys.readouterr().err
 
 
-# --- fleets ---
+# --- rounds and fleets ---
+
+
+def test_rounds_are_remembered(user, capsys):
+    assert main([*RUN, "--preferences", "5", "--refine", "2"]) == 0
+    whole = files(Path("runs/a"))
+    front = pm.Front.load("runs/a")
+    assert front.study["refine"] == {"start": 2, "total": 5, "each": None, "by": "gap"}
+    assert len(front) == 5
+    for id in ("point-001", "point-004"):
+        Path(f"runs/a/points/{id}.json").unlink()
+    assert main(["resume", "runs/a"]) == 0
+    assert files(Path("runs/a")) == whole
+    capsys.readouterr()
+    assert main([*RUN, "--refine", "3"]) == 2
+    assert "Refine(start=3, total=3): total counts the first ones as well" in capsys.readouterr().err
 
 
 def test_a_fleet_is_remembered(user, capsys):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import paretomtl_solvers as ps
+from paretomtl.preference import Refine
 from paretomtl.study_file import LARGEST, Named, Settings, StudyFileError, build, build_optimizer, read
 
 LEAST = {"problem": '"mine:problem"', "method": '"EPO"', "preferences": "9", "epochs": "20", "out": '"runs/mine"'}
@@ -96,6 +97,12 @@ def test_all_that_a_file_can_have(tmp_path):
         fleet=4,
         ray={"workers": 2, "resources": {"cpu": 1}},
         front_model=Named("LowRank", {"rank": 8, "sampling": {"n": 4, "ends": 0.3}}),
+    )
+
+
+def test_preferences_in_rounds(study):
+    assert read(study(preferences='{ start = 5, total = 25, by = "hypervolume" }')).preferences == Refine(
+        5, 25, by="hypervolume"
     )
 
 

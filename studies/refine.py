@@ -1,0 +1,131 @@
+"""Preferences placed by what earlier ones have reached, against the same number laid out evenly.
+
+    python -m studies.refine known
+    python -m studies.refine digits --out runs/refine
+
+The first takes ten minutes on one core, the second an hour; it is kept in its folder, and goes on where it stopped.
+
+Every row is the same method with the same optimizer and budget a point, so only the preferences differ. The columns:
+hypervolume; "is": better or worse than the even design's by the 95 % interval of the differences of equal seeds, or a
+draw; and the largest gap of each seed, of losses scaled to the true front's range, or, on digits, to that of all fronts
+of the seed. Figures are of the validation losses, hypervolumes the mean over the seeds ± their standard deviation.
+
+Digits: scarce width, 20,000 pairs, 6 epochs, Adam with a one-cycle schedule whose peak was tuned for the even design
+(`python -m studies.conditioned_fronts digits --width scarce`).
+"""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import paretomtl as pm
+import paretomtl_solvers as ps
+from paretomtl.front import score
+from paretomtl.front.seeds import compare
+from studies.analytic import zdt1, zdt2
+from studies.conditioned_fronts import EPOCHS, SIZE, OneCycle, markdown
+from studies.digit_pairs import BATCH, SIZES, digit_pairs
+from studies.known_fronts import ADAM, SGD
+
+Preferences = int | pm.Refine
+PEAK = 0.02  # of the digits' learning rate
+
+
+class Trial(NamedTuple):
+    """A method on a problem, and how its optimizer is built."""
+
+    problem: pm.Problem
+    solver: pm.Solver
+    optimizer: Callable[[Any], Any]
+    total: int
+    budget: dict[str, Any]
+
+
+def designs(total: int) -> dict[str, Preferences]:
+    """The ways to choose as many preferences."""
+    return {
+        "even": total,
+        "Refine(5)": pm.Refine(5, total),
+        "Refine(5, each=2)": pm.Refine(5, total, each=2),
+        "Refine(5, each=2, by hypervolume)": pm.Refine(5, total, each=2, by="hypervolume"),
+    }
+
+
+def explored(trial: Trial, preferences: Preferences, seed: int, out: Path | None) -> pm.Front:
+    """The front of one seed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of points off their ray
+        return pm.explore(
+            trial.problem, trial.solver, preferences=preferences, optimizer=trial.optimizer, seed=seed, out=out,
+            **trial.budget,
+        )  # fmt: skip
+
+
+def rows(name: str, trial: Trial, seeds: Sequence[int], out: Path | None = None) -> list[list[str]]:
+    """The table's rows of a trial, one a design."""
+    fronts: dict[str, list[pm.Front]] = {}
+    for design, preferences in designs(trial.total).items():
+        for seed in seeds:
+            place = None if out is None else out / f"{name}-{design}-{seed}".translate(PLAIN)
+            fronts.setdefault(design, []).append(explored(trial, preferences, seed, place))
+            volume = fronts[design][-1].hypervolume()
+            print(f"{name}, {design}, seed {seed}: hypervolume {volume}", file=sys.stderr, flush=True)
+    found, truth = [], trial.problem.truth
+    even = np.array([front.hypervolume() or 0.0 for front in fronts["even"]])
+    for design, group in fronts.items():
+        volumes = np.array([front.hypervolume() or 0.0 for front in group])
+        union = [np.vstack([fs[k].losses for fs in fronts.values()]) if truth is None else truth.front for k in seeds]
+        gaps = [gap(front, reference) for front, reference in zip(group, union, strict=True)]
+        verdict = "" if design == "even" else compare(volumes, even).verdict
+        shown = f"{volumes.mean():.5f} ± {volumes.std():.5f}"
+        found.append([name, design, shown, verdict, ", ".join(f"{x:.3f}" for x in gaps)])
+    return found
+
+
+PLAIN = str.maketrans(dict.fromkeys(" (),=", "-"))
+
+
+def gap(front: pm.Front, reference: np.ndarray) -> float:
+    """The largest gap of a front, scaled to the range of another's non-dominated points."""
+    known = score.distinct_front(reference)
+    return score.largest_gap(front.losses, (known.min(axis=0), known.max(axis=0))) or 0.0
+
+
+def known(steps: int = 1000) -> dict[str, Trial]:
+    """Problems whose front is known, at the learning rates of studies.known_fronts."""
+    linear, epo = ps.Linear(), ps.EPO(eps=1e-8)
+    adam, sgd = ADAM.over(steps), SGD.over(steps)
+    found = {f"ZDT1, Linear, {n}": Trial(zdt1(), linear, adam, n, {"steps": steps}) for n in (9, 15)}
+    found |= {f"ZDT1, EPO, {n}": Trial(zdt1(), epo, adam, n, {"steps": steps}) for n in (9, 15)}
+    return found | {f"ZDT2, EPO, {n}": Trial(zdt2(), epo, sgd, n, {"steps": steps}) for n in (9, 15)}
+
+
+def digits() -> dict[str, Trial]:
+    """The scarce digit pairs."""
+    optimizer = OneCycle(PEAK, EPOCHS * -(-SIZES[SIZE][0] // BATCH))
+    problem = digit_pairs(SIZE, width="scarce")
+    return {"scarce digits, Linear, 11": Trial(problem, ps.Linear(), optimizer, 11, {"epochs": EPOCHS})}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print a table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m studies.refine", description="Preferences placed in rounds, against an even design."
+    )
+    parser.add_argument("table", choices=["known", "digits"])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="where the fronts are kept; without it they are not")
+    asked = parser.parse_args(arguments)
+    trials = known() if asked.table == "known" else digits()
+    found = [row for name, trial in trials.items() for row in rows(name, trial, range(asked.seeds), asked.out)]
+    print(markdown(["", "preferences", "hypervolume", "is", "largest gap, by seed"], found))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
