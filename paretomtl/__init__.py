@@ -38,7 +38,8 @@ from paretomtl.training.measuring import evaluate
 from paretomtl.training.study import Step
 
 if TYPE_CHECKING:
-    from paretomtl.sweep.ray_tune import RayTune, trainable
+    from paretomtl.sweep.ray_tune import RayTune
+    from paretomtl.sweep.trainable import trainable
 
 __all__ = [
     "Aggregation",
@@ -80,7 +81,7 @@ __all__ = [
     "verify",
 ]
 
-_LAZY = {"RayTune": "paretomtl.sweep.ray_tune", "trainable": "paretomtl.sweep.ray_tune"}  # ray takes seconds to import
+_LAZY = {"RayTune": "paretomtl.sweep.ray_tune", "trainable": "paretomtl.sweep.trainable"}  # ray takes seconds to import
 
 
 def __getattr__(name: str) -> Any:

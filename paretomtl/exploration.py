@@ -22,7 +22,7 @@ from paretomtl.sweep.interrupt import Interrupted, at_once, caught
 from paretomtl.sweep.progress import Progress
 from paretomtl.sweep.refine import rounds
 from paretomtl.training.description import describe, difference
-from paretomtl.training.dry_run import dry_run, resolve_device
+from paretomtl.training.dry_run import dry_run
 from paretomtl.training.study import Step, Study, adam
 
 
@@ -77,6 +77,7 @@ def explore(
         OSError: a file cannot be written; those written before are whole.
         Interrupted: Ctrl-C or SIGTERM; it is a KeyboardInterrupt.
     """
+    executor = executor or Here()
     asked = design(preferences, problem.names)
     study = Study(
         problem,
@@ -87,7 +88,7 @@ def explore(
         steps,
         optimizer,
         seed,
-        resolve_device(device),
+        executor.device(device),
         tuple(callbacks),
         clip,
         seeds,
@@ -103,7 +104,7 @@ def explore(
         try:
             points = _begin(store, describe(study, [*asked.notes, *found.notes], found.data), command)
             begun = True
-            _run(executor or Here(), study, store, {p.id for p in points})
+            _run(executor, study, store, {p.id for p in points})
             store.write_front(store.read_points())
         except KeyboardInterrupt as error:
             raise _stopped(store, begun, kept=keep is None) from error

@@ -45,7 +45,7 @@ def write(path: Path, data: bytes) -> None:
     Raises:
         OSError: it names the file and the remedy; where the disk is full, the bytes that were needed as well.
     """
-    temporary = path.with_name(f".{_host()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.tmp")
+    temporary = path.with_name(temporary_name())
     _in_work.add(temporary.name)
     try:
         with temporary.open("xb") as file:
@@ -68,12 +68,22 @@ def write(path: Path, data: bytes) -> None:
         os.close(folder)
 
 
+def temporary_name() -> str:
+    """A new name for a file that is in work; if this process dies, `clear_temporary` removes it."""
+    return f".{_host()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.tmp"
+
+
+def free(folder: Path) -> int:
+    """The bytes that are free on a folder's disk."""
+    return shutil.disk_usage(folder).free
+
+
 def no_room(error: OSError, path: Path, needed: int) -> OSError:
     """The error of a full disk, with what would help."""
-    free = shutil.disk_usage(path.parent).free
+    left = free(path.parent)
     return OSError(
         error.errno,
-        f"no room for {path}: it needs {needed:,} bytes, {free:,} are free, and a quota or a limit on the size of a "
+        f"no room for {path}: it needs {needed:,} bytes, {left:,} are free, and a quota or a limit on the size of a "
         "file may be lower; all that was written before is whole: make room and start again with the same folder",
     )
 

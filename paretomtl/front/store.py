@@ -175,6 +175,23 @@ class Store:
         files.write(self._part("weights") / f"{digest}.safetensors", data)
         return digest
 
+    def take(self, other: "Store") -> None:
+        """Take over the points of another folder of this study, to the byte, with the weights that are there.
+
+        Raises:
+            ValueError, OSError: a file is damaged, or of another study.
+        """
+        for path in sorted((other.folder / "weights").glob("*.safetensors")):
+            self._write(other.check_weights(path.stem))
+        for point in other.read_points():
+            if point.state == "corrupt":
+                raise DamagedFile(str(point.reason))
+            self._write(other.folder / "points" / f"{point.id}.json")
+
+    def _write(self, path: Path) -> None:
+        """A file of another folder, at its place in this one."""
+        files.write(self._part(path.parent.name) / path.name, files.read(path, 2**40))
+
     def read_points(self, ids: Sequence[str] | None = None) -> list[Point]:
         """The study's points (or those of these ids) that have a record, in the study's order.
 

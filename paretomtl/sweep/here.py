@@ -12,6 +12,7 @@ from paretomtl.front.store import Store
 from paretomtl.point import Point
 from paretomtl.solver import Code
 from paretomtl.sweep.interrupt import held
+from paretomtl.training.dry_run import resolve_device
 from paretomtl.training.fleet import train_fleet
 from paretomtl.training.loop import Splits, Trained, off_ray, train_point
 from paretomtl.training.study import Job, Study
@@ -30,6 +31,14 @@ Report = Callable[[Done | float], None]  # a finished point, or the share of the
 
 class Executor(ABC):
     """Computes points and writes their records and weights to the store."""
+
+    def device(self, asked: str) -> str:
+        """The device on which it computes.
+
+        Raises:
+            ValueError: it has none such.
+        """
+        return resolve_device(asked)
 
     @abstractmethod
     def run(self, study: Study, jobs: Sequence[Job], store: Store, report: Report) -> None:

@@ -1,174 +1,350 @@
-"""Sweeps on Ray Tune, on a laptop or a cluster: the only file that imports ray.
+"""The executor that computes points on Ray Tune: on a laptop, a large machine or a cluster, to the same bytes as here.
 
-`trainable` is Ray's own road: hand it to a `tune.Tuner` with `param_space={"preference": …}`. `RayTune` is the executor
-that `explore` takes: several points a trial, actors reused, one thread a worker, and the same bytes as computed here.
+Several points make a trial, actors are reused, and a worker has one thread. The front's folder is the truth: workers
+write their points there, or send them through Ray's storage where the nodes do not share it. Ray's own files are
+scratch, and nothing of them is read again. A worker or a node that dies is replaced, and its points go on.
 """
 
+import contextlib
+import copy
+import json
 import logging
 import math
 import os
+import socket
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
+import torch
 
 from paretomtl.front.store import Store
-from paretomtl.preference import normalised
-from paretomtl.problem import Problem
-from paretomtl.solver import Solver
+from paretomtl.point import Point
 from paretomtl.sweep.here import Done, Executor, Report, compute
-from paretomtl.sweep.interrupt import put_back
-from paretomtl.training.description import describe
-from paretomtl.training.dry_run import resolve_device
-from paretomtl.training.study import Job, Study, adam
-
-# Read by ray on import: no usage reports, and no output of its own beside our progress line.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # an interrupt is for `explore` to answer
-
-try:
-    import ray
-    from ray import tune
-except ImportError as error:
-    raise ImportError("sweeps on Ray need ray[tune]: pip install 'paretomtl[ray]'") from error
+from paretomtl.sweep.ray_cluster import Resources, awaited, check_nodes, connected, exceptions, nodes, room, tune
+from paretomtl.training.loop import Splits, asked_for, failed
+from paretomtl.training.seeds import reproducible
+from paretomtl.training.study import Job, Study
 
 TRIALS_PER_WORKER = 2  # so that a worker which is done early takes work from a slow one
+DONE = "done.json"  # beside the points in a checkpoint: which a trial has computed so far
+RETRIES = 2  # of a trial whose worker or node died
+OFTEN = 0.5  # seconds between two reports of a worker, each of which costs it the driver's attention
+DEATHS = (exceptions.RayActorError, exceptions.WorkerCrashedError, exceptions.OutOfMemoryError,
+          exceptions.NodeDiedError, exceptions.ObjectLostError)  # fmt: skip
 
 
-def trainable(
-    problem: Problem,
-    solver: Solver,
-    *,
-    epochs: int | None = None,
-    steps: int | None = None,
-    optimizer: Callable[[Any], Any] = adam,
-    seed: int = 0,
-    device: str = "cpu",
-) -> Callable[[dict[str, Any]], None]:
-    """A function for `tune.Tuner` that trains the point of `config["preference"]`.
-
-    It reports `loss/NAME`, `value/NAME`, `control_error` and `status`, with a checkpoint that holds the point's record
-    and weights as a front's folder does. A point that fails, on a NaN for one, fails its trial.
-
-    Args:
-        problem, solver: what is solved, and how.
-        epochs, steps, optimizer, seed, device: as in `explore`.
-    """
-    m = len(problem.names)
-    study = Study(
-        problem, solver, np.full((1, m), 1 / m), False, epochs, steps, optimizer, seed, resolve_device(device)
-    )
-    return tune.with_parameters(_train_preference, study=study)
-
-
-def _train_preference(config: dict[str, Any], study: Study) -> None:
-    names = study.problem.names
-    study = replace(study, preferences=normalised(config["preference"], len(names))[None])
-    with tempfile.TemporaryDirectory() as scratch:
-        store = Store(Path(scratch) / "point")
-        store.create(describe(study))
-        done = next(compute(study, study.jobs[:1], study.open(), store))
-        if done.point.state == "failed":
-            raise RuntimeError(f"preference {config['preference']}: {done.point.reason}")
-        metrics = {f"loss/{n}": x for n, x in zip(names, done.point.losses["validate"], strict=True)}
-        metrics |= {f"value/{n}": x for n, x in zip(names, done.point.values["validate"], strict=True)}
-        metrics |= {"control_error": done.point.control_error, "status": done.point.status}
-        tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(store.folder))
+class WorkerLost(RuntimeError):
+    """A worker died each time that it computed a point."""
 
 
 @dataclass(frozen=True)
 class RayTune(Executor):
-    """Computes points on Ray; a running Ray is used and left running, else one is started and stopped.
+    """Computes points on Ray; a running Ray is used and left running, else one is joined, or started and stopped.
 
     Args:
-        resources: of each worker, in Ray's words: {"cpu": 1, "gpu": 0.25}.
-        workers: how many at once; by default as many as the resources allow.
+        resources: of each worker, in Ray's words: {"cpu": 1, "gpu": 0.25}. Shares of a GPU are not shares of its
+            memory: so many workers must fit into it.
+        workers: how many at once; by default as many as there is room for.
+        points_per_trial: how many points a worker takes at once; by default two trials a worker share all of them.
+        address: of a cluster, such as "auto" on one of its nodes; by default what RAY_ADDRESS says, or this machine.
+        storage_path: where Ray keeps its files, a folder or an address such as "s3://bucket/sweeps". If given, points
+            are sent through it, and `out` need not be on storage that the nodes share.
+        run_config: a `tune.RunConfig` of your own, for its callbacks, its name and its storage.
     """
 
-    resources: Mapping[str, float] = field(default_factory=lambda: {"cpu": 1})
+    resources: Resources = field(default_factory=lambda: {"cpu": 1})
     workers: int | None = None
+    points_per_trial: int | None = None
+    address: str | None = None
+    storage_path: str | None = None
+    run_config: "tune.RunConfig | None" = None
+
+    def __post_init__(self):
+        for name in ("workers", "points_per_trial"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise ValueError(f"{name}={value!r}: give a whole number of at least 1, or leave it out")
+        wrong = {kind: n for kind, n in self.resources.items() if not (math.isfinite(n) and n >= 0)}
+        if wrong or not any(self.resources.values()):
+            raise ValueError(f"resources={dict(self.resources)}: give what a worker needs, such as {{'cpu': 1}}")
+        if self.run_config is not None and self.run_config.storage_path and self.storage_path:
+            raise ValueError(f"storage_path={self.storage_path!r}: run_config has a storage_path as well; give one")
+
+    def device(self, asked: str) -> str:
+        """The device of the workers, who may have a GPU where there is none here."""
+        gpu = self.resources.get("gpu", 0) > 0
+        kind = ("cuda" if gpu else "cpu") if asked == "auto" else asked
+        if torch.device(kind).type == "cuda" and not gpu:
+            raise ValueError(
+                f"device={asked!r}, but resources={dict(self.resources)} give a worker no GPU; give it a share, such "
+                "as resources={'cpu': 1, 'gpu': 0.5}"
+            )
+        if torch.device(kind).type == "cpu" and gpu:
+            raise ValueError(
+                f"resources={dict(self.resources)} give a worker a GPU, which device={asked!r} leaves idle; give "
+                "device='cuda'"
+            )
+        return kind
 
     def run(self, study: Study, jobs: Sequence[Job], store: Store, report: Report) -> None:
-        """Compute the jobs, several a trial. The folder must be on storage that all nodes share."""
-        ours = not ray.is_initialized()
-        if ours:
-            with put_back():  # Ray's handler of SIGTERM ends the process, where `explore` would say how to go on
-                ray.init(
-                    num_cpus=self._cpus(), include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+        """Compute the jobs, several a trial."""
+        tasks, sent = study.tasks(jobs), self._path() is not None
+        with connected(self.address, self.workers, self.resources):
+            check_nodes(None if sent else store.folder.resolve(), _bytes(study) * len(jobs), self.resources)
+            while tasks:
+                lost = self._fit(study, tasks, store, report)
+                tasks = _left(study, tasks, lost, store, report)
+
+    def _path(self) -> str | None:
+        return self.storage_path or (self.run_config.storage_path if self.run_config else None)
+
+    def _fit(self, study: Study, tasks: list[list[Job]], store: Store, report: Report) -> list["Lost"]:
+        """Have all tasks computed, but for those at which a worker died once too often."""
+        sent = self._path() is not None
+        with tempfile.TemporaryDirectory(prefix="paretomtl-ray-") as scratch, self._quiet():
+            try:
+                work = tune.with_parameters(
+                    _work, study=study, description=store.study, folder=None if sent else str(store.folder.resolve())
                 )
+            except TypeError as error:
+                raise TypeError(
+                    f"the study cannot travel to workers: {_first(error)}; give what holds an open file, a lock or a "
+                    "connection as a factory, a function that makes it"
+                ) from error
+            found = tune.Tuner(
+                tune.with_resources(work, dict(self.resources)),
+                param_space={"points": tune.grid_search(self._trials(tasks))},
+                tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=self.workers),
+                run_config=self._run_config(scratch, _Forward(store, report)),
+            ).fit()
+        lost = [Lost(result.config["points"], result.error) for result in found if result.error]  # type: ignore[index]
+        for trial in lost:
+            if not isinstance(trial.error, DEATHS):
+                cause = getattr(trial.error, "cause", trial.error)
+                raise RuntimeError(
+                    f"a worker could not begin: {type(cause).__name__}: {_first(cause)}; what the study needs must be "
+                    "importable on all nodes, as with `ray job submit --working-dir`"
+                ) from trial.error
+        return lost
+
+    def _trials(self, tasks: list[list[Job]]) -> list[list[str]]:
+        """The points of each trial, in the order in which its worker takes them."""
+        if self.points_per_trial is not None:
+            trials: list[list[str]] = []
+            for task in tasks:
+                if not trials or len(trials[-1]) + len(task) > self.points_per_trial:
+                    trials.append([])
+                trials[-1] += [job.id for job in task]
+            return trials
+        workers = room(self.resources, nodes())
+        n = min(len(tasks), TRIALS_PER_WORKER * min(workers, self.workers or workers))
+        return [[job.id for task in tasks[i::n] for job in task] for i in range(n)]
+
+    def _run_config(self, scratch: str, forward: "_Forward") -> "tune.RunConfig":
+        config = copy.copy(self.run_config) or tune.RunConfig(verbose=0, failure_config=None)
+        config.storage_path = self._path() or scratch
+        config.callbacks = [*(config.callbacks or []), forward]
+        if not getattr(config.failure_config, "max_failures", 0):
+            config.failure_config = tune.FailureConfig(max_failures=RETRIES)
+        if config.checkpoint_config is None or config.checkpoint_config.num_to_keep is None:
+            config.checkpoint_config = tune.CheckpointConfig(num_to_keep=1)
+        return config
+
+    @contextlib.contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Within it Tune keeps no tables of its own, and says nothing, if no `run_config` wants it to."""
+        if self.run_config is not None:
+            yield
+            return
+        name, logger = "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", logging.getLogger("ray.tune")
+        before, level = os.environ.get(name), logger.level
+        os.environ[name] = "1"
+        logger.setLevel(logging.CRITICAL)  # of a worker that died we tell ourselves
         try:
-            errors = self._fit(study, jobs, store, report)
+            yield
         finally:
-            if ours:
-                ray.shutdown()
-        computed = {point.id for point in store.read_points([job.id for job in jobs])}
-        missing = [job.id for job in jobs if job.id not in computed]
-        if missing:
-            raise RuntimeError(f"Ray did not compute {', '.join(missing)}: {'; '.join(errors) or 'no reason given'}")
-
-    def _fit(self, study: Study, jobs: Sequence[Job], store: Store, report: Report) -> list[str]:
-        folder, workers = store.folder.resolve(), self._workers()
-        tasks = [[job.id for job in task] for task in study.tasks(jobs)]
-        n = min(len(tasks), TRIALS_PER_WORKER * workers)
-        trials = [[id for task in tasks[i::n] for id in task] for i in range(n)]
-        with tempfile.TemporaryDirectory(prefix="paretomtl-ray-") as scratch:
-            tuner = tune.Tuner(
-                tune.with_resources(
-                    tune.with_parameters(_train_points, study=study, folder=str(folder)), dict(self.resources)
-                ),
-                param_space={"points": tune.grid_search(trials)},
-                tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=workers),
-                run_config=tune.RunConfig(
-                    name="sweep",
-                    storage_path=scratch,
-                    verbose=0,
-                    callbacks=[_Forward(store, report)],
-                ),
-            )
-            return [str(error) for error in tuner.fit().errors]
-
-    def _cpus(self) -> int | None:
-        """The CPUs of a Ray that we start: what the workers need, or all of the machine."""
-        return None if self.workers is None else math.ceil(self.workers * self.resources.get("cpu", 1))
-
-    def _workers(self) -> int:
-        """How many at once; an error where not even one fits, which Ray would wait for without end."""
-        there = ray.cluster_resources()
-        names = {"cpu": "CPU", "gpu": "GPU"}  # asked for in lower case, counted in upper
-        fits = [there.get(names.get(kind, kind), 0) / n for kind, n in self.resources.items() if n > 0]
-        if not fits or min(fits) < 1:
-            raise ValueError(f"resources={dict(self.resources)}: no worker fits into this Ray, which has {there}")
-        return self.workers or int(min(fits))
+            logger.setLevel(level)
+            if before is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = before
 
 
-def _train_points(config: dict[str, Any], study: Study, folder: str) -> None:
-    splits, jobs = study.open(), {job.id: job for job in study.jobs}
-    for task in study.tasks([jobs[id] for id in config["points"]]):
-        for done in compute(study, task, splits, Store(folder)):
-            tune.report({"id": done.point.id, "seconds": done.seconds, "host": done.host})
+class Lost(NamedTuple):
+    """A trial that was given up: the points that its worker was to take, in their order, and why."""
+
+    points: list[str]
+    error: BaseException
+
+
+def _left(study: Study, tasks: list[list[Job]], lost: list[Lost], store: Store, report: Report) -> list[list[Job]]:
+    """What is still to be computed. The task at which a trial was given up has failed; its others are left."""
+    asked = [job.id for task in tasks for job in task]
+    there = {point.id for point in store.read_points(asked)}
+    left = [todo for task in tasks if (todo := [job for job in task if job.id not in there])]
+    why = {next(id for id in trial.points if id not in there): trial.error for trial in lost}
+    if left and (not why or (not there and len(lost) > 1)):
+        reasons = "; ".join(dict.fromkeys(_told(error) for error in why.values())) or "it gives no reason"
+        raise RuntimeError(
+            f"Ray did not compute {', '.join(id for id in asked if id not in there)}: {reasons}. All that was computed "
+            f"before is in {store.folder}; start again with the same arguments to go on"
+        )
+    for task in left:
+        for error in (why[job.id] for job in task if job.id in why):
+            for job in task:
+                point = failed(asked_for(study.problem, job), WorkerLost(_told(error)), None, {}, [])
+                report(Done(store.write_point(point, None), 0.0, socket.gethostname()))
+    return [task for task in left if not any(job.id in why for job in task)]
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, exceptions.OutOfMemoryError):
+        return f"oom: Ray ended its worker {RETRIES + 1} times, for the node ran out of memory"
+    died = next((line for line in str(error).splitlines() if "died" in line or "dead" in line), _first(error))
+    return (
+        f"its worker died {RETRIES + 1} times ({type(error).__name__}: {died.strip()}); a process that ends so has "
+        "often run out of memory"
+    )
+
+
+def _first(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _bytes(study: Study) -> int:
+    """Of the weights of a point."""
+    with reproducible():
+        return sum(t.numel() * t.element_size() for t in study.problem.model().state_dict().values())
+
+
+# --- on the workers ---
+
+_opened: dict[str, Splits] = {}  # the data of the last study, which a worker that is used again need not open anew
+
+
+def _work(config: dict[str, Any], study: Study, description: Mapping[str, Any], folder: str | None) -> None:
+    """Compute the points of a trial that nobody has computed yet, as where an earlier worker died at one of them.
+
+    What is wrong with our own work, such as a full disk, is reported and not raised: to try again would not help.
+    """
+    try:
+        with contextlib.ExitStack() as stack:
+            if folder is None:
+                parcel = Parcel(Path(stack.enter_context(tempfile.TemporaryDirectory())) / "front", description)
+            else:
+                parcel = Parcel(Path(folder))
+            _compute(config["points"], study, parcel)
+    except exceptions.RayError:
+        raise
+    except Exception as error:
+        tune.report({"error": f"{type(error).__name__}: {error}", "errno": getattr(error, "errno", None)})
+
+
+def _compute(ids: Sequence[str], study: Study, parcel: "Parcel") -> None:
+    if parcel.store.id not in _opened:
+        _opened.clear()
+        _opened[parcel.store.id] = study.open()
+    jobs, there = {job.id: job for job in study.jobs}, parcel.there(ids)
+    for task in study.tasks([jobs[id] for id in ids if id not in there]):
+        for done in compute(study, task, _opened[parcel.store.id], parcel.store):
+            parcel.add(done)
+    parcel.report()
+
+
+class Parcel:
+    """What a worker has computed, and tells the driver of.
+
+    Args:
+        folder: of the front, which the driver sees as well; or of a new one.
+        description: of the study, for a new one, whose files are sent through Ray's storage.
+    """
+
+    def __init__(self, folder: Path, description: Mapping[str, Any] | None = None):
+        self.store, self._sends = Store(folder), description is not None
+        self._done: list[list[Any]] = []  # id, seconds, host: of all points of the trial
+        self._reported, self._last = 0, time.monotonic()
+        if description is not None:
+            self.store.create(description)
+
+    def there(self, ids: Sequence[str]) -> list[str]:
+        """Points of a trial that an earlier worker has computed."""
+        if self._sends:
+            checkpoint = tune.get_checkpoint()
+            if checkpoint is not None:
+                with checkpoint.as_directory() as folder:
+                    self._done = json.loads((Path(folder) / DONE).read_bytes())
+        else:
+            host = socket.gethostname()
+            self._done = [[p.id, 0.0, host] for p in self.store.read_points(ids) if self.store.whole(p)]
+        return [id for id, _, _ in self._done]
+
+    def add(self, done: Done) -> None:
+        """Take a point, and report if it is time."""
+        self._done.append([done.point.id, done.seconds, done.host])
+        if time.monotonic() - self._last >= OFTEN:
+            self.report()
+
+    def report(self) -> None:
+        """Tell the driver of what was computed since the last time."""
+        if self._sends:
+            (self.store.folder / DONE).write_text(json.dumps(self._done))
+            tune.report({}, checkpoint=tune.Checkpoint.from_directory(self.store.folder))
+            for path in self.store.folder.glob("*/*"):
+                path.unlink()
+        else:
+            tune.report({"points": self._done[self._reported :]})
+        self._reported, self._last = len(self._done), time.monotonic()
+
+
+# --- in the driver ---
 
 
 class _Forward(tune.Callback):
-    """Tells the driver's progress of each point, as its record appears."""
+    """Takes what workers report: progress, points that were sent, errors."""
 
     def __init__(self, store: Store, report: Report):
         self._store, self._report = store, report
+        self._told: set[str] = set()  # a point is told of once, also where its worker died after it was written
+        self._error: Exception | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Ray writes its callbacks into its scratch folder, where a progress line cannot go
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         del iteration, trials, trial, info
-        if "id" not in result:
-            return
-        points = self._store.read_points([result["id"]])
-        if not points:
-            raise FileNotFoundError(
-                f"{result['host']} wrote the record of {result['id']}, but it is not in {self._store.folder} here; "
-                "give an out= on storage that all nodes share"
-            )
-        self._report(Done(points[0], result["seconds"], result["host"]))
+        if "error" in result:
+            where = f"on {result['hostname']}: {result['error']}"
+            raise RuntimeError(where) if result["errno"] is None else OSError(result["errno"], where)
+        self._tell(result.get("points", ()))
+
+    def on_checkpoint(self, iteration: int, trials: list, trial: Any, checkpoint: Any, **info: Any) -> None:
+        del iteration, trials, trial, info
+        try:
+            with checkpoint.as_directory() as folder:
+                self._store.take(Store(folder))
+                self._tell(json.loads((Path(folder) / DONE).read_bytes()))
+        except Exception as error:
+            self._error = error  # Tune would log it and go on
+
+    def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
+        del iteration, trials, info
+        if self._error is not None:
+            raise self._error
+
+    def _tell(self, done: Sequence[Sequence[Any]]) -> None:
+        for id, seconds, host in done:
+            if id not in self._told:
+                self._told.add(id)
+                self._report(Done(self._read(id, host), seconds, host))
+
+    def _read(self, id: str, host: str) -> Point:
+        if awaited(self._store.folder / "points" / f"{id}.json"):
+            return self._store.read_points([id])[0]
+        raise FileNotFoundError(
+            f"{host} wrote the record of {id}, but it is not in {self._store.folder} here; give an out= on storage "
+            "that all nodes share"
+        )

@@ -1,6 +1,7 @@
 """What one batch can reveal, before any work starts: every error names the field, the value and the remedy."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -47,6 +48,8 @@ class Found(NamedTuple):
 
 def dry_run(study: Study) -> Found:
     """One batch of each split through a new model: names, shapes, signs, graph, lengths; then what is worth noting."""
+    if torch.device(study.device).type == "cuda" and not torch.cuda.is_available():
+        study = replace(study, device="cpu")  # the executor has a GPU elsewhere
     problem, notes = study.problem, []
     splits = study.open()
     _check_lengths(splits, study)

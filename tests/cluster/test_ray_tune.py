@@ -209,7 +209,7 @@ def test_a_point_that_fails_is_recorded_and_the_rest_goes_on(running, tmp_path, 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("resources", "workers"),
-    [({"cpu": 64.0}, None), ({"cpu": 64.0}, 1), ({"cpu": 1.0, "gpu": 1.0}, None), ({"cpu": 1.0, "iron": 1.0}, None)],
+    [({"cpu": 64.0}, None), ({"cpu": 64.0}, 1), ({"cpu": 1.0, "iron": 1.0}, None)],
 )
 def test_resources_that_no_worker_fits_into(running, tmp_path, resources, workers):
     executor = pm.RayTune(resources=resources, workers=workers)
