@@ -190,7 +190,7 @@ class Store:
 
     def _write(self, path: Path) -> None:
         """A file of another folder, at its place in this one."""
-        files.write(self._part(path.parent.name) / path.name, files.read(path, 2**40))
+        files.write(self._part(path.parent.name) / path.name, files.read(path, path.stat().st_size))
 
     def read_points(self, ids: Sequence[str] | None = None) -> list[Point]:
         """The study's points (or those of these ids) that have a record, in the study's order.

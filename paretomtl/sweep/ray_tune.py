@@ -19,8 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cloudpickle
 import torch
 
+from paretomtl.front import files
 from paretomtl.front.store import Store
 from paretomtl.point import Point
 from paretomtl.sweep.here import Done, Executor, Report, compute
@@ -106,15 +108,12 @@ class RayTune(Executor):
         """Have all tasks computed, but for those at which a worker died once too often."""
         sent = self._path() is not None
         with tempfile.TemporaryDirectory(prefix="paretomtl-ray-") as scratch, self._quiet():
-            try:
-                work = tune.with_parameters(
-                    _work, study=study, description=store.study, folder=None if sent else str(store.folder.resolve())
-                )
-            except TypeError as error:
-                raise TypeError(
-                    f"the study cannot travel to workers: {_first(error)}; give what holds an open file, a lock or a "
-                    "connection as a factory, a function that makes it"
-                ) from error
+            work = tune.with_parameters(
+                _work,
+                study=_packed(study),
+                description=store.study,
+                folder=None if sent else str(store.folder.resolve()),
+            )
             found = tune.Tuner(
                 tune.with_resources(work, dict(self.resources)),
                 param_space={"points": tune.grid_search(self._trials(tasks))},
@@ -215,6 +214,17 @@ def _first(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+def _packed(study: Study) -> bytes:
+    """A study as it travels."""
+    try:
+        return cloudpickle.dumps(study)
+    except Exception as error:  # of whatever the user's objects raise
+        raise TypeError(
+            f"the study cannot travel to workers: {_first(error)}; give what holds an open file, a lock or a "
+            "connection as a factory, a function that makes it"
+        ) from error
+
+
 def _bytes(study: Study) -> int:
     """Of the weights of a point."""
     with reproducible():
@@ -223,10 +233,10 @@ def _bytes(study: Study) -> int:
 
 # --- on the workers ---
 
-_opened: dict[str, Splits] = {}  # the data of the last study, which a worker that is used again need not open anew
+_opened: dict[str, tuple[Study, Splits]] = {}  # the last study, which a worker that is used again need not open anew
 
 
-def _work(config: dict[str, Any], study: Study, description: Mapping[str, Any], folder: str | None) -> None:
+def _work(config: dict[str, Any], study: bytes, description: Mapping[str, Any], folder: str | None) -> None:
     """Compute the points of a trial that nobody has computed yet, as where an earlier worker died at one of them.
 
     What is wrong with our own work, such as a full disk, is reported and not raised: to try again would not help.
@@ -237,20 +247,26 @@ def _work(config: dict[str, Any], study: Study, description: Mapping[str, Any], 
                 parcel = Parcel(Path(stack.enter_context(tempfile.TemporaryDirectory())) / "front", description)
             else:
                 parcel = Parcel(Path(folder))
-            _compute(config["points"], study, parcel)
+            _compute(config["points"], *_unpacked(study), parcel)
     except exceptions.RayError:
         raise
     except Exception as error:
         tune.report({"error": f"{type(error).__name__}: {error}", "errno": getattr(error, "errno", None)})
 
 
-def _compute(ids: Sequence[str], study: Study, parcel: "Parcel") -> None:
-    if parcel.store.id not in _opened:
+def _unpacked(packed: bytes) -> tuple[Study, Splits]:
+    digest = files.sha256(packed)
+    if digest not in _opened:
+        study = cloudpickle.loads(packed)
         _opened.clear()
-        _opened[parcel.store.id] = study.open()
+        _opened[digest] = (study, study.open())
+    return _opened[digest]
+
+
+def _compute(ids: Sequence[str], study: Study, splits: Splits, parcel: "Parcel") -> None:
     jobs, there = {job.id: job for job in study.jobs}, parcel.there(ids)
     for task in study.tasks([jobs[id] for id in ids if id not in there]):
-        for done in compute(study, task, _opened[parcel.store.id], parcel.store):
+        for done in compute(study, task, splits, parcel.store):
             parcel.add(done)
     parcel.report()
 
@@ -316,19 +332,25 @@ class _Forward(tune.Callback):
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         del iteration, trials, trial, info
-        if "error" in result:
-            where = f"on {result['hostname']}: {result['error']}"
-            raise RuntimeError(where) if result["errno"] is None else OSError(result["errno"], where)
-        self._tell(result.get("points", ()))
+        with self._held():
+            if "error" in result:
+                where = f"on {result['hostname']}: {result['error']}"
+                raise RuntimeError(where) if result["errno"] is None else OSError(result["errno"], where)
+            self._tell(result.get("points", ()))
 
     def on_checkpoint(self, iteration: int, trials: list, trial: Any, checkpoint: Any, **info: Any) -> None:
         del iteration, trials, trial, info
+        with self._held(), checkpoint.as_directory() as folder:
+            self._store.take(Store(folder))
+            self._tell(json.loads((Path(folder) / DONE).read_bytes()))
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        """Within it an error waits for the end of Tune's step: from elsewhere Tune would log it or wrap it."""
         try:
-            with checkpoint.as_directory() as folder:
-                self._store.take(Store(folder))
-                self._tell(json.loads((Path(folder) / DONE).read_bytes()))
+            yield
         except Exception as error:
-            self._error = error  # Tune would log it and go on
+            self._error = self._error or error
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
         del iteration, trials, info
