@@ -34,7 +34,8 @@ class Refine:
     Args:
         start: how many to lay out evenly first, over as much of the simplex as `total` of them would take.
         total: how many there are to be in the end.
-        each: how many a round places, all of which can be computed at once; `start` by default. Small rounds know more.
+        each: how many a round places, all of which can be computed at once; half of `start` by default. Small rounds
+            know more.
         by: where the next ones go: "gap", into the longest steps between neighbours on the front, of losses scaled to
             its range; or "hypervolume", where a front straight between neighbours would gain the most.
     """
@@ -57,6 +58,10 @@ class Refine:
             )
         if self.by not in CRITERIA:
             raise ValueError(f"Refine(by={self.by!r}): give one of {', '.join(map(repr, CRITERIA))}")
+
+    def next(self, n: int) -> int:
+        """How many the next round places, where there are n."""
+        return min(self.each or self.start // 2, self.total - n)
 
     def first(self, m: int) -> Float[np.ndarray, "K m"]:
         """The preferences of the first round."""

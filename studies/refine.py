@@ -51,8 +51,8 @@ def designs(total: int) -> dict[str, Preferences]:
     return {
         "even": total,
         "Refine(5)": pm.Refine(5, total),
-        "Refine(5, each=2)": pm.Refine(5, total, each=2),
-        "Refine(5, each=2, by hypervolume)": pm.Refine(5, total, each=2, by="hypervolume"),
+        "Refine(5, each=5)": pm.Refine(5, total, each=5),
+        "Refine(5, by hypervolume)": pm.Refine(5, total, by="hypervolume"),
     }
 
 
@@ -98,11 +98,15 @@ def gap(front: pm.Front, reference: np.ndarray) -> float:
 
 def known(steps: int = 1000) -> dict[str, Trial]:
     """Problems whose front is known, at the learning rates of studies.known_fronts."""
-    linear, epo = ps.Linear(), ps.EPO(eps=1e-8)
+    linear, epo, worst = ps.Linear(), ps.EPO(eps=1e-8), ps.Tchebycheff()
     adam, sgd = ADAM.over(steps), SGD.over(steps)
-    found = {f"ZDT1, Linear, {n}": Trial(zdt1(), linear, adam, n, {"steps": steps}) for n in (9, 15)}
-    found |= {f"ZDT1, EPO, {n}": Trial(zdt1(), epo, adam, n, {"steps": steps}) for n in (9, 15)}
-    return found | {f"ZDT2, EPO, {n}": Trial(zdt2(), epo, sgd, n, {"steps": steps}) for n in (9, 15)}
+    found = {}
+    for n in (9, 15):
+        found[f"ZDT1, Linear, {n}"] = Trial(zdt1(), linear, adam, n, {"steps": steps})
+        found[f"ZDT1, EPO, {n}"] = Trial(zdt1(), epo, adam, n, {"steps": steps})
+        found[f"ZDT2, EPO, {n}"] = Trial(zdt2(), epo, sgd, n, {"steps": steps})
+        found[f"ZDT2, Tchebycheff, {n}"] = Trial(zdt2(), worst, sgd, n, {"steps": steps})
+    return found
 
 
 def digits() -> dict[str, Trial]:

@@ -95,7 +95,7 @@ def place(
         losses: of those.
         ref_point: of the hypervolume.
     """
-    n = min(refine.each or refine.start, refine.total - len(asked))
+    n = refine.next(len(asked))
     nearest = apart(asked.shape[1], refine.total) / NEARER
     steps = Steps(asked[reached], losses, refine.by, ref_point)
     parts = steps.dealt(refine.total - len(asked), nearest)

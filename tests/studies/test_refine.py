@@ -21,4 +21,4 @@ def test_the_table_says_which_design_each_row_is(monkeypatch, capsys, tmp_path):
     table = [line.split(" | ")[1] for line in capsys.readouterr().out.splitlines() if line.startswith("| quick")]
     assert table == list(designs(6))
     assert len(list(tmp_path.iterdir())) == len(table)
-    assert pm.Front.load(tmp_path / "quick-Refine-5--each-2--0").study["refine"]["each"] == 2
+    assert pm.Front.load(tmp_path / "quick-Refine-5--each-5--0").study["refine"]["each"] == 5
