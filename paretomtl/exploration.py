@@ -166,9 +166,10 @@ def _run(executor: Executor, study: Study, store: Store, there: Collection[str])
         progress(news)
 
     try:
-        for part, jobs in rounds(study, store, there):
-            if jobs:
-                executor.run(part, jobs, store, report)
+        with executor.opened():
+            for part, jobs in rounds(study, store, there):
+                if jobs:
+                    executor.run(part, jobs, store, report)
     finally:
         progress.close()
 

@@ -292,6 +292,10 @@ class Store:
         head = self._head  # read from front.json if need be
         if self.damage or not path.exists():
             self._write_study(head["study"], head["command"] or command)
+        self.clear_temporary()
+
+    def clear_temporary(self) -> None:
+        """Remove what writes that were killed on this machine left behind."""
         for part in (self.folder, *map(self._part, PARTS)):
             files.clear_temporary(part)
 

@@ -4,6 +4,7 @@ import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -39,6 +40,10 @@ class Executor(ABC):
             ValueError: it has none such.
         """
         return resolve_device(asked)
+
+    def opened(self) -> AbstractContextManager[None]:
+        """What is kept open from the first round of a study to its last."""
+        return nullcontext()
 
     @abstractmethod
     def run(self, study: Study, jobs: Sequence[Job], store: Store, report: Report) -> None:

@@ -169,11 +169,10 @@ def check_nodes(folder: Path | None, needed: int, resources: Resources) -> None:
         OSError: a node does not share the folder, cannot write there or has no room; its name, and what to do.
         RuntimeError: a node has another version of Python, torch or paretomtl.
     """
-    here = ray.get_runtime_context().get_node_id()
-    others = [node for node in nodes() if node["NodeID"] != here and _holds(node, resources)]
     if folder is not None:
         _check_room(files.free(folder), needed, folder, "here")
-    if not others:
+    there = nodes()
+    if len(there) == 1:  # the machine that we are on
         return
     token = files.temporary_name()
     try:
@@ -184,7 +183,8 @@ def check_nodes(folder: Path | None, needed: int, resources: Resources) -> None:
             node["NodeManagerHostname"] + " " + node["NodeManagerAddress"]: look.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             ).remote(None if folder is None else str(folder), token)
-            for node in others
+            for node in there
+            if _holds(node, resources)
         }
         for name, answer in asked.items():
             _check_node(name, ray.get(answer), folder, needed)

@@ -15,6 +15,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,14 +93,18 @@ class RayTune(Executor):
             )
         return kind
 
+    def opened(self) -> AbstractContextManager[None]:
+        """Ray, joined or started."""
+        return connected(self.address, self.workers, self.resources)
+
     def run(self, study: Study, jobs: Sequence[Job], store: Store, report: Report) -> None:
         """Compute the jobs, several a trial."""
         tasks, sent = study.tasks(jobs), self._path() is not None
-        with connected(self.address, self.workers, self.resources):
-            check_nodes(None if sent else store.folder.resolve(), _bytes(study) * len(jobs), self.resources)
-            while tasks:
-                lost = self._fit(study, tasks, store, report)
-                tasks = _left(study, tasks, lost, store, report)
+        check_nodes(None if sent else store.folder.resolve(), _bytes(study) * len(jobs), self.resources)
+        while tasks:
+            lost = self._fit(study, tasks, store, report)
+            tasks = _left(study, tasks, lost, store, report)
+        store.clear_temporary()  # of workers that died in a write
 
     def _path(self) -> str | None:
         return self.storage_path or (self.run_config.storage_path if self.run_config else None)

@@ -204,7 +204,7 @@ def test_a_node_that_does_not_share_the_folder_is_found_before_any_work(cluster,
         end = time.monotonic() + 60
         while sum(n["Alive"] for n in cluster_nodes(cluster)) <= before and time.monotonic() < end:
             time.sleep(0.5)
-        with pytest.raises(OSError, match="does not see what is written to .* storage that all nodes share"):
+        with pytest.raises(OSError, match=r"does not see what is written to .* storage that all nodes share"):
             sweep(there / "front", executor=pm.RayTune(address=cluster.address))
         assert records(there / "front") == 0
         storage = str(tmp_path / "ray")  # which this node does share
