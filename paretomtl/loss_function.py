@@ -110,6 +110,14 @@ class Losses(Closure):
         with self._at():
             return self._squared()
 
+    def within(self, parameters: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The place within the model's bounds at which `move` would put it; the same where there are none."""
+        if self._project is None:
+            return parameters
+        with self._at(parameters):
+            self._project()
+            return self.parameters
+
     def move(self, parameters: Float[Tensor, " n"]) -> None:
         """Put the model there, within its bounds."""
         self._put(parameters)
