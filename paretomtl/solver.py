@@ -11,7 +11,7 @@ class            sees                                returns
 `Stepper`        the losses as a function            a direction in the space of all trained parameters
 ===============  ==================================  ===================================================
 
-Whatever it returns, the optimizer takes the step.
+Whatever it returns, the optimizer takes the step. A `Walker` is a `Stepper` that `walk` can follow along the front.
 
 Shapes: losses (*points, m), Gramian (*points, m, m), Jacobian (*points, m, n), preference (*points, m). Parameters move
 by -learning_rate * direction. State is a value, handed in and returned; its tensors lead with the points axes.

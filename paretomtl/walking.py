@@ -24,7 +24,7 @@ from paretomtl.layout import difference, layout
 from paretomtl.point import Point
 from paretomtl.preference import control_error, normalised
 from paretomtl.problem import Problem
-from paretomtl.solver import Code, Walker
+from paretomtl.solver import Code, Gradients, Walker
 from paretomtl.sweep.here import Done
 from paretomtl.sweep.interrupt import held
 from paretomtl.training.description import describe
@@ -79,7 +79,7 @@ def walk(
         raise TypeError(f"solver={solver!r} does not walk along the front; give one that does: ContinuousPareto()")
     r = _preference(toward, problem.names)
     start = _start(problem, model)
-    asked = Walk(points, None if by is None else float(by), hessian_batches, digest_of(start))
+    asked = Walk(points, by, hessian_batches, digest_of(start))
     study = Study(problem, solver, r[None], False, None, points, device=resolve_device(device), walk=asked)
     found = dry_run(study)
     with reproducible():
@@ -87,9 +87,7 @@ def walk(
     return kept(describe(study, found.notes, found.data), out, partial(_compute, study, way), "walk")
 
 
-def _preference(
-    toward: str | Mapping[str, float] | Sequence[float], names: tuple[str, ...]
-) -> Float[np.ndarray, " m"]:
+def _preference(toward: str | Mapping[str, float] | Sequence[float], names: tuple[str, ...]) -> Float[np.ndarray, " m"]:
     if isinstance(toward, str):
         toward = {toward: 1.0}
     if isinstance(toward, Mapping):
@@ -157,12 +155,12 @@ class _Way:
         self._solver: Walker = study.solver  # type: ignore[assignment]
         self._preference = torch.tensor(study.preferences[0])
         self._model = study.problem.model().to(study.device).eval()
-        self._load(start)
+        self._model.load_state_dict(start)
         assert study.walk is not None
         train = splits.get("train")
         self._losses = MeanLosses(study.problem, self._model, train, study.device, study.walk.hessian_batches)
         try:
-            self._check()
+            self._gradients()
         except NonFinite as error:
             raise ValueError(f"model: {error} on train; give one whose losses and gradients are finite") from error
         self._ahead: _Step | None = None  # from where the model stands, where it was looked for
@@ -171,52 +169,55 @@ class _Way:
         """Stand there; where the model stands there already, what is known of the way ahead is kept."""
         here = weights_of(self._model)
         if any(not torch.equal(here[name], weights[name]) for name in here):
-            self._load(weights)
+            self._model.load_state_dict(weights)
             self._losses.move(self._losses.parameters)
             self._ahead = None
 
     def next(self, id: str, first: bool, final: bool) -> Trained:
-        """Go to the next point, or stay for the first one; it tells where the way ends there, unless it is the final one."""
-        r = self._study.preferences[0]
-        asked, counts = Point(id, tuple(r.tolist())), {}
+        """Go to the next point, or stay for the first one; unless it is the final one, see if the way ends there."""
+        asked, counts = Point(id, tuple(self._preference.tolist())), {}
         try:
-            step = None if first else self._ahead or self._look_ahead()
-            if step is not None:
-                assert step.there is not None
-                self._losses.move(step.there)
-            before = self._losses.moves
-            status = self._solver.finish(self._losses, None, self._preference)
-            assert status is not None
-            counts = {"steps": int(not first), "corrections": self._losses.moves - before}
-            weights = self._solver.weights(self._losses).tolist()
-            self._ahead = None if final else self._look_ahead()
-            ended = self._ahead is not None and self._ahead.there is None
-            tried = [s for s in (step, self._ahead if ended else None) if s is not None]
-            counts |= {"products": sum(s.products for s in tried), "relaxed": sum(s.relaxed for s in tried)}
-            code, warnings = Code(int(status.code)), []
-            if code != Code.STATIONARY:
-                warnings.append("not quite on the front: its corrections ended before its gradients cancelled out")
-            if ended:
-                warnings.append(self._why(weights))
-            losses, values = self._measured()
-            point = Point(
-                id, tuple(weights), None, "done",
-                losses=losses,
-                values=values,
-                control_error=float(control_error(np.array(losses["validate"]), np.array(weights))),
-                status=(Code.ENDED if ended else code).word,
-                residual=float(status.residual),
-                counts=counts,
-                warnings=tuple(warnings),
-            )  # fmt: skip
+            return Trained(self._found(id, first, final, counts), weights_of(self._model))
         except Exception as error:
             return Trained(failed(asked, error, None, counts, ()), None)
-        return Trained(point, weights_of(self._model))
+
+    def _found(self, id: str, first: bool, final: bool, counts: dict[str, int]) -> Point:
+        """The next point; what it took is counted on the way."""
+        steps = []
+        if not first:
+            steps.append(self._ahead or self._look_ahead())
+            assert steps[0].there is not None
+            self._losses.move(steps[0].there)
+        before = self._losses.moves
+        status = self._solver.finish(self._losses, None, self._preference)
+        assert status is not None
+        counts |= {"steps": len(steps), "corrections": self._losses.moves - before}
+        code, warnings = Code(int(status.code)), []
+        if code != Code.STATIONARY:
+            warnings.append("not quite on the front: its corrections ended before its gradients cancelled out")
+        weights = self._solver.weights(self._losses).tolist()
+        self._ahead = None if final else self._look_ahead()
+        if self._ahead is not None and self._ahead.there is None:
+            steps.append(self._ahead)
+            code = Code.ENDED
+            warnings.append(self._why_it_ends(weights))
+        counts |= {"products": sum(s.products for s in steps), "relaxed": sum(s.relaxed for s in steps)}
+        losses, values = self._measured()
+        return Point(
+            id, tuple(weights), None, "done",
+            losses=losses,
+            values=values,
+            control_error=float(control_error(np.array(losses["validate"]), np.array(weights))),
+            status=code.word,
+            residual=float(status.residual),
+            counts=dict(counts),
+            warnings=tuple(warnings),
+        )  # fmt: skip
 
     def _look_ahead(self) -> _Step:
         """The step from here: as long as its prediction says, and halved until the fall that it predicts comes."""
         before = self._losses.products
-        found, r = self._check(), self._preference
+        found, r = self._gradients(), self._preference
         direction, _, status = self._solver.update(None, self._losses, r)
         slope = float(r.to(found.jacobian) @ (found.jacobian @ direction))
         there = self._tried(direction / slope, float(r.to(found.losses) @ found.losses)) if slope > 0 else None
@@ -239,18 +240,21 @@ class _Way:
         assert self._study.walk is not None
         return BY * abs(value) if self._study.walk.by is None else self._study.walk.by
 
-    def _check(self):
+    def _gradients(self) -> Gradients:
         """Losses and gradients here, which must be finite."""
         found = self._losses.gradients()
         check_finite(found.losses, self._names)
         check_finite(found.jacobian.norm(dim=1), self._names, before="the gradient of ")
         return found
 
-    def _why(self, weights: Sequence[float]) -> str:
-        shown = ", ".join(f"{name!r} {w:.3g}" for name, w in zip(self._names, weights, strict=True))
+    def _why_it_ends(self, weights: Sequence[float]) -> str:
+        losses = self._losses.gradients().losses
+        value = float(self._preference.to(losses) @ losses)
+        shown = " and ".join(f"{w:.3g} of {name!r}" for name, w in zip(self._names, weights, strict=True))
         return (
-            f"the walk ends here: no step lowers what was asked for by a {round(1 / SHORTEST)}th of by=. The weights are "
-            f"{shown}; where these are what was asked for, the front ends, and elsewhere a smaller by= may lead on"
+            f"the walk ends: what was asked to fall is {value:.3g} on train, and no step lowers it by "
+            f"{SHORTEST * self._asked(value):.2g}. The weights are {shown}: where these are about what was asked for, "
+            "the front ends; elsewhere a smaller by= may lead on"
         )
 
     def _measured(self) -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[float, ...]]]:
@@ -262,6 +266,3 @@ class _Way:
             if split != "train"
         }
         return {split: m.losses for split, m in found.items()}, {split: m.values for split, m in found.items()}
-
-    def _load(self, weights: dict[str, Tensor]) -> None:
-        self._model.load_state_dict(weights)

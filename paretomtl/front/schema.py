@@ -144,7 +144,7 @@ def check_study(study: Mapping[str, Any]) -> None:
 
 
 def expected(study: Mapping[str, Any], points: Sequence[Point]) -> list[str]:
-    """The ids of the points that a study has or will have: of a walk, none after the one at which it ended or failed."""
+    """The ids of the points that a study has will have; of a walk, none after the one at which it ended or failed."""
     ids = [point["id"] for point in study["points"]]
     if study.get("walk") is None:
         return ids

@@ -121,8 +121,10 @@ class MeanLosses(Closure):
 
     def _sum(self, of: Callable[[Losses, Tensor], Tensor], weights: Tensor, few: int | None = None) -> Tensor:
         """The sum over batches of what each has for its weighted losses."""
-        parts = self._parts(few)
-        return torch.stack([of(part, weights[there] * shares.to(weights)) for part, there, shares in parts]).sum(dim=0)
+        total = torch.zeros_like(self.parameters)
+        for part, there, shares in self._parts(few):
+            total += of(part, weights[there] * shares.to(weights))
+        return total
 
     def _parts(self, few: int | None) -> Iterator[tuple[Losses, list[int], Tensor]]:
         """Of each batch: its losses as a function, which objectives these are, and its share in the mean of each."""

@@ -72,6 +72,7 @@ class Walk:
         number = isinstance(self.by, (int, float)) and not isinstance(self.by, bool)
         if self.by is not None and not (number and 0 < self.by < float("inf")):
             raise ValueError(f"by={self.by!r}: give a positive number, in units of the loss, or leave it out")
+        object.__setattr__(self, "by", None if self.by is None else float(self.by))  # 1 and 1.0 are one study
 
 
 @dataclass(frozen=True)

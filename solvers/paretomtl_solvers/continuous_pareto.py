@@ -5,8 +5,8 @@ Where a model is on the front, some weights a of the simplex make sum_i a_i g_i 
 
     (sum_i a_i H_i + damping I) v = sum_i r_i g_i
 
-and a step -s v moves the weights from a towards the preference r, as (a + s r) / (1 + s): loss i falls for r = e_i.
-MINRES solves the system by Hessian-vector products alone.
+one for each preference r. For r = e_i loss i falls along it, at the price of the others. MINRES solves the system by
+Hessian-vector products alone.
 
 As released, steps add up to a way beside the front. Here `finish` comes back to it: down the gradients' min-norm point,
 which lowers all losses. The sign of v, and what holds at bounds, are this library's, too.
@@ -36,14 +36,14 @@ class ContinuousPareto(Walker):
             gradient's, and the farther it may lead from the front.
         tolerance: of MINRES, whose residual is to be that small beside the norms of matrix and solution.
         products: the most Hessian-vector products of a step.
-        stationary: a model is on the front where the norm of the gradients' min-norm point is that small beside the
-            longest gradient.
+        stationary: a model is on the front where the gradients cancel out to that share of their weighted lengths, or
+            to its square beside the longest, where one of them vanishes.
         corrections: the most steps of `finish` back to the front; 0 leaves the model beside it.
 
     The direction (n,) is v, of all trained parameters, with the sign by which the preferred losses fall; it is 0 on
     those that bounds hold. `Status` of a step: "relaxed" where MINRES had not converged after all its products,
     "stationary" where the preferred gradients vanish; the residual is that of the system, beside its right-hand side.
-    `Status` of `finish`: "stationary" or "not converged"; the residual is what `stationary` bounds.
+    `Status` of `finish`: "stationary" or "not converged"; the residual is the share that `stationary` bounds.
 
     Raises:
         ValueError: a gradient is not finite.
@@ -56,10 +56,11 @@ class ContinuousPareto(Walker):
     corrections: int = 100
 
     def __post_init__(self):
-        for name in ("damping", "tolerance", "stationary"):
-            value = getattr(self, name)
-            if not 0 <= value < float("inf") or (value == 0 and name != "damping"):
-                raise ValueError(f"{name}={value!r}: give a positive number")
+        if not 0 <= self.damping < float("inf"):
+            raise ValueError(f"damping={self.damping!r}: give a number of at least 0")
+        for name in ("tolerance", "stationary"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name}={getattr(self, name)!r}: give a positive number")
         for name, least in (("products", 1), ("corrections", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -83,13 +84,13 @@ class ContinuousPareto(Walker):
         del state, preference
         here, step = _Place.of(closure), 1.0
         for _ in range(self.corrections):
-            if here.residual <= self.stationary:
+            if here.on_front(self.stationary):
                 break
             step = _lower(closure, here, 2 * step)
             if step == 0:  # what is left to fall is below rounding
                 break
             here = _Place.of(closure)
-        return _status(Code.STATIONARY if here.residual <= self.stationary else Code.NOT_CONVERGED, here.residual)
+        return _status(Code.STATIONARY if here.on_front(self.stationary) else Code.NOT_CONVERGED, here.residual)
 
     def weights(self, closure: Closure) -> Float[Tensor, " m"]:
         """Those of the gradients' min-norm point."""
@@ -107,7 +108,7 @@ class ContinuousPareto(Walker):
             return turned.double().cpu().numpy()
 
         n, right = len(wanted), wanted.double().cpu().numpy()
-        system = LinearOperator((n, n), matvec=product, dtype=np.float64)
+        system = LinearOperator((n, n), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]
         found, left = minres(system, right, rtol=self.tolerance, maxiter=self.products)
         return wanted.new_tensor(found), float(np.linalg.norm(product(found) - right)), left == 0
 
@@ -119,7 +120,7 @@ class _Place(NamedTuple):
     jacobian: Float[Tensor, "m n"]
     free: Bool[Tensor, " n"]
     weights: Float[Tensor, " m"]
-    longest: float
+    lengths: Float[Tensor, " m"]
 
     @classmethod
     def of(cls, closure: Closure) -> "_Place":
@@ -133,8 +134,8 @@ class _Place(NamedTuple):
         jacobian = jacobian * free
         gramian = gramian_of(jacobian).cpu().numpy()
         weights, _ = qp.min_norm(gramian)
-        longest = float(np.sqrt(qp.scale_of(gramian)))
-        return cls(losses, jacobian, free, torch.from_numpy(weights).to(losses.device), longest)
+        lengths = torch.from_numpy(np.sqrt(gramian.diagonal().clip(0)))
+        return cls(losses, jacobian, free, torch.from_numpy(weights).to(losses.device), lengths)
 
     @property
     def down(self) -> Float[Tensor, " n"]:
@@ -142,9 +143,19 @@ class _Place(NamedTuple):
         return self.weights.to(self.jacobian) @ self.jacobian
 
     @property
+    def longest(self) -> float:
+        """The length of the longest gradient."""
+        return float(self.lengths.max())
+
+    @property
     def residual(self) -> float:
-        """The norm of the min-norm point, beside the longest gradient's."""
-        return float(self.down.norm()) / self.longest if self.longest > 0 else 0.0
+        """What is left of the gradients' weighted lengths: 1 where they agree, 0 where they cancel out."""
+        total = float(self.weights.cpu() @ self.lengths)
+        return float(self.down.norm()) / total if total > 0 else 0.0
+
+    def on_front(self, share: float) -> bool:
+        """Whether they cancel out to a share of that, or to its square beside the longest, at the ends of a front."""
+        return self.residual <= share or float(self.down.norm()) <= share**2 * self.longest
 
 
 def _lower(closure: Closure, here: _Place, step: float) -> float:
