@@ -34,11 +34,16 @@ def walk(problem: pm.Problem, model: nn.Module | None = None, **asked) -> pm.Fro
     return pm.walk(problem, solver, started(problem) if model is None else model, **asked)
 
 
+def on_one_batch(**changes) -> pm.Problem:
+    """The toy's two regressions, their training data in one batch."""
+    return toys.two_regressions(**({"train": [toys.regression(1).tensors]} | changes))
+
+
 @cache
 def trained() -> nn.Module:
-    """The toy's two regressions, near the front."""
+    """A model of it, near the front."""
     optimizer = partial(torch.optim.Adam, lr=0.05)
-    front = pm.explore(toys.two_regressions(), ps.Linear(), preferences=[[0.5, 0.5]], epochs=30, optimizer=optimizer)
+    front = pm.explore(on_one_batch(), ps.Linear(), preferences=[[0.5, 0.5]], epochs=100, optimizer=optimizer)
     return front.load_model(front.points[0], toys.TwoHeads)
 
 
@@ -68,7 +73,7 @@ def test_along_fonsecas_front():
         assert 0 < point.counts["products"] < 10 or point.counts["steps"] == 0
 
 
-@ends
+@pytest.mark.filterwarnings("ignore:.*not quite on the front:UserWarning")
 def test_without_a_correction_it_drifts_off():
     """A front that is bent: each step's error stays, and the steps add up."""
     problem = quadratics()
@@ -103,8 +108,8 @@ def test_a_start_that_is_not_corrected_enough_is_told_of():
 
 @pytest.mark.parametrize("name", "ab")
 def test_on_data_the_loss_falls_and_the_other_pays(name):
-    problem = toys.two_regressions()
-    front = walk(problem, trained(), toward=name, points=4, by=0.04)
+    problem = on_one_batch()
+    front = walk(problem, trained(), toward=name, points=3, by=0.04)
     models = [front.load_model(p, toys.TwoHeads) for p in front.points]
     losses = np.array([[*pm.evaluate(problem, model, "train").values()] for model in models])
     mine, other = losses.T if name == "a" else losses.T[::-1]
@@ -146,7 +151,7 @@ def test_dropout_is_off_and_running_statistics_stay():
         def forward(self, x):
             return super().forward(self.norm(x))
 
-    problem = toys.two_regressions(model=Normed)
+    problem = on_one_batch(model=Normed)
     model = Normed()
     front = walk(problem, model, points=2, solver=ps.ContinuousPareto(corrections=5, stationary=1.0))
     last = front.load_model(front.points[1], Normed)
@@ -183,8 +188,6 @@ def test_it_ends_with_the_front_and_says_so(tmp_path, capsys):
     assert files(front.folder) == before
     assert main(["show", str(front.folder)]) == 0
     assert "ended" in capsys.readouterr().out
-    assert main(["plot", str(front.folder), "-o", str(tmp_path / "front.svg")]) == 0
-    assert main(["select", str(front.folder), "--best", "f2", "--subject-to", "f1=0.1"]) == 0
 
 
 class Cliff(nn.Module):
@@ -246,10 +249,10 @@ def whole(tmp_path_factory):
 
 def on_data(out, model=None, problem=None, **changes) -> pm.Front:
     asked = {"points": 4, "by": 0.04, "out": out} | changes
-    return walk(problem or toys.two_regressions(), trained() if model is None else model, **asked)
+    return walk(problem or on_one_batch(), trained() if model is None else model, **asked)
 
 
-LOST = [("001",), ("002",), ("004",), ("002", "004"), ("003", "004"), ("001", "002", "003", "004")]
+LOST = [("001",), ("003", "004"), ("002", "004")]
 
 
 @pytest.mark.parametrize("lost", LOST, ids="-".join)
@@ -262,7 +265,7 @@ def test_only_what_is_absent_is_computed(whole, tmp_path, lost):
     assert [line["id"] for line in logged(begun, "point")][4:] == [f"point-{k}" for k in lost]
 
 
-@pytest.mark.parametrize("call", [300, 700])
+@pytest.mark.parametrize("call", [20, 40])
 def test_stopped_anywhere_it_goes_on_to_the_same_bytes(whole, tmp_path, call):
     calls = 0
 
@@ -274,7 +277,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bytes(whole, tmp_path, call):
         return toys.losses(model, batch)
 
     # the same function for both: a study knows its code
-    problem, folder = toys.two_regressions(losses=stopping), tmp_path / "front"
+    problem, folder = on_one_batch(losses=stopping), tmp_path / "front"
     with pytest.raises(pm.Interrupted, match=r"of 4 points are in .*; call walk with the same arguments to go on"):
         on_data(folder, problem=problem)
     there = verify(folder)
@@ -301,7 +304,7 @@ def test_another_walk_is_refused(whole):
             on_data(whole, **changes)
         assert any(line.startswith(told) for line in differences(error)), differences(error)
     with pytest.raises(ValueError, match="holds another study") as error:
-        pm.explore(toys.two_regressions(), ps.Linear(), preferences=4, epochs=1, out=whole)
+        pm.explore(on_one_batch(), ps.Linear(), preferences=4, epochs=1, out=whole)
     assert any(line.startswith("walk: ") for line in differences(error))
     assert files(whole) == before
 

@@ -72,8 +72,10 @@ def test_the_residual_is_what_is_left_of_the_system(products, code):
     wanted = here.gradients().jacobian[0]
     system = dense(problem, here, solver.weights(here)) + 0.1 * torch.eye(N)
     assert status.code == code
-    assert float(status.residual) == pytest.approx(float((system @ direction - wanted).norm() / wanted.norm()), rel=1e-6)
-    assert (status.residual > 1e-2) == (code == Code.RELAXED)
+    assert float(status.residual) == pytest.approx(
+        float((system @ direction - wanted).norm() / wanted.norm()), rel=1e-6
+    )
+    assert (status.residual > 1e-3) == (code == Code.RELAXED)
 
 
 def test_where_the_front_is_concave_the_tangent_is_turned_to_where_the_loss_falls():
