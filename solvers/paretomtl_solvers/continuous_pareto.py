@@ -53,7 +53,7 @@ class ContinuousPareto(Walker):
     tolerance: float = 1e-5
     products: int = 50
     stationary: float = 1e-2
-    corrections: int = 100
+    corrections: int = 20
 
     def __post_init__(self):
         if not 0 <= self.damping < float("inf"):

@@ -83,7 +83,7 @@ def test_without_a_correction_it_drifts_off():
     problem = quadratics()
     start = walk(problem, points=1)
     model = start.load_model(start.points[0], problem.model)
-    on, off = (walk(problem, model, by=0.05, points=4, solver=ps.ContinuousPareto(corrections=c)) for c in (100, 0))
+    on, off = (walk(problem, model, by=0.05, points=4, solver=ps.ContinuousPareto(corrections=c)) for c in (20, 0))
     kept, drifted = (study.distances(study.QUADRATICS, front) for front in (on, off))
     print(f"\nwith a correction {kept.max():.1e} from the front, without {drifted.max():.1e}")
     assert kept.max() < 5e-5
