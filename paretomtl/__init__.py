@@ -31,11 +31,13 @@ from paretomtl.solver import (
     Status,
     Stepper,
     Sweep,
+    Walker,
     Weighting,
 )
 from paretomtl.sweep.interrupt import Interrupted
 from paretomtl.training.measuring import evaluate
 from paretomtl.training.study import Step
+from paretomtl.walking import walk
 
 if TYPE_CHECKING:
     from paretomtl.sweep.ray_tune import RayTune
@@ -72,6 +74,7 @@ __all__ = [
     "Stepper",
     "Sweep",
     "Truth",
+    "Walker",
     "Weighting",
     "closure",
     "evaluate",
@@ -79,6 +82,7 @@ __all__ = [
     "rules",
     "trainable",
     "verify",
+    "walk",
 ]
 
 _LAZY = {"RayTune": "paretomtl.sweep.ray_tune", "trainable": "paretomtl.sweep.trainable"}  # ray takes seconds to import

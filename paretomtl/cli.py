@@ -19,6 +19,7 @@ from typing import Any
 from paretomtl.exploration import explore
 from paretomtl.front.front import Front, Pick
 from paretomtl.front.migrate import migrate
+from paretomtl.front.schema import expected
 from paretomtl.front.select import Knee
 from paretomtl.front.store import Store
 from paretomtl.front.verify import verify
@@ -302,7 +303,7 @@ def _show(asked: argparse.Namespace) -> int:
     _say(asked, report.text(front), report.facts(front))
     for warning in front.warnings():
         _complain(f"warning: {warning}")
-    asked_for = len(front.study["points"])
+    asked_for = len(expected(front.study, front.every))
     there = len(front.points) + len(front.corners)
     if there < asked_for:
         _complain(f"incomplete: {there} of {asked_for} points")

@@ -1,8 +1,10 @@
 """`explore`: the one verb that joins problem, solver, preferences, executor and front; and goes on where it stopped."""
 
+import contextlib
 import socket
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,14 @@ import numpy as np
 from paretomtl.conditioned.front_model import FrontModel
 from paretomtl.front.files import DamagedFile
 from paretomtl.front.front import Front
+from paretomtl.front.schema import expected
 from paretomtl.front.score import EmptyFrontError
 from paretomtl.front.store import Scratch, Store
 from paretomtl.point import Point
 from paretomtl.preference import Refine, design
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver
-from paretomtl.sweep.here import Done, Executor, Here
+from paretomtl.sweep.here import Done, Executor, Here, Report
 from paretomtl.sweep.interrupt import Interrupted, at_once, caught
 from paretomtl.sweep.progress import Progress
 from paretomtl.sweep.refine import rounds
@@ -97,24 +100,44 @@ def explore(
         preferences if isinstance(preferences, Refine) else None,
     )
     found = dry_run(study)
+    description = describe(study, [*asked.notes, *found.notes], found.data)
+    return kept(description, out, partial(_run, executor, study), "explore", command)
+
+
+def kept(
+    description: dict[str, Any],
+    out: str | Path | None,
+    compute: Callable[[Store, list[Point]], None],
+    verb: str,
+    command: Mapping[str, Any] | None = None,
+) -> Front:
+    """Begin the folder of a study or take it up, compute what is absent, and read the front.
+
+    Args:
+        description: of the study, as stored.
+        out: the folder; without it, a temporary one that lives as long as the front.
+        compute: is given the store and the points that need no more work; it writes the others.
+        verb: the function that was called, and is to be called to go on.
+        command: how the command line asked for this.
+    """
     keep = Scratch() if out is None else None
     store = Store(keep.folder / "front" if keep else Path(str(out)))
     with caught():
         begun = False
         try:
-            points = _begin(store, describe(study, [*asked.notes, *found.notes], found.data), command)
+            points = _begin(store, description, command)
             begun = True
-            _run(executor, study, store, {p.id for p in points})
+            compute(store, points)
             store.write_front(store.read_points())
         except KeyboardInterrupt as error:
-            raise _stopped(store, begun, kept=keep is None) from error
+            raise _stopped(store, begun, verb, kept=keep is None) from error
         front = Front.load(store.folder, keep)
         told = (*front.warnings(), *_not_placed(store, front))
         for warning in told:
             store.log("warning", text=warning)
         store.log("ended", done=len(front.points) + len(front.corners), failed=len(front.failed))
     for warning in told:
-        warnings.warn(warning, stacklevel=2)
+        warnings.warn(warning, stacklevel=3)
     if not front.points:
         reasons = "; ".join(dict.fromkeys(str(p.reason) for p in front.failed))
         kept = "" if out is None else f". Their records are in {store.folder}"
@@ -154,11 +177,21 @@ def _taken_up(store: Store, description: dict[str, Any], command: Mapping[str, A
     return [p for p in store.read_points() if store.whole(p)]
 
 
-def _run(executor: Executor, study: Study, store: Store, there: Collection[str]) -> None:
-    n = len(study.places)
-    if len(there) == n:
+def _run(executor: Executor, study: Study, store: Store, points: list[Point]) -> None:
+    there = {p.id for p in points}
+    if len(there) == len(study.places):
         return
-    progress = Progress(type(study.solver).__name__, n, study.problem.ref_point, len(there))  # type: ignore[arg-type]
+    with reported(study, store, len(there)) as report, executor.opened():
+        for part, jobs in rounds(study, store, there):
+            if jobs:
+                executor.run(part, jobs, store, report)
+
+
+@contextlib.contextmanager
+def reported(study: Study, store: Store, there: int) -> Iterator[Report]:
+    """What is told of each point goes to the log, and to the line of progress; `there` are there already."""
+    n = len(study.places)
+    progress = Progress(type(study.solver).__name__, n, study.problem.ref_point, there)  # type: ignore[arg-type]
 
     def report(news: Done | float) -> None:
         if isinstance(news, Done):
@@ -166,25 +199,22 @@ def _run(executor: Executor, study: Study, store: Store, there: Collection[str])
         progress(news)
 
     try:
-        with executor.opened():
-            for part, jobs in rounds(study, store, there):
-                if jobs:
-                    executor.run(part, jobs, store, report)
+        yield report
     finally:
         progress.close()
 
 
 def _not_placed(store: Store, front: Front) -> list[str]:
-    missing = len(store.study["points"]) - len(front.every)
+    missing = len(expected(store.study, front.every)) - len(front.every)
     return [f"{missing} points were not placed: fewer than two of the first round succeeded"] if missing else []
 
 
-def _stopped(store: Store, begun: bool, kept: bool) -> Interrupted:
+def _stopped(store: Store, begun: bool, verb: str, kept: bool) -> Interrupted:
     """Write what is derived of the points that are there, and say how to go on."""
     if not kept:
         return Interrupted("stopped; give out= to keep what is done")
     if not begun:
-        return Interrupted("stopped before anything new was computed; call explore with the same arguments to go on")
+        return Interrupted(f"stopped before anything new was computed; call {verb} with the same arguments to go on")
     points = [p for p in store.read_points() if p.state != "corrupt"]
     written = ""
     if not at_once():
@@ -195,5 +225,5 @@ def _stopped(store: Store, begun: bool, kept: bool) -> Interrupted:
             written = f" (front.json is older than they are: {error})"
     return Interrupted(
         f"stopped: {len(points)} of {len(store.study['points'])} points are in {store.folder}{written}; "
-        "call explore with the same arguments to go on"
+        f"call {verb} with the same arguments to go on"
     )

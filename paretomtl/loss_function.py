@@ -20,13 +20,14 @@ class NoLabel(Exception):
     """A batch has no label at all, and takes no part."""
 
 
-def closure(problem: Problem, model: nn.Module, batch: Any = None) -> "Losses":
+def closure(problem: Problem, model: nn.Module, batch: Any = None, noisy: bool = True) -> "Losses":
     """The losses of a batch as a function of the model's parameters, as a `Stepper` sees them; for diagnosis too.
 
     Args:
         problem: whose losses.
         model: is put elsewhere and back.
         batch: None for a deterministic problem.
+        noisy: whether dropout and its like, if there is any, are to be the same at each look.
     """
 
     def present() -> list[Tensor]:
@@ -40,7 +41,7 @@ def closure(problem: Problem, model: nn.Module, batch: Any = None) -> "Losses":
         squared=None if batch is None else lambda: _squared_gradients(problem, model, batch),
         project=None if project is None else lambda: project(model),
         buffers=list(model.buffers()),
-        noisy=batch is not None,
+        noisy=noisy and batch is not None,
     )
 
 
@@ -109,6 +110,14 @@ class Losses(Closure):
             return self.gradients().jacobian.square()
         with self._at():
             return self._squared()
+
+    def within(self, parameters: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The place within the model's bounds at which `move` would put it; the same where there are none."""
+        if self._project is None:
+            return parameters
+        with self._at(parameters):
+            self._project()
+            return self.parameters
 
     def move(self, parameters: Float[Tensor, " n"]) -> None:
         """Put the model there, within its bounds."""

@@ -20,7 +20,8 @@ class Point:
         status: how the solver left it, in a word; see `paretomtl.solver.Code`.
         residual: the solver's last one; 0 where the preference is met.
         counts: steps, finish_steps, skipped (batches without any label), relaxed, fell_back; of a conditioned network
-            steps, skipped, best_step (whose weights were kept), and relaxed and fell_back over all preferences seen.
+            steps, skipped, best_step (whose weights were kept), and relaxed and fell_back over all preferences seen; of
+            a walk steps, corrections, products (Hessian-vector) and relaxed.
         weights: SHA-256 of the weights' file.
         network: SHA-256 of the file of the conditioned network that it comes of; None for a point trained apart.
         warnings: what happened on the way.

@@ -11,7 +11,7 @@ class            sees                                returns
 `Stepper`        the losses as a function            a direction in the space of all trained parameters
 ===============  ==================================  ===================================================
 
-Whatever it returns, the optimizer takes the step.
+Whatever it returns, the optimizer takes the step. A `Walker` is a `Stepper` that `walk` can follow along the front.
 
 Shapes: losses (*points, m), Gramian (*points, m, m), Jacobian (*points, m, n), preference (*points, m). Parameters move
 by -learning_rate * direction. State is a value, handed in and returned; its tensors lead with the points axes.
@@ -38,6 +38,7 @@ class Code(IntEnum):
     UNREACHABLE = 5  # deterministic problem: the ray does not meet the front
     NOT_CONVERGED = 6  # deterministic problem: neither what was asked for nor shown to be out of reach
     SKIPPED = 7  # gradients overflowed in reduced precision; the scaler skips this step
+    ENDED = 8  # a walk has come to where what it lowers cannot fall any more
 
     @property
     def word(self) -> str:
@@ -116,6 +117,10 @@ class Closure(ABC):
     @abstractmethod
     def squared_gradients(self) -> Float[Tensor, "m n"]:
         """The mean over the batch's samples of each sample's squared gradient, where the model stands."""
+
+    def within(self, parameters: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The place within the model's bounds at which `move` would put it; the same where there are none."""
+        return parameters
 
     @abstractmethod
     def move(self, parameters: Float[Tensor, " n"]) -> None:
@@ -244,6 +249,17 @@ class Stepper(Solver):
     def __call__(self, closure: Closure, preference: Float[Tensor, " m"]) -> Float[Tensor, " n"]:
         """The direction, for a single call outside a study."""
         return self.update(None, closure, preference)[0]
+
+
+class Walker(Stepper):
+    """A `Stepper` that `walk` follows along the front.
+
+    From a solution its direction leads to the next ones, and its `finish` back to the front from beside it.
+    """
+
+    @abstractmethod
+    def weights(self, closure: Closure) -> Float[Tensor, " m"]:
+        """The point of the simplex by which the losses' weighted sum is stationary, where the model is on the front."""
 
 
 def solved(like: Float[Tensor, "*points m"]) -> Status:

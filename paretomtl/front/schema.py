@@ -14,6 +14,7 @@ from paretomtl.conditioned.kinds import restored
 from paretomtl.front.files import DamagedFile, check_name, parsed, sha256, to_json, unsealed
 from paretomtl.point import Point
 from paretomtl.problem import Objective, check_reference
+from paretomtl.solver import Code
 
 SCHEMA = 2
 MOST_POINTS = 100_000
@@ -108,7 +109,8 @@ def check_study(study: Mapping[str, Any]) -> None:
         raise ValueError(f"{len(points)} points, more than {MOST_POINTS}")
     for point in points:
         check_name(_typed(_typed(point, dict, "a point")["id"], str, "a point's id"))
-        if point["preference"] is None and point["corner"] is None and study.get("refine") is not None:
+        later = study.get("refine") is not None or study.get("walk") is not None
+        if point["preference"] is None and point["corner"] is None and later:
             pass  # it is placed by what earlier points have reached, and its record knows where
         else:
             _check_preference(_numbers(point["preference"], "preference"), len(names), point["id"])
@@ -133,12 +135,21 @@ def check_study(study: Mapping[str, Any]) -> None:
         _typed(study["bounded"], bool, "bounded")
     if study.get("fleet") is not None and _typed(study["fleet"], int, "fleet") < 2:
         raise ValueError(f"fleet is {study['fleet']}")
-    for key in ("code", "budget", "versions", "refine"):
+    for key in ("code", "budget", "versions", "refine", "walk"):
         _check_simple(study.get(key), key)
     for split, known in _typed(study.get("data", {}), dict, "data").items():
         _check_simple(_typed(known, dict, "data"), f"the data of {split[:40]}")
         if not {"length", "first_and_last"} <= known.keys():
             raise ValueError(f"the data of {split[:40]} are not known by their length and their ends")
+
+
+def expected(study: Mapping[str, Any], points: Sequence[Point]) -> list[str]:
+    """The ids of the points that a study has will have; of a walk, none after the one at which it ended or failed."""
+    ids = [point["id"] for point in study["points"]]
+    if study.get("walk") is None:
+        return ids
+    last = [ids.index(p.id) for p in points if p.state == "failed" or p.status == Code.ENDED.word]
+    return ids[: min(last) + 1] if last else ids
 
 
 def _check_preference(found: Sequence[float], m: int, id: str) -> None:

@@ -356,6 +356,11 @@ def log_line(facts: Mapping[str, Any]) -> bytes:
     return (json.dumps({**facts, "seal": files.sha256(bare.encode())[:8]}, sort_keys=True) + "\n").encode()
 
 
+def digest_of(weights: Mapping[str, Tensor]) -> str:
+    """The hash under which weights are, or would be, written."""
+    return files.sha256(_serialised(weights))
+
+
 def weights_of(point: Point) -> list[str]:
     """The hashes of the weights that a point needs."""
     return [digest for digest in (point.weights, point.network) if digest is not None]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from paretomtl.front import files
+from paretomtl.front import files, schema
 from paretomtl.front.store import MOST_BYTES, PARTS, Store, log_line, weights_of
 from paretomtl.point import Point
 
@@ -83,9 +83,8 @@ def verify(folder: str | Path) -> Verdict:
     elif front is not None:
         stale = _against_front(store, front, points, damaged)
     _log(store, damaged)
-    absent = tuple(
-        p["id"] for p in study["points"] if p["id"] not in points and f"points/{p['id']}.json" not in damaged
-    )
+    to_come = schema.expected(study, list(points.values()))
+    absent = tuple(id for id in to_come if id not in points and f"points/{id}.json" not in damaged)
     known = {"study.json", "front.json", "points.csv", "log.jsonl"} | {
         f"points/{p['id']}.json" for p in study["points"]
     }

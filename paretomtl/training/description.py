@@ -35,13 +35,16 @@ def describe(study: Study, notes: Sequence[str] = (), data: Mapping[str, Any] | 
     together: dict[str, Any] = {} if study.fleet is None else {"fleet": study.fleet}
     if study.refine is not None:
         together |= {"refine": asdict(study.refine)}
+    if study.walk is not None:
+        toward = zip(problem.names, study.preferences[0].tolist(), strict=True)
+        together |= {"walk": asdict(study.walk) | {f"toward {name!r}": r for name, r in toward}}
     if study.front_model is not None:
         together |= {"front_model": options(study.front_model), "bounded": problem.project is not None}
     return together | {
         "objectives": [asdict(o) for o in problem.described],
         "ref_point": list(problem.ref_point),
         "solver": fingerprint.described(study.solver),
-        "optimizer": fingerprint.described(study.optimizer),
+        "optimizer": None if study.walk is not None else fingerprint.described(study.optimizer),
         "points": _points(study),
         "budget": {"steps": study.steps} if study.epochs is None else {"epochs": study.epochs},
         "seed": study.seed,
@@ -59,8 +62,8 @@ def describe(study: Study, notes: Sequence[str] = (), data: Mapping[str, Any] | 
 
 
 def _points(study: Study) -> list[dict[str, Any]]:
-    """All points; the preferences of later rounds are not known yet."""
-    known = {job.id: job.preference.tolist() for job in study.jobs}
+    """All points; the preferences of later rounds, and of a walk's, are not known yet."""
+    known = {} if study.walk is not None else {job.id: job.preference.tolist() for job in study.jobs}
     names = study.problem.names
     return [
         {"id": id, "preference": known.get(id), "corner": None if corner is None else names[corner], "seed": seed}
@@ -106,7 +109,7 @@ def _differing(key: str, there: Any, here: Any) -> Iterator[str]:
                 yield from _entries(one, other, f"{one['name']!r} ")
     elif key == "front_model":
         yield from _entries(_flat(there), _flat(here), f"front_model {there['kind']}, ")
-    elif key in ("versions", "budget"):
+    elif key in ("versions", "budget", "walk"):
         yield from _entries(there, here)
     else:
         yield _changed(key, there, here)

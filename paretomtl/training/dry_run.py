@@ -108,9 +108,10 @@ def _check_lengths(splits: dict[str, Iterable[Any]], study: Study) -> None:
         try:
             len(batches)  # type: ignore[arg-type]
         except TypeError:
-            if split == "train" and study.steps is not None:
+            if split == "train" and study.steps is not None and study.walk is None:
                 continue
-            remedy = "give steps= in place of epochs=" if split == "train" else "give batches that end"
+            steps = split == "train" and study.walk is None
+            remedy = "give steps= in place of epochs=" if steps else "give batches that end"
             raise ValueError(f"{split} has no length, so it may never end; {remedy}") from None
 
 

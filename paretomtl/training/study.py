@@ -47,6 +47,35 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Walk:
+    """How a walk's points follow one another along the front.
+
+    Args:
+        points: how many at most, the start included.
+        by: how much what it lowers is to fall from each to the next; None for a share of what it is.
+        hessian_batches: how many batches Hessian-vector products are taken on; None for all of train.
+        start: the hash of the weights that it starts from.
+    """
+
+    points: int
+    by: float | None
+    hessian_batches: int | None
+    start: str
+
+    def __post_init__(self):
+        for name in ("points", "hessian_batches"):
+            value = getattr(self, name)
+            if value is None and name == "hessian_batches":
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name}={value!r}: give a whole number of at least 1")
+        number = isinstance(self.by, (int, float)) and not isinstance(self.by, bool)
+        if self.by is not None and not (number and 0 < self.by < float("inf")):
+            raise ValueError(f"by={self.by!r}: give a positive number, in units of the loss, or leave it out")
+        object.__setattr__(self, "by", None if self.by is None else float(self.by))  # 1 and 1.0 are one study
+
+
+@dataclass(frozen=True)
 class Study:
     """One exploration, as it travels to the workers.
 
@@ -65,6 +94,7 @@ class Study:
         fleet: the most points that are trained in one program; None trains each alone.
         refine: how more preferences are placed, in rounds; None where these are all.
         earlier: how many of the preferences were trained in earlier rounds.
+        walk: how points follow one another from a solution; the one preference is what it walks towards.
     """
 
     problem: Problem
@@ -83,6 +113,7 @@ class Study:
     fleet: int | None = None
     refine: Refine | None = None
     earlier: int = 0
+    walk: Walk | None = None
 
     def __post_init__(self):
         if not isinstance(self.solver, Solver):
@@ -151,6 +182,7 @@ class Study:
     def places(self) -> list[tuple[str, int | None, int | None, int]]:
         """Of every point of all rounds: its id, which preference or which corner it is, and its seed."""
         total = len(self.preferences) if self.refine is None else self.refine.total
+        total = total if self.walk is None else self.walk.points
         rows: list[tuple[str, int | None, int | None]] = [(f"point-{k + 1:03d}", k, None) for k in range(total)]
         if self.corners and self.front_model is None:
             rows += [(f"ideal-{i + 1}", None, i) for i in range(len(self.problem.names))]

@@ -2,6 +2,7 @@
 
 from paretomtl_solvers.augmented_tchebycheff import AugmentedTchebycheff
 from paretomtl_solvers.cograd import CoGrad
+from paretomtl_solvers.continuous_pareto import ContinuousPareto
 from paretomtl_solvers.cosmos import COSMOS
 from paretomtl_solvers.epo import EPO
 from paretomtl_solvers.fairgrad import FairGrad
@@ -24,6 +25,7 @@ __all__ = [
     "PHNHVI",
     "AugmentedTchebycheff",
     "CoGrad",
+    "ContinuousPareto",
     "FairGrad",
     "HypervolumeAscent",
     "Linear",

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 import torch
 from scipy.optimize import linprog, nnls
 from torch import Tensor
 
-from paretomtl.solver import Code, Solver
+from paretomtl.solver import Code, Solver, Walker
 from paretomtl_solvers.epo import anchor
-from tests.asserts import Of, answer, sweep, unit_rays
+from tests.asserts import ROUNDING, Of, answer, closure, sweep, unit_rays
 
 
 def certify_least_norm(C: np.ndarray, w: np.ndarray, gap: float = 1e-9, rounding: float = 1e-14) -> None:
@@ -124,6 +125,29 @@ def assert_epo_program(
     assert (rows @ w >= bounds - 2e-6 * np.abs(rows).max(axis=1)).all(), f"{rows @ w} for {bounds}"
     assert (found.status.code == Code.RELAXED) == relaxed, f"{found.status}, relaxed {relaxed}"
     return relaxed, bool((C @ anchor(losses.numpy(), r)[1] <= 0).all())
+
+
+def assert_tangent(solver: Walker, losses: Tensor, jacobian: Tensor, preference: Tensor, damping: float) -> None:
+    """(sum_i a_i H_i + damping I) v = J'r, a the min-norm weights, but for the residual that it tells; or for -v."""
+    found, here = answer(solver, losses, jacobian, preference), closure(losses, jacobian)
+    wanted = preference @ jacobian
+    if found.stationary:
+        assert wanted.norm() <= ROUNDING * jacobian.norm(dim=1).max()
+        return
+    weights = solver.weights(here)
+    certify_least_norm((jacobian @ jacobian.mT).numpy(), weights.numpy(), gap=1e-8)
+    turned = torch.stack([here.hessian_product(weights, e) for e in torch.eye(len(wanted), dtype=torch.float64)])
+    along = turned @ found.direction + damping * found.direction
+    left = float(min((along - wanted).norm(), (along + wanted).norm()) / wanted.norm())
+    assert left == pytest.approx(float(found.status.residual), rel=1e-6, abs=1e-9)
+    if found.status.code == Code.SOLVED:
+        assert left <= 1e-3
+
+
+def assert_preferred_falls(solver: Solver, losses: Tensor, jacobian: Tensor, preference: Tensor) -> None:
+    """To first order, a step along the direction does not raise the losses' sum, weighted by the preference."""
+    found = answer(solver, losses, jacobian, preference)
+    assert preference @ jacobian @ found.direction >= 0
 
 
 def epo_program(losses, C, r, balance):

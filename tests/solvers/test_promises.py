@@ -137,6 +137,10 @@ def fair(alpha: float) -> list[Callable]:
     return [named(certificates.assert_fair, "fair", alpha=alpha), scale(power)]
 
 
+def solves(damping: float) -> Callable:
+    return named(certificates.assert_tangent, "its system", damping=damping)
+
+
 def scale(power: float) -> Callable:
     return named(SCALE, "scale law", power=power)
 
@@ -196,6 +200,9 @@ TABLE = [
     Line(ps.CoGrad(hessian="fisher", scale_free=True), [FINITE, SCALE], at_most_three),
     Line(ps.CoGrad(hessian="hvp"), COGRAD, at_most_three),
     Line(ps.CoGrad(hessian="hvp", scale_free=True), [FINITE, SCALE], at_most_three),
+    Line(ps.ContinuousPareto(), [FINITE, certificates.assert_preferred_falls, solves(damping=0.1)], at_most_three),
+    Line(ps.ContinuousPareto(), [REPEATABLE, PERMUTATIONS], two),
+    Line(ps.ContinuousPareto(damping=10.0), [solves(damping=10.0)], two),
 ]
 
 

@@ -176,6 +176,12 @@ LINES = {
     "FairGrad": Line(ps.FairGrad(alpha=1.0), ONE_POINT, ADAM, [stationary, on_the_front]),
     "FairGrad, 2": Line(ps.FairGrad(alpha=2.0), ONE_POINT, ADAM, [stationary, on_the_front]),
     "CoGrad": Line(ps.CoGrad(), ONE_OF_QUADRATICS, SGD, [on_the_front, partial(at_the_least, value=weighted_sum)]),
+    "ContinuousPareto": Line(
+        ps.ContinuousPareto(),
+        ONE_OF_QUADRATICS._replace(steps=15),
+        study.Optimizer("SGD", 0.5, decays=False),
+        [on_the_front, partial(at_the_least, value=weighted_sum)],
+    ),
 }
 
 
