@@ -19,8 +19,9 @@ from paretomtl.front.store import Store
 from paretomtl.preference import normalised
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver
-from paretomtl.sweep.here import Done, Executor, Report, compute
+from paretomtl.sweep.here import Done, Executor, Report, check_seconds, compute
 from paretomtl.sweep.interrupt import put_back
+from paretomtl.sweep.keeper import InFolder
 from paretomtl.training.description import describe
 from paretomtl.training.dry_run import resolve_device
 from paretomtl.training.study import Job, Study, adam
@@ -87,10 +88,15 @@ class RayTune(Executor):
     Args:
         resources: of each worker, in Ray's words: {"cpu": 1, "gpu": 0.25}.
         workers: how many at once; by default as many as the resources allow.
+        checkpoint_seconds: of training between two checkpoints, as for `Here`.
     """
 
     resources: Mapping[str, float] = field(default_factory=lambda: {"cpu": 1})
     workers: int | None = None
+    checkpoint_seconds: float = 60.0
+
+    def __post_init__(self):
+        check_seconds(self.checkpoint_seconds)
 
     def run(self, study: Study, jobs: Sequence[Job], store: Store, report: Report) -> None:
         """Compute the jobs, several a trial. The folder must be on storage that all nodes share."""
@@ -118,7 +124,10 @@ class RayTune(Executor):
         with tempfile.TemporaryDirectory(prefix="paretomtl-ray-") as scratch:
             tuner = tune.Tuner(
                 tune.with_resources(
-                    tune.with_parameters(_train_points, study=study, folder=str(folder)), dict(self.resources)
+                    tune.with_parameters(
+                        _train_points, study=study, folder=str(folder), seconds=self.checkpoint_seconds
+                    ),
+                    dict(self.resources),
                 ),
                 param_space={"points": tune.grid_search(trials)},
                 tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=workers),
@@ -145,10 +154,12 @@ class RayTune(Executor):
         return self.workers or int(min(fits))
 
 
-def _train_points(config: dict[str, Any], study: Study, folder: str) -> None:
+def _train_points(config: dict[str, Any], study: Study, folder: str, seconds: float) -> None:
     splits, jobs = study.open(), {job.id: job for job in study.jobs}
+    store = Store(folder)
+    keeper = InFolder(store, seconds)
     for task in study.tasks([jobs[id] for id in config["points"]]):
-        for done in compute(study, task, splits, Store(folder)):
+        for done in compute(study, task, splits, store, keeper=keeper):
             tune.report({"id": done.point.id, "seconds": done.seconds, "host": done.host})
 
 
