@@ -64,8 +64,8 @@ def _tensors(head: dict[str, Any], read: Read) -> dict[str, Any]:
 
 def read_head(name: str, study: str, read: Read) -> dict[str, Any]:
     """The sealed part, checked."""
-    path = f"{check_name(name)}.json"
-    found = schema.opened_json(read(path, MOST_BYTES["checkpoint"]), path)
+    path = Path(f"{check_name(name)}.json")
+    found = schema.opened_json(read(path.name, MOST_BYTES["checkpoint"]), path)
     if found.get("study") != study or found.get("name") != name:
         raise DamagedFile(f"{path} is a checkpoint of another study, or of another name")
     kinds = {"asked": list, "tensors": str, "bytes": int, "value": dict}
@@ -169,8 +169,8 @@ def _within(store: Store, error: Exception) -> str:
 
 def clear(store: Store, left: Collection[str]) -> None:
     """Remove what is damaged or of no more use; points that are left start again where it was theirs."""
-    folder = store.part(PART)
-    if not folder.is_dir():
+    folder = store.folder / PART
+    if folder.is_symlink() or not folder.is_dir():
         return
     files.clear_temporary(folder)
     found = look_through(store, left)

@@ -90,8 +90,8 @@ def _decode(value: Any, tensors: dict[str, Tensor], like: Any) -> Any:
         return [_decode(part, tensors, at) for part, at in zip(value, _places(like, len(value)), strict=True)]
     if not isinstance(value, dict):
         return value
-    kind = next((key for key in value if key != "on"), None)
-    part = value.get(kind)
+    kind = next((key for key in value if key != "on"), "")
+    part: Any = value.get(kind)
     if kind == "float":
         return float(part)
     if kind == "tuple":
@@ -142,8 +142,9 @@ def _bits(value: Tensor) -> tuple[torch.dtype, torch.Size, bytes]:
 def chance(device: str) -> dict[str, Any]:
     """The states of all global generators that a training draws from."""
     on_device = torch.cuda.get_rng_state(device) if torch.device(device).type == "cuda" else None
+    version, words, normal = random.getstate()
     return {
-        "python": random.getstate(),
+        "python": (version, np.array(words, dtype=np.uint32), normal),
         "numpy": np.random.get_state(),  # noqa: NPY002 - users' data sets draw from the global generator
         "torch": torch.get_rng_state(),
         "device": on_device,
@@ -152,7 +153,8 @@ def chance(device: str) -> dict[str, Any]:
 
 def put_back(found: dict[str, Any], device: str) -> None:
     """Set the global generators."""
-    random.setstate(found["python"])
+    version, words, normal = found["python"]
+    random.setstate((version, tuple(words.tolist()), normal))
     np.random.set_state(found["numpy"])  # noqa: NPY002
     torch.set_rng_state(found["torch"])
     if found["device"] is not None:
@@ -282,11 +284,11 @@ class InWork(ABC):
         if self.keeper is None:
             return
         self.keeper.begin()
-        found = self.keeper.read(self.name, self.asked)
-        if found is None:
-            return
         why = "what was put back is not what was kept"
         try:
+            found = self.keeper.read(self.name, self.asked)
+            if found is None:
+                return
             self.restore(decoded(found, self.checkpoint()))
             if same(encoded(self.checkpoint()), found):
                 return
