@@ -20,7 +20,8 @@ from tests.durable import explore
 
 WRITES = {f.__code__ for f in (files.write, files.clear_temporary, store.Store.log)}
 EARLY = 11  # in the first write, that of study.json
-EXECUTOR = Here(*map(float, sys.argv[4:]))  # seconds between two checkpoints
+EXECUTOR = Here(*map(float, sys.argv[4:]))  # seconds between two checkpoints; with them, there are fewer points
+ASKED = {"executor": EXECUTOR} | ({"preferences": [[0.3, 0.7], [0.6, 0.4]], "epochs": 1} if sys.argv[4:] else {})
 
 
 class Moments:
@@ -48,7 +49,7 @@ def run(out: Path, last: int | None = None) -> int:
         moments = Moments(last)
         sys.setprofile(moments.profile)
         try:
-            explore(out=out, callbacks=[moments], executor=EXECUTOR)
+            explore(out=out, callbacks=[moments], **ASKED)
             sys.setprofile(None)
             os.write(writer, str(moments.count).encode())
             os._exit(0)

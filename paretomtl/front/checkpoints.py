@@ -132,6 +132,8 @@ def look_through(store: Store, left: Collection[str]) -> Found:
     for file in names:
         if file.endswith(".json"):
             _look_at(store, folder, file.removesuffix(".json"), left, found)
+    for place in found.whole:  # also where one that is over names the same file
+        found.over.pop(place, None)
     tensors = {f"{PART}/{file}" for file in names if file.endswith(END)}
     for place in tensors - found.whole - set(found.damaged):
         if schema.HASH.fullmatch(Path(place).stem):
@@ -159,8 +161,9 @@ def _look_at(store: Store, folder: Path, name: str, left: Collection[str], found
     except (ValueError, OSError) as error:
         found.damaged[tensors] = _within(store, error)
     else:
-        found.whole.add(tensors)
-    found.whole.add(place)
+        found.whole.update((place, tensors))
+        return
+    found.over[place] = "its tensors are damaged; resume removes it"
 
 
 def _within(store: Store, error: Exception) -> str:

@@ -245,17 +245,28 @@ def test_a_budget_of_steps_and_missing_labels():
     assert trained.point.counts["skipped"] == 3
 
 
+class Ray(ps.Linear):
+    """Weights by the preference, and a residual that ceases to fall after a while, unlike for each point."""
+
+    follows_ray = True
+
+    def update(self, state, losses, preference):
+        weights, state, status = super().update(state, losses, preference)
+        late = (losses.detach() * preference).sum(dim=-1) - preference[..., 0]
+        return weights, state, status._replace(residual=late.double().abs() + 1)
+
+
 def test_a_deterministic_problem_that_stalls(monkeypatch):
-    monkeypatch.setattr(watch, "STALL", 12)
-    (trained,) = assert_goes_on(study_of(fonseca(), ps.EPO(eps=1e-12), ((0.3, 0.7),), steps=200), last=8)
-    assert trained.point.counts["steps"] < 200
+    monkeypatch.setattr(watch, "STALL", 4)
+    (trained,) = assert_goes_on(study_of(fonseca(), Ray(), ((0.3, 0.7),), steps=40), last=6)
+    assert trained.point.counts["steps"] < 40
 
 
 def test_a_failure_after_it_is_that_of_a_run_not_stopped():
-    study = study_of(toys.two_regressions(), ps.Linear(), optimizer=partial(torch.optim.SGD, lr=1e30))
-    (trained,) = assert_goes_on(study, last=1)
+    study = study_of(toys.two_regressions(), ps.Linear(), optimizer=partial(torch.optim.SGD, lr=50.0))
+    (trained,) = assert_goes_on(study, last=2)
     assert trained.point.state == "failed"
-    assert re.search("at step [1-9]", trained.point.reason)
+    assert re.search("at step 3$", trained.point.reason)
 
 
 # --- fleets, networks ---
@@ -278,15 +289,14 @@ def only_near(model, batch):
 
 def test_a_fleet_in_which_a_point_failed_before():
     problem = toys.two_regressions(losses=only_near)
-    study = study_of(problem, ps.ParetoMTL(), ((0.05, 0.95), (0.5, 0.5), (0.95, 0.05)), fleet=3, epochs=4)
-    steps = [t.point.counts["steps"] for t in outcome(study) if t.point.state == "failed"]
-    assert len(steps) in (1, 2)
-    assert_goes_on(study, last=min(steps) + 2)
+    study = study_of(problem, ps.Linear(), ((0.05, 0.95), (0.5, 0.5), (0.95, 0.05)), fleet=3)
+    found = assert_goes_on(study, last=5)
+    assert [(t.point.state, t.point.counts["steps"]) for t in found] == [("done", 8), ("failed", 2), ("failed", 1)]
 
 
 def test_a_fleet_that_stalls_point_by_point(monkeypatch):
-    monkeypatch.setattr(watch, "STALL", 12)
-    study = study_of(fonseca(), ps.EPO(eps=1e-12), ((0.2, 0.8), (0.5, 0.5), (0.9, 0.1)), steps=200, fleet=3)
+    monkeypatch.setattr(watch, "STALL", 4)
+    study = study_of(fonseca(), Ray(), ((0.2, 0.8), (0.5, 0.5), (0.9, 0.1)), steps=40, fleet=3)
     steps = [t.point.counts["steps"] for t in outcome(study)]
     assert min(steps) < max(steps)
     assert_goes_on(study, last=(min(steps) + max(steps)) // 2)
@@ -326,36 +336,6 @@ def stopped(study, keeper, last=6) -> None:
 
 
 PLAIN = study_of(toys.two_regressions(), ps.Linear())
-
-
-def flipped(data: bytes, place: int) -> bytes:
-    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
-
-
-def damage(kept: dict[str, bytes], kind: str) -> dict[str, bytes]:
-    tensors, head = list(kept.items())
-    return {
-        "tensors flipped": {tensors[0]: flipped(tensors[1], len(tensors[1]) // 2), head[0]: head[1]},
-        "tensors cut": {tensors[0]: tensors[1][:-8], head[0]: head[1]},
-        "tensors gone": {head[0]: head[1]},
-        "head flipped": {tensors[0]: tensors[1], head[0]: flipped(head[1], len(head[1]) // 2)},
-        "head cut": {tensors[0]: tensors[1], head[0]: head[1][: len(head[1]) // 2]},
-        "head empty": {tensors[0]: tensors[1], head[0]: b""},
-    }[kind]
-
-
-KINDS = ["tensors flipped", "tensors cut", "tensors gone", "head flipped", "head cut", "head empty"]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_damaged_checkpoint_is_told_and_the_point_starts_again(kind):
-    keeper, after = Elsewhere(), Steps()
-    stopped(PLAIN, keeper)
-    keeper.kept["point-001"] = damage(keeper.kept["point-001"], kind)
-    assert_equal(outcome(replace(PLAIN, callbacks=(after,)), keeper), outcome(PLAIN))
-    assert after.done == list(range(8))
-    (told,) = keeper.told
-    assert "the checkpoint of point-001 is not gone on with" in told
 
 
 OTHERS = {
