@@ -202,7 +202,7 @@ class Keeper(ABC):
     """
 
     def __init__(self, seconds: float):
-        self._seconds, self._next = seconds, 0.0
+        self._seconds, self._next, self._warned = seconds, 0.0, False
 
     @abstractmethod
     def write(self, name: str, asked: list, found: Encoded) -> None:
@@ -226,8 +226,7 @@ class Keeper(ABC):
 
     def begin(self) -> None:
         """Count the seconds from now on, for a training that begins."""
-        self._next = time.monotonic() + self._seconds
-        self._warned = False
+        self._next, self._warned = time.monotonic() + self._seconds, False
 
     def due(self) -> bool:
         """Whether it is time for a checkpoint."""
@@ -235,8 +234,7 @@ class Keeper(ABC):
 
     def keep(self, work: "InWork") -> None:
         """Keep a checkpoint; where that fails the training goes on, with a warning."""
-        start = time.monotonic()
-        wait = 0.0
+        start, wait = time.monotonic(), 0.0
         try:
             self.write(work.name, work.asked, encoded(work.checkpoint()))
         except OSError as error:  # a full disk, say: there may be room the next time
