@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from paretomtl.conditioned.front_model import FrontModel
+from paretomtl.front import checkpoints
 from paretomtl.front.files import DamagedFile
 from paretomtl.front.front import Front
 from paretomtl.front.schema import expected
@@ -128,6 +129,7 @@ def kept(
             points = _begin(store, description, command)
             begun = True
             compute(store, points)
+            checkpoints.clear(store, ())
             store.write_front(store.read_points())
         except KeyboardInterrupt as error:
             raise _stopped(store, begun, verb, kept=keep is None) from error
@@ -174,7 +176,9 @@ def _taken_up(store: Store, description: dict[str, Any], command: Mapping[str, A
             f"{place} holds another study. Give a new out=, or go back to what it was made with:\n{differs}"
         )
     store.restore(command)
-    return [p for p in store.read_points() if store.whole(p)]
+    points = [p for p in store.read_points() if store.whole(p)]
+    checkpoints.clear(store, {point["id"] for point in store.study["points"]} - {p.id for p in points})
+    return points
 
 
 def _run(executor: Executor, study: Study, store: Store, points: list[Point]) -> None:

@@ -1,4 +1,4 @@
-"""A process that kills runs at counted moments: `python durable_child.py FOLDER MOMENTS SEED`, findings as JSON.
+"""A process that kills runs at counted moments: `python durable_child.py FOLDER MOMENTS SEED [SECONDS]`, as JSON.
 
 Each run is a fork, so that nothing is imported twice, and dies by a real SIGKILL as it passes its moment: a step, or
 the call or return of any C function from the code that writes or clears files, such as flush, fsync and replace.
@@ -15,10 +15,13 @@ from pathlib import Path
 
 from paretomtl.front import files, store
 from paretomtl.front.verify import verify
+from paretomtl.sweep.here import Here
 from tests.durable import explore
 
 WRITES = {f.__code__ for f in (files.write, files.clear_temporary, store.Store.log)}
 EARLY = 11  # in the first write, that of study.json
+EXECUTOR = Here(*map(float, sys.argv[4:]))  # seconds between two checkpoints; with them, there are fewer points
+ASKED = {"executor": EXECUTOR} | ({"preferences": [[0.3, 0.7], [0.6, 0.4]], "epochs": 1} if sys.argv[4:] else {})
 
 
 class Moments:
@@ -46,7 +49,7 @@ def run(out: Path, last: int | None = None) -> int:
         moments = Moments(last)
         sys.setprofile(moments.profile)
         try:
-            explore(out=out, callbacks=[moments])
+            explore(out=out, callbacks=[moments], **ASKED)
             sys.setprofile(None)
             os.write(writer, str(moments.count).encode())
             os._exit(0)
@@ -71,6 +74,8 @@ def seen(out: Path) -> dict:
         "alone": weights - records,
         "records": records,
         "damaged": verify(out).damaged if begun else {},
+        "in_training": any(name.startswith("checkpoints/") and name.endswith(".json") for name in names),
+        "torn_checkpoint": any(name.startswith("checkpoints/") and name.endswith(".tmp") for name in names),
     }
 
 

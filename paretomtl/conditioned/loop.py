@@ -22,11 +22,14 @@ from paretomtl.preference import control_error, even
 from paretomtl.problem import Problem
 from paretomtl.solver import Code, Sweep
 from paretomtl.training import loop as apart
+from paretomtl.training.batches import Batches, Splits
+from paretomtl.training.checkpoint import InWork, Keeper, asked_of, learner, restore_learner
 from paretomtl.training.measuring import OnDevice, length, measure
 from paretomtl.training.seeds import INITIAL, MEASURING, SAMPLING, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Step, Study
 
 CHECKS = 6  # looks at the validation split, evenly over the second half of the training
+CHANGED = ("step", "epoch", "seen", "counts", "warnings", "best", "best_weights", "vmapped")  # by the steps
 COUNTED = ("steps", "best_step", "skipped", "relaxed", "fell_back")
 ENOUGH = 100  # samples a preference of a batch of the validation split; where it has fewer, all see all of it
 WATCHED = 5  # preferences, or two an objective if that is more, at which it is looked at
@@ -40,24 +43,82 @@ class Learned(NamedTuple):
     warnings: tuple[str, ...]
 
 
-class Training:
+def network_of(study: Study, seed: int) -> str:
+    """What the network of a seed is called."""
+    return "network" if study.seeds == 1 else f"network-seed-{seed + 1}"
+
+
+class Training(InWork):
     """The training of one network, for the jobs of one seed.
 
     Args:
         study, jobs, splits: what is asked for.
         tick: told the share of the steps done, now and then.
+        keeper: of its checkpoints.
     """
 
-    def __init__(self, study: Study, jobs: Sequence[Job], splits: apart.Splits, tick: apart.Tick | None = None):
+    def __init__(
+        self,
+        study: Study,
+        jobs: Sequence[Job],
+        splits: Splits,
+        tick: apart.Tick | None = None,
+        keeper: Keeper | None = None,
+    ):
         assert study.front_model is not None
-        self.study, self.jobs, self.splits, self.tick = study, jobs, splits, tick
+        self.study, self.jobs, self.splits, self.tick, self.keeper = study, jobs, splits, tick, keeper
         self.problem, self.seed = study.problem, jobs[0].seed
+        self.sampling = study.front_model.sampling
+        self.name = network_of(study, self.seed)
+        self._clear()
+
+    def _clear(self) -> None:
+        """What its steps change."""
         self.counts: dict[str, int] = dict.fromkeys(COUNTED, 0)
         self.warnings: list[str] = []
         self.step: int | None = None
         self.best: float | None = None
-        self.seen = 0  # preferences, over all steps
+        self.best_weights: dict[str, Tensor] = {}
+        self.seen, self.epoch = 0, 0  # preferences, over all steps
         self.labels: set[int] = set()  # seen in this epoch
+        self.vmapped: bool | None = None
+
+    @property
+    def asked(self) -> list:
+        """All jobs of its seed, whatever is left of them: it is the same network."""
+        return asked_of([job for job in self.study.jobs if job.seed == self.seed])
+
+    def begin(self) -> None:
+        """A new network, and all that trains it."""
+        self._clear()
+        self.network = self._network()
+        self.budget = self.study.budget(self.splits)
+        self.optimizer, self.scheduler = self.study.build([p for p in self.network.parameters() if p.requires_grad])
+        seed = seed_of(self.study.seed, self.seed, SAMPLING)
+        self.preferences = Preferences(self.sampling, len(self.problem.names), seed)
+        self.step, self.best_weights = 0, apart.weights_of(self.network)
+        self.batches = Batches(self.study, self.seed, self.splits, self.budget, self.warnings)
+
+    def checkpoint(self) -> dict[str, Any]:
+        """The network and what trains it, the best so far, and what is counted; solvers keep no state here."""
+        return {
+            "learner": learner(self.network, self.optimizer, self.scheduler),
+            "batches": self.batches.checkpoint(),
+            "drawn": self.preferences.drawn,
+            "labels": sorted(self.labels),
+            **{name: getattr(self, name) for name in CHANGED},
+        }
+
+    def restore(self, found: dict[str, Any]) -> None:
+        """All of it, as it was."""
+        restore_learner(found["learner"], self.network, self.optimizer, self.scheduler)
+        self.batches.restore(found["batches"])
+        self.preferences.skip(found["drawn"])
+        self.labels, warnings = set(found["labels"]), self.warnings
+        for name in CHANGED:
+            setattr(self, name, found[name])
+        warnings[:] = found["warnings"]
+        self.warnings = warnings  # the list that the batches know
 
     def learn(self) -> Learned | list[apart.Trained]:
         """Train the network; where that fails, all points failed."""
@@ -76,48 +137,50 @@ class Training:
         return self.study.front_model.attach(plain, len(self.problem.names))
 
     def _learn(self) -> Learned:
-        network, sampling = self._network(), self.study.front_model.sampling  # type: ignore[union-attr]
-        m, budget = len(self.problem.names), self.study.budget(self.splits)
-        optimizer, scheduler = self.study.build([p for p in network.parameters() if p.requires_grad])
-        preferences = Preferences(sampling, m, seed_of(self.study.seed, self.seed, SAMPLING))
-        vmapped: bool | None = None
-        self.step, now = 0, 0
-        best = apart.weights_of(network)
-        for epoch, batch in apart.batches(self.study, self.seed, self.splits, budget, self.warnings):
-            if epoch > now:
-                self._end_epoch(now)
-                now = epoch
+        self.start()
+        assert self.step is not None
+        network = self.network
+        for epoch, batch in self.batches:
+            if epoch > self.epoch:
+                self._end_epoch(self.epoch)
+                self.epoch = epoch
             network.train()
-            optimizer.zero_grad(set_to_none=True)
-            size = None if sampling.each == "batch" else samples(batch)
-            r = preferences.draw(sampling.in_step(size)).to(self.study.device)
-            self.seen += len(r)
-            state = self.study.solver.init(self._sweep(len(r), budget))
+            self.optimizer.zero_grad(set_to_none=True)
             try:
-                if vmapped is None:
-                    dealt_out = sampling.each == "part" and not self.problem.deterministic
-                    vmapped = not dealt_out and takes_vmap(network, self.problem, batch, r)
-                taken = step(
-                    network, self.problem, self.study.solver, state, batch, r, sampling.each, vmapped, self.study.clip
-                )
+                r, taken = self._taken(batch)
             except NoLabel:
                 self.counts["skipped"] += 1
             else:
-                optimizer.step()
-                if scheduler is not None:
-                    scheduler.step()
+                self.optimizer.step()
+                if self.scheduler is not None:
+                    self.scheduler.step()
                 self._count(taken)
                 self._call_back(epoch, r, taken)
             self.step += 1
             self.counts["steps"] = self.step
             if self.tick is not None:
-                self.tick(self.step / budget)
-            if self._due(budget) and self._better(network):
-                best = apart.weights_of(network)
-        self._end_epoch(now, partial=self.study.epochs is None)
+                self.tick(self.step / self.budget)
+            if self._due() and self._better(network):
+                self.best_weights = apart.weights_of(network)
+            self.keep()
+        self._end_epoch(self.epoch, partial=self.study.epochs is None)
         self.step = None
         told = apart.told_of_steps(self.study.solver, self.counts, self.seen)
-        return Learned(best, self.counts, (*self.warnings, *told))
+        return Learned(self.best_weights, self.counts, (*self.warnings, *told))
+
+    def _taken(self, batch: Any) -> tuple[Float[Tensor, "p m"], Stepped]:
+        """A batch at the next preferences: these, and what became of them; the gradients are set."""
+        sampling, study = self.sampling, self.study
+        size = None if sampling.each == "batch" else samples(batch)
+        r = self.preferences.draw(sampling.in_step(size)).to(study.device)
+        self.seen += len(r)
+        state = study.solver.init(self._sweep(len(r), self.budget))
+        if self.vmapped is None:
+            dealt_out = sampling.each == "part" and not self.problem.deterministic
+            self.vmapped = not dealt_out and takes_vmap(self.network, self.problem, batch, r)
+        return r, step(
+            self.network, self.problem, study.solver, state, batch, r, sampling.each, self.vmapped, study.clip
+        )
 
     def _count(self, taken: Stepped) -> None:
         self.labels |= set(taken.there)
@@ -140,10 +203,10 @@ class Training:
             generators=(),
         )
 
-    def _due(self, budget: int) -> bool:
+    def _due(self) -> bool:
         """Whether the network is looked at after this step: evenly over the second half, and after the last."""
         assert self.step is not None
-        return self.step in {budget - round(k * budget / (2 * CHECKS)) for k in range(CHECKS)}
+        return self.step in {self.budget - round(k * self.budget / (2 * CHECKS)) for k in range(CHECKS)}
 
     def _better(self, network: Conditioned) -> bool:
         """Whether the network is the best so far on the validation split, in what its method is after.
@@ -174,7 +237,7 @@ class Training:
             return
         names = [self.problem.names[i] for i in taken.there]
         told = Step(
-            point="network" if self.study.seeds == 1 else f"network-seed-{self.seed + 1}",
+            point=self.name,
             preference=r.mean(dim=0).cpu().numpy(),
             epoch=epoch,
             step=self.counts["steps"],

@@ -71,6 +71,16 @@ class Preferences:
         self._sampling, self._m = sampling, m
         self._sobol = torch.quasirandom.SobolEngine(m, scramble=True, seed=seed)  # m - 1 for the simplex, 1 for ends
 
+    @property
+    def drawn(self) -> int:
+        """How many there were so far."""
+        return self._sobol.num_generated
+
+    def skip(self, n: int) -> None:
+        """Leave out the next n."""
+        if n:
+            self._sobol.fast_forward(n)
+
     def draw(self, n: int) -> Float[Tensor, "n m"]:
         """The next n preferences, in float64."""
         u = self._sobol.draw(n, dtype=torch.float64).numpy()

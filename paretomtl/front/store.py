@@ -5,6 +5,7 @@
     weights/<sha256>.safetensors    its weights, under their hash
     front.json  points.csv          derived; no times, so equal runs are equal bytes
     log.jsonl                       times, hosts, warnings
+    checkpoints/                    of what is in training (`paretomtl.front.checkpoints`); gone once the front is whole
 
 Writes are atomic, JSON is sealed by its own hash, nothing is ever unpickled, no link is followed, and every path is
 relative, so the folder can be moved.
@@ -32,6 +33,7 @@ from paretomtl.front.files import DamagedFile, check_name
 from paretomtl.point import Point
 
 MOST_BYTES = {"study": 2**27, "front": 2**27, "record": 2**24, "header": 2**25, "table": 2**28, "log": 2**28}
+MOST_BYTES |= {"checkpoint": 2**27}
 PARTS = ("points", "weights")
 
 
@@ -82,7 +84,7 @@ class Store:
         try:
             for part in PARTS:
                 (self.folder / part).mkdir(parents=True, exist_ok=True)
-                self._part(part)
+                self.part(part)
             self._write_study(study, command)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
             raise _not_writable(error, self.folder) from error
@@ -156,7 +158,7 @@ class Store:
 
     def write_point(self, point: Point, weights: Mapping[str, Tensor] | None) -> Point:
         """Write a point's weights if given, then its record; the point, with the hash of its weights."""
-        path = self._part("points") / f"{check_name(point.id)}.json"
+        path = self.part("points") / f"{check_name(point.id)}.json"
         data = None if weights is None else _serialised(weights)
         if data is not None:
             point = replace(point, weights=files.sha256(data))
@@ -172,7 +174,7 @@ class Store:
 
     def _write_weights(self, data: bytes) -> str:
         digest = files.sha256(data)
-        files.write(self._part("weights") / f"{digest}.safetensors", data)
+        files.write(self.part("weights") / f"{digest}.safetensors", data)
         return digest
 
     def take(self, other: "Store") -> None:
@@ -190,7 +192,7 @@ class Store:
 
     def _write(self, path: Path) -> None:
         """A file of another folder, at its place in this one."""
-        files.write(self._part(path.parent.name) / path.name, files.read(path, path.stat().st_size))
+        files.write(self.part(path.parent.name) / path.name, files.read(path, path.stat().st_size))
 
     def read_points(self, ids: Sequence[str] | None = None) -> list[Point]:
         """The study's points (or those of these ids) that have a record, in the study's order.
@@ -204,7 +206,7 @@ class Store:
     def _read_point(self, asked: Mapping[str, Any]) -> Point | None:
         path = self.folder / "points" / f"{check_name(asked['id'])}.json"
         try:
-            path = self._part("points") / path.name
+            path = self.part("points") / path.name
             found = schema.opened_json(files.read(path, MOST_BYTES["record"]), path)
             if found["schema"] < self.schema == schema.SCHEMA:
                 raise DamagedFile(f"{path} is of schema {found['schema']}, the front of schema {self.schema}")
@@ -241,7 +243,7 @@ class Store:
         Raises:
             ValueError, OSError: it is missing or damaged.
         """
-        path = self._part("weights") / f"{check_name(digest)}.safetensors"
+        path = self.part("weights") / f"{check_name(digest)}.safetensors"
         with files.opened(path) as file:
             expected, size = _size(file), os.fstat(file.fileno()).st_size
         if size != expected:  # first, for the hash of a file of absurd size would take hours
@@ -287,7 +289,7 @@ class Store:
             command: for study.json, where it is lost.
         """
         for part in PARTS:
-            self._part(part).mkdir(exist_ok=True)
+            self.part(part).mkdir(exist_ok=True)
         path = self.folder / "study.json"
         head = self._head  # read from front.json if need be
         if self.damage or not path.exists():
@@ -296,7 +298,7 @@ class Store:
 
     def clear_temporary(self) -> None:
         """Remove what writes that were killed on this machine left behind."""
-        for part in (self.folder, *map(self._part, PARTS)):
+        for part in (self.folder, *map(self.part, PARTS)):
             files.clear_temporary(part)
 
     def log(self, event: str, **facts: Any) -> None:
@@ -323,7 +325,7 @@ class Store:
                     raise files.no_room(error, path, len(line)) from error
                 raise
 
-    def _part(self, name: str) -> Path:
+    def part(self, name: str) -> Path:
         """A folder within; it must not be a link, which could lead out."""
         path = self.folder / name
         if path.is_symlink():

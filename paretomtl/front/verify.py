@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from paretomtl.front import files, schema
+from paretomtl.front import checkpoints, files, schema
 from paretomtl.front.store import MOST_BYTES, PARTS, Store, log_line, weights_of
 from paretomtl.point import Point
 
@@ -88,7 +88,11 @@ def verify(folder: str | Path) -> Verdict:
     known = {"study.json", "front.json", "points.csv", "log.jsonl"} | {
         f"points/{p['id']}.json" for p in study["points"]
     }
-    return Verdict(str(folder), damaged, absent, stale, dict(_foreign(store.folder, known | {*kept.values()})))
+    left = {p["id"] for p in study["points"]} - {p.id for p in points.values() if p.state != "corrupt"}
+    trained = checkpoints.look_through(store, left)
+    damaged |= trained.damaged
+    known |= {*kept.values(), *trained.whole, *trained.damaged}
+    return Verdict(str(folder), damaged, absent, stale, dict(_foreign(store.folder, known)) | trained.over)
 
 
 def _head(store: Store, name: str, damaged: dict[str, str]) -> dict[str, Any] | None:
@@ -174,12 +178,13 @@ def _sealed(line: bytes, of_schema: int) -> bool:
 
 
 def _foreign(folder: Path, known: set[str]) -> Iterator[tuple[str, str]]:
-    for place in ("", *PARTS):
+    parts = (*PARTS, checkpoints.PART)
+    for place in ("", *parts):
         if (folder / place).is_symlink() and place:
             continue
         for entry in sorted(os.scandir(folder / place), key=lambda e: e.name) if (folder / place).is_dir() else ():
             name = f"{place}/{entry.name}" if place else entry.name
-            if name in PARTS and not entry.is_symlink():
+            if name in parts and not entry.is_symlink():
                 continue
             if name not in known:
                 yield ascii(name)[1:-1], _why(entry)

@@ -5,14 +5,16 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from paretomtl.conditioned.loop import Learned, Training
+from paretomtl.conditioned.loop import Learned, Training, network_of
 from paretomtl.front.store import Store
 from paretomtl.point import Point
 from paretomtl.solver import Code
 from paretomtl.sweep.interrupt import held
+from paretomtl.sweep.keeper import InFolder
+from paretomtl.training.checkpoint import Keeper
 from paretomtl.training.dry_run import resolve_device
 from paretomtl.training.fleet import train_fleet
 from paretomtl.training.loop import Splits, Trained, off_ray, train_point
@@ -50,43 +52,88 @@ class Executor(ABC):
         """Compute the jobs; each is written by whoever computes it, and then reported."""
 
 
+@dataclass(frozen=True)
 class Here(Executor):
-    """One point after the other, in this process."""
+    """One point after the other, in this process.
+
+    Args:
+        checkpoint_seconds: of training between two checkpoints, from which a point that was stopped goes on; 0 keeps
+            one after every step.
+    """
+
+    checkpoint_seconds: float = 60.0
+
+    def __post_init__(self):
+        check_seconds(self.checkpoint_seconds)
 
     def run(self, study: Study, jobs: Sequence[Job], store: Store, report: Report) -> None:
         """Compute the jobs in their order."""
-        splits = study.open()
+        splits, keeper = study.open(), InFolder(store, self.checkpoint_seconds)
         for task in study.tasks(jobs):
-            for done in compute(study, task, splits, store, report):
+            for done in compute(study, task, splits, store, report, keeper):
                 report(done)
 
 
+def check_seconds(seconds: float) -> None:
+    """An error where it is no time between two checkpoints."""
+    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not number or not 0 <= seconds < float("inf"):
+        raise ValueError(f"checkpoint_seconds={seconds!r}: give a number of seconds; 0 keeps one after every step")
+
+
 def compute(
-    study: Study, task: Sequence[Job], splits: Splits, store: Store, tick: Callable[[float], None] | None = None
+    study: Study,
+    task: Sequence[Job],
+    splits: Splits,
+    store: Store,
+    tick: Callable[[float], None] | None = None,
+    keeper: Keeper | None = None,
 ) -> Iterator[Done]:
-    """Train what is trained together, and write its points."""
+    """Train what is trained together, from its checkpoint if there is one, and write its points."""
     start = time.perf_counter()
-    for trained in _trained(study, task, splits, store, tick):
+    for k, trained in enumerate(_trained(study, task, splits, store, tick, keeper), 1):
         with held():
             point = store.write_point(trained.point, trained.weights)
+        if keeper is not None and k == len(task):
+            keeper.drop(name_of(study, task))
         yield Done(point, round(time.perf_counter() - start, 3), socket.gethostname())
         start = time.perf_counter()
 
 
+def name_of(study: Study, task: Sequence[Job]) -> str:
+    """Of the checkpoint of what is trained together: the network, or the first point of all that are in it."""
+    if study.front_model is not None:
+        return network_of(study, task[0].seed)
+    return _together(study, task)[0].id
+
+
+def _together(study: Study, task: Sequence[Job]) -> Sequence[Job]:
+    """The whole fleet of which a task is what is left."""
+    if study.fleet is None:
+        return task
+    asked = {job.id for job in task}
+    return next(fleet for fleet in study.fleets if asked & {job.id for job in fleet})
+
+
 def _trained(
-    study: Study, task: Sequence[Job], splits: Splits, store: Store, tick: Callable[[float], None] | None
+    study: Study,
+    task: Sequence[Job],
+    splits: Splits,
+    store: Store,
+    tick: Callable[[float], None] | None,
+    keeper: Keeper | None,
 ) -> Iterator[Trained]:
     share_of_all = None if tick is None else lambda share: tick(share * len(task))
     if study.fleet is not None:
-        asked = {job.id for job in task}
-        fleet = next(fleet for fleet in study.fleets if asked & {job.id for job in fleet})
-        yield from (trained for trained in train_fleet(study, fleet, splits, share_of_all) if trained.point.id in asked)
+        asked, fleet = {job.id for job in task}, _together(study, task)
+        found = train_fleet(study, fleet, splits, share_of_all, keeper)
+        yield from (trained for trained in found if trained.point.id in asked)
         return
     if study.front_model is None:
         for job in task:
-            yield train_point(study, job, splits, tick)
+            yield train_point(study, job, splits, tick, keeper)
         return
-    training = Training(study, task, splits, share_of_all)
+    training = Training(study, task, splits, share_of_all, keeper)
     learned = _learned_before(study, training, store) or training.learn()
     if isinstance(learned, list):
         yield from learned

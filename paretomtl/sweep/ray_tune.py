@@ -13,8 +13,7 @@ import math
 import os
 import socket
 import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,19 +22,17 @@ from typing import Any, NamedTuple
 import cloudpickle
 import torch
 
-from paretomtl.front import files
 from paretomtl.front.store import Store
 from paretomtl.point import Point
-from paretomtl.sweep.here import Done, Executor, Report, compute
+from paretomtl.sweep.here import Done, Executor, Report, check_seconds
 from paretomtl.sweep.ray_cluster import Resources, awaited, check_nodes, connected, exceptions, nodes, room, tune
-from paretomtl.training.loop import Splits, asked_for, failed
+from paretomtl.sweep.ray_worker import DONE, work
+from paretomtl.training.loop import asked_for, failed
 from paretomtl.training.seeds import reproducible
 from paretomtl.training.study import Job, Study
 
 TRIALS_PER_WORKER = 2  # so that a worker which is done early takes work from a slow one
-DONE = "done.json"  # beside the points in a checkpoint: which a trial has computed so far
 RETRIES = 2  # of a trial whose worker or node died
-OFTEN = 0.5  # seconds between two reports of a worker, each of which costs it the driver's attention
 DEATHS = (exceptions.RayActorError, exceptions.WorkerCrashedError, exceptions.OutOfMemoryError,
           exceptions.NodeDiedError, exceptions.ObjectLostError)  # fmt: skip
 
@@ -57,6 +54,7 @@ class RayTune(Executor):
         storage_path: where Ray keeps its files, a folder or an address such as "s3://bucket/sweeps". If given, points
             are sent through it, and `out` need not be on storage that the nodes share.
         run_config: a `tune.RunConfig` of your own, for its callbacks, its name and its storage.
+        checkpoint_seconds: of training between two checkpoints, from which a point goes on whose worker died.
     """
 
     resources: Resources = field(default_factory=lambda: {"cpu": 1})
@@ -65,8 +63,10 @@ class RayTune(Executor):
     address: str | None = None
     storage_path: str | None = None
     run_config: "tune.RunConfig | None" = None
+    checkpoint_seconds: float = 60.0
 
     def __post_init__(self):
+        check_seconds(self.checkpoint_seconds)
         for name in ("workers", "points_per_trial"):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
@@ -113,14 +113,15 @@ class RayTune(Executor):
         """Have all tasks computed, but for those at which a worker died once too often."""
         sent = self._path() is not None
         with tempfile.TemporaryDirectory(prefix="paretomtl-ray-") as scratch, self._quiet():
-            work = tune.with_parameters(
-                _work,
+            function = tune.with_parameters(
+                work,
                 study=_packed(study),
                 description=store.study,
                 folder=None if sent else str(store.folder.resolve()),
+                seconds=self.checkpoint_seconds,
             )
             found = tune.Tuner(
-                tune.with_resources(work, dict(self.resources)),
+                tune.with_resources(function, dict(self.resources)),
                 param_space={"points": tune.grid_search(self._trials(tasks))},
                 tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=self.workers),
                 run_config=self._run_config(scratch, _Forward(store, report)),
@@ -236,94 +237,6 @@ def _bytes(study: Study) -> int:
         return sum(t.numel() * t.element_size() for t in study.problem.model().state_dict().values())
 
 
-# --- on the workers ---
-
-_opened: dict[str, tuple[Study, Splits]] = {}  # the last study, which a worker that is used again need not open anew
-
-
-def _work(config: dict[str, Any], study: bytes, description: Mapping[str, Any], folder: str | None) -> None:
-    """Compute the points of a trial that nobody has computed yet, as where an earlier worker died at one of them.
-
-    What is wrong with our own work, such as a full disk, is reported and not raised: to try again would not help.
-    """
-    try:
-        with contextlib.ExitStack() as stack:
-            if folder is None:
-                parcel = Parcel(Path(stack.enter_context(tempfile.TemporaryDirectory())) / "front", description)
-            else:
-                parcel = Parcel(Path(folder))
-            _compute(config["points"], *_unpacked(study), parcel)
-    except exceptions.RayError:
-        raise
-    except Exception as error:
-        tune.report({"error": f"{type(error).__name__}: {error}", "errno": getattr(error, "errno", None)})
-
-
-def _unpacked(packed: bytes) -> tuple[Study, Splits]:
-    digest = files.sha256(packed)
-    if digest not in _opened:
-        study = cloudpickle.loads(packed)
-        _opened.clear()
-        _opened[digest] = (study, study.open())
-    return _opened[digest]
-
-
-def _compute(ids: Sequence[str], study: Study, splits: Splits, parcel: "Parcel") -> None:
-    jobs, there = {job.id: job for job in study.jobs}, parcel.there(ids)
-    for task in study.tasks([jobs[id] for id in ids if id not in there]):
-        for done in compute(study, task, splits, parcel.store):
-            parcel.add(done)
-    parcel.report()
-
-
-class Parcel:
-    """What a worker has computed, and tells the driver of.
-
-    Args:
-        folder: of the front, which the driver sees as well; or of a new one.
-        description: of the study, for a new one, whose files are sent through Ray's storage.
-    """
-
-    def __init__(self, folder: Path, description: Mapping[str, Any] | None = None):
-        self.store, self._sends = Store(folder), description is not None
-        self._done: list[list[Any]] = []  # id, seconds, host: of all points of the trial
-        self._reported, self._last = 0, time.monotonic()
-        if description is not None:
-            self.store.create(description)
-
-    def there(self, ids: Sequence[str]) -> list[str]:
-        """Points of a trial that an earlier worker has computed."""
-        if self._sends:
-            checkpoint = tune.get_checkpoint()
-            if checkpoint is not None:
-                with checkpoint.as_directory() as folder:
-                    self._done = json.loads((Path(folder) / DONE).read_bytes())
-        else:
-            host = socket.gethostname()
-            self._done = [[p.id, 0.0, host] for p in self.store.read_points(ids) if self.store.whole(p)]
-        return [id for id, _, _ in self._done]
-
-    def add(self, done: Done) -> None:
-        """Take a point, and report if it is time."""
-        self._done.append([done.point.id, done.seconds, done.host])
-        if time.monotonic() - self._last >= OFTEN:
-            self.report()
-
-    def report(self) -> None:
-        """Tell the driver of what was computed since the last time."""
-        if self._sends:
-            (self.store.folder / DONE).write_text(json.dumps(self._done))
-            tune.report({}, checkpoint=tune.Checkpoint.from_directory(self.store.folder))
-            for path in self.store.folder.glob("*/*"):
-                path.unlink()
-        else:
-            tune.report({"points": self._done[self._reported :]})
-        self._reported, self._last = len(self._done), time.monotonic()
-
-
-# --- in the driver ---
-
-
 class _Forward(tune.Callback):
     """Takes what workers report: progress, points that were sent, errors."""
 
@@ -341,6 +254,8 @@ class _Forward(tune.Callback):
             if "error" in result:
                 where = f"on {result['hostname']}: {result['error']}"
                 raise RuntimeError(where) if result["errno"] is None else OSError(result["errno"], where)
+            for text in result.get("warnings", ()):
+                self._store.log("warning", text=text)
             self._tell(result.get("points", ()))
 
     def on_checkpoint(self, iteration: int, trials: list, trial: Any, checkpoint: Any, **info: Any) -> None:

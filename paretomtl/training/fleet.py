@@ -21,19 +21,21 @@ from paretomtl.conditioned.losses import UNFIT, vmapped_attention
 from paretomtl.conditioned.rehearsal import CLOSE
 from paretomtl.gradients import NonFinite, Taken, among, descend
 from paretomtl.loss_function import Apart, NoLabel
-from paretomtl.problem import Problem
 from paretomtl.solver import Code, EpochMeans, Status, Stepper
+from paretomtl.training.batches import Batches, Splits
+from paretomtl.training.checkpoint import InWork, Keeper, asked_of, learner, restore_learner
 from paretomtl.training.loop import (
     COUNTED,
+    WATCHED,
     Run,
-    Splits,
     Tick,
     Trained,
     asked_for,
-    batches,
     check_state,
+    checkpoint_of_epochs,
     end_epoch,
     numbers,
+    restored_epochs,
 )
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Study
@@ -42,7 +44,9 @@ from paretomtl.training.watch import Means, Norms, Stall
 TRIED = 3  # steps in which an optimizer is watched
 
 
-def train_fleet(study: Study, jobs: Sequence[Job], splits: Splits, tick: Tick | None = None) -> Iterator[Trained]:
+def train_fleet(
+    study: Study, jobs: Sequence[Job], splits: Splits, tick: Tick | None = None, keeper: Keeper | None = None
+) -> Iterator[Trained]:
     """Train and measure points that share a seed, each as it would be alone.
 
     Args:
@@ -50,8 +54,9 @@ def train_fleet(study: Study, jobs: Sequence[Job], splits: Splits, tick: Tick | 
         jobs: which of its points; preferences or corners.
         splits: the problem's data, opened.
         tick: told the share of the steps done, now and then.
+        keeper: of its checkpoints.
     """
-    fleet = Fleet(study, jobs, splits, tick)
+    fleet = Fleet(study, jobs, splits, tick, keeper)
     error = None
     try:
         with reproducible():
@@ -62,15 +67,27 @@ def train_fleet(study: Study, jobs: Sequence[Job], splits: Splits, tick: Tick | 
         yield fleet.ended(k, error)
 
 
-class Fleet:
+class Fleet(InWork):
     """Points in one program; rows of weights are those of the points still in training, in the order of `live`."""
 
-    def __init__(self, study: Study, jobs: Sequence[Job], splits: Splits, tick: Tick | None = None):
-        self.study, self.jobs, self.splits, self.tick = study, jobs, splits, tick
-        self.problem: Problem = study.problem
-        self.runs = [Run(study, job, splits) for job in jobs]
+    def __init__(
+        self,
+        study: Study,
+        jobs: Sequence[Job],
+        splits: Splits,
+        tick: Tick | None = None,
+        keeper: Keeper | None = None,
+    ):
+        self.study, self.jobs, self.splits, self.tick, self.keeper = study, jobs, splits, tick, keeper
+        self.name, self.problem = jobs[0].id, study.problem
+        self.preferences = torch.tensor(np.stack([job.preference for job in jobs]))
+        self._clear()
+
+    def _clear(self) -> None:
+        """What its steps change."""
+        self.runs = [Run(self.study, job, self.splits) for job in self.jobs]
         self.solver = self.runs[0].solver
-        m, points = len(self.problem.names), (len(jobs),)
+        m, points = len(self.problem.names), (len(self.jobs),)
         self.means, self.norms, self.stalled = Means(m, points), Norms(m, points), Stall(points)
         for k, run in enumerate(self.runs):
             run.norms, run.place = self.norms, (k,)
@@ -78,27 +95,84 @@ class Fleet:
         self.counts = {name: np.zeros(points, int) for name in COUNTED}
         self.epochs: list[EpochMeans] = []
         self.warnings: list[str] = []
-        self.preferences = torch.tensor(np.stack([job.preference for job in jobs]))
-        self.live = list(range(len(jobs)))
+        self.live = list(range(len(self.jobs)))
         self.rows: dict[str, nn.Parameter] = {}
         self.left: dict[int, dict[str, Tensor]] = {}  # weights of those that are no longer in training
         self.errors: dict[int, Exception] = {}
         self.state: Any = None
         self.status: Status | None = None
 
-    def train(self) -> None:
-        """All steps; what is left of each point is for `ended`."""
+    @property
+    def asked(self) -> list:
+        """All of its jobs."""
+        return asked_of(self.jobs)
+
+    def begin(self) -> None:
+        """A new model, its weights once a point, and all that trains them."""
+        self._clear()
         reseed(seed_of(self.study.seed, self.jobs[0].seed, INITIAL))
         self.model = self.problem.model().to(self.study.device)
         self.evaluate = Apart(self.problem, self.model, [])
         self.rows = stacked(self.model, len(self.jobs))
-        self.optimizer, scheduler = self.study.build(list(self.rows.values()))
-        budget = self.study.budget(self.splits)
+        self.optimizer, self.scheduler = self.study.build(list(self.rows.values()))
+        self.budget = self.study.budget(self.splits)
         if self.jobs[0].corner is None:
-            self.state = self.solver.init(self.study.sweep(self.jobs, budget))
+            self.state = self.solver.init(self.study.sweep(self.jobs, self.budget))
+        self.batches = Batches(self.study, self.jobs[0].seed, self.splits, self.budget, self.warnings)
         for run in self.runs:
             run.training = True
-        for epoch, batch in batches(self.study, self.jobs[0].seed, self.splits, budget, self.warnings):
+
+    def checkpoint(self) -> dict[str, Any]:
+        """The rows and what trains them, what is left of the points that are out, and what the loop keeps an eye on."""
+        return {
+            "live": self.live,
+            "rows": {name: p.detach() for name, p in self.rows.items()},
+            "learner": learner(self.model, self.optimizer, self.scheduler),
+            "batches": self.batches.checkpoint(),
+            "state": self.state,
+            "status": None if self.status is None else tuple(self.status),
+            "left": {k: self._checkpoint_of(k) for k in self.left},
+            "errors": {k: str(error) for k, error in self.errors.items()},
+            "steps": self.steps,
+            "skipped": self.skipped,
+            "counts": self.counts,
+            "warnings": self.warnings,
+            "epochs": checkpoint_of_epochs(self.epochs),
+            **{name: getattr(self, name).checkpoint() for name in WATCHED},
+        }
+
+    def _checkpoint_of(self, k: int) -> dict[str, Any]:
+        """A point that is out: its weights, and what it has come to."""
+        run = self.runs[k]
+        mine = {"state": run.state, "status": tuple(run.status), "counts": run.counts, "epochs": len(run.epochs)}
+        return {"weights": self.left[k], **mine}
+
+    def restore(self, found: dict[str, Any]) -> None:
+        """All of it, as it was."""
+        self.live = found["live"]
+        if len(self.live) < len(self.jobs):
+            self.rows = narrowed(self.rows, self.optimizer, self.live)
+        with torch.no_grad():
+            for name, p in self.rows.items():
+                p.copy_(found["rows"][name])
+        restore_learner(found["learner"], self.model, self.optimizer, self.scheduler)
+        self.batches.restore(found["batches"])
+        self.state, self.status = found["state"], found["status"] and Status(*found["status"])
+        self.steps, self.skipped, self.counts = found["steps"], found["skipped"], found["counts"]
+        self.warnings[:] = found["warnings"]
+        self.epochs = restored_epochs(found["epochs"])
+        for name in WATCHED:
+            getattr(self, name).restore(found[name])
+        self.errors = {k: NonFinite(text) for k, text in found["errors"].items()}  # others end the whole fleet
+        for k, mine in found["left"].items():
+            run, self.left[k] = self.runs[k], mine["weights"]
+            run.state, run.status, run.counts = mine["state"], Status(*mine["status"]), mine["counts"]
+            run.epochs = of_point(self.epochs[: mine["epochs"]], k)
+
+    def train(self) -> None:
+        """All steps; what is left of each point is for `ended`."""
+        self.start()
+        for epoch, batch in self.batches:
             if epoch > len(self.epochs):
                 end_epoch(self.problem, self.means, self.epochs)
             self.model.train()
@@ -107,19 +181,20 @@ class Fleet:
                 return
             if taken is not None:
                 self.optimizer.step()
-                if scheduler is not None:
-                    scheduler.step()
+                if self.scheduler is not None:
+                    self.scheduler.step()
                 self._project()
                 self._call_back(epoch, *taken)
             self.steps += 1
             if self.tick is not None:
-                self.tick(self.steps / budget)
+                self.tick(self.steps / self.budget)
             if self.problem.deterministic and self.solver.follows_ray:
                 assert self.status is not None
                 stalled = self.stalled(self._all(numbers(self.status.residual)))[self.live]
                 self._leave([k for k, late in zip(self.live, stalled, strict=True) if late])
                 if not self.live:
                     return
+            self.keep()
         end_epoch(self.problem, self.means, self.epochs, partial=self.study.epochs is None)
         self._leave(self.live)
 
@@ -209,7 +284,7 @@ class Fleet:
                 run.status = Status(self.status.code[row], self.status.residual[row])
             run.counts |= {"steps": self.steps, "skipped": self.skipped}
             run.counts |= {name: int(counts[k]) for name, counts in self.counts.items()}
-            run.epochs = [EpochMeans(epoch.losses[k], epoch.weights[k]) for epoch in self.epochs]
+            run.epochs = of_point(self.epochs, k)
         keep = [row for row, k in enumerate(self.live) if k not in points]
         self.live = [self.live[row] for row in keep]
         if self.live:
@@ -256,6 +331,11 @@ class Fleet:
         if k not in self.left:
             run.counts["steps"] = self.steps
         return run.failed(asked, raised)
+
+
+def of_point(epochs: Sequence[EpochMeans], k: int) -> list[EpochMeans]:
+    """The epochs' means of one point."""
+    return [EpochMeans(epoch.losses[k], epoch.weights[k]) for epoch in epochs]
 
 
 def _taken(state: Any, rows: int | list[int]) -> Any:

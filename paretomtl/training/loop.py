@@ -4,10 +4,9 @@ Whatever goes wrong inside, in our code or in the user's, ends in a point that i
 the front goes on.
 """
 
-import itertools
 import math
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +19,10 @@ from paretomtl.point import Point
 from paretomtl.preference import control_error
 from paretomtl.problem import Problem
 from paretomtl.solver import Code, EpochMeans, Scalarization, Solver, Status, Stepper, solved
-from paretomtl.training.measuring import measure, to_device
-from paretomtl.training.seeds import INITIAL, MEASURING, reproducible, reseed, reseed_loader, seed_of
+from paretomtl.training.batches import Batches, Splits
+from paretomtl.training.checkpoint import InWork, Keeper, asked_of, learner, restore_learner
+from paretomtl.training.measuring import measure
+from paretomtl.training.seeds import INITIAL, MEASURING, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Step, Study
 from paretomtl.training.watch import Means, Norms, Stall
 
@@ -31,7 +32,7 @@ RARELY = 0.05  # of the steps: a relaxed program or a fallback more often than t
 
 COUNTED = {"relaxed": Code.RELAXED, "fell_back": Code.FELL_BACK}  # steps that a point counts
 
-Splits = dict[str, Iterable[Any]]
+WATCHED = ("means", "norms", "stalled")  # what of `paretomtl.training.watch` a run has
 Tick = Callable[[float], None]
 
 
@@ -53,7 +54,9 @@ def asked_for(problem: Problem, job: Job) -> Point:
     return Point(job.id, tuple(job.preference.tolist()), corner, seed=job.seed)
 
 
-def train_point(study: Study, job: Job, splits: Splits, tick: Tick | None = None) -> Trained:
+def train_point(
+    study: Study, job: Job, splits: Splits, tick: Tick | None = None, keeper: Keeper | None = None
+) -> Trained:
     """Train and measure one point.
 
     Args:
@@ -61,9 +64,10 @@ def train_point(study: Study, job: Job, splits: Splits, tick: Tick | None = None
         job: which of its points.
         splits: the problem's data, opened.
         tick: told the share of the steps done, now and then.
+        keeper: of its checkpoints.
     """
     asked = asked_for(study.problem, job)
-    run = Run(study, job, splits, tick)
+    run = Run(study, job, splits, tick, keeper)
     try:
         with reproducible():
             return run.train(asked)
@@ -88,31 +92,75 @@ class Alone(Scalarization):
         return preference, state, solved(losses)
 
 
-class Run:
+class Run(InWork):
     """The training of one point: the loop's variables, so that a failure can say how far it came."""
 
     place: tuple[int, ...] = ()  # among the points that its `norms` are kept of
 
-    def __init__(self, study: Study, job: Job, splits: Splits, tick: Tick | None = None):
-        self.study, self.job, self.splits, self.tick = study, job, splits, tick
-        self.problem: Problem = study.problem
+    def __init__(self, study: Study, job: Job, splits: Splits, tick: Tick | None = None, keeper: Keeper | None = None):
+        self.study, self.job, self.splits, self.tick, self.keeper = study, job, splits, tick, keeper
+        self.name, self.problem = job.id, study.problem
         self.solver: Solver = study.solver if job.corner is None else Alone()
+        self.preference = torch.tensor(job.preference)
+        self._clear()
+
+    def _clear(self) -> None:
+        """What its steps change."""
+        m = len(self.problem.names)
         self.training = False
         self.counts: dict[str, int] = dict.fromkeys(("steps", "finish_steps", "skipped", *COUNTED), 0)
         self.warnings: list[str] = []
         self.epochs: list[EpochMeans] = []
-        self.means, self.norms = Means(len(self.problem.names)), Norms(len(self.problem.names))
-        self.preference = torch.tensor(job.preference)
+        self.means, self.norms, self.stalled = Means(m), Norms(m), Stall()
         self.state: Any = None
         self.status: Status = solved(self.preference)
 
-    def train(self, asked: Point) -> Trained:
-        """From a new model to its point."""
+    @property
+    def asked(self) -> list:
+        """Its job."""
+        return asked_of([self.job])
+
+    def begin(self) -> None:
+        """A new model, and all that trains it."""
+        self._clear()
         reseed(seed_of(self.study.seed, self.job.seed, INITIAL))
-        model = self.problem.model().to(self.study.device)
+        self.model = self.problem.model().to(self.study.device)
         self.training = True
-        self._steps(model)
-        return self.ended(asked, model)
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer, self.scheduler = self.study.build(self.parameters)
+        self.budget = self.study.budget(self.splits)
+        if self.job.corner is None:
+            self.state = self.solver.init(self.study.sweep(self.job, self.budget))
+        self.batches = Batches(self.study, self.job.seed, self.splits, self.budget, self.warnings)
+
+    def checkpoint(self) -> dict[str, Any]:
+        """The model, its optimizer, the method's state, and what the loop keeps an eye on."""
+        return {
+            "learner": learner(self.model, self.optimizer, self.scheduler),
+            "batches": self.batches.checkpoint(),
+            "state": self.state,
+            "status": tuple(self.status),
+            "counts": self.counts,
+            "warnings": self.warnings,
+            "epochs": checkpoint_of_epochs(self.epochs),
+            **{name: getattr(self, name).checkpoint() for name in WATCHED},
+        }
+
+    def restore(self, found: dict[str, Any]) -> None:
+        """All of it, as it was."""
+        restore_learner(found["learner"], self.model, self.optimizer, self.scheduler)
+        self.batches.restore(found["batches"])
+        self.state, self.status = found["state"], Status(*found["status"])
+        self.counts, self.warnings[:] = found["counts"], found["warnings"]
+        self.epochs = restored_epochs(found["epochs"])
+        for name in WATCHED:
+            getattr(self, name).restore(found[name])
+
+    def train(self, asked: Point) -> Trained:
+        """From a new model to its point, or from a checkpoint."""
+        self.start()
+        self._steps(self.model)
+        return self.ended(asked, self.model)
 
     def ended(self, asked: Point, model: nn.Module) -> Trained:
         """The point of a trained model: what the method makes of its end, and the measures."""
@@ -144,34 +192,32 @@ class Run:
         return Trained(point, weights_of(model))
 
     def _steps(self, model: nn.Module) -> None:
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        optimizer, scheduler = self.study.build(parameters)
-        budget = self.study.budget(self.splits)
-        if self.job.corner is None:
-            self.state = self.solver.init(self.study.sweep(self.job, budget))
-        stalled = Stall()
-        for epoch, batch in batches(self.study, self.job.seed, self.splits, budget, self.warnings):
+        for epoch, batch in self.batches:
             if epoch > len(self.epochs):
                 end_epoch(self.problem, self.means, self.epochs)
             model.train()
-            optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad(set_to_none=True)
             losses = self.problem.loss_list(model, batch)
-            weights = self._backward(model, batch, losses, parameters)
+            weights = self._backward(model, batch, losses, self.parameters)
             if self.problem.deterministic and self.status.code == Code.STATIONARY:
                 break  # before a step that would be rounding
             if weights is not None:
-                optimizer.step()
-                if scheduler is not None:
-                    scheduler.step()
+                self.optimizer.step()
+                if self.scheduler is not None:
+                    self.scheduler.step()
                 if self.problem.project is not None:
                     self.problem.project(model)
                 self.call_back(epoch, dict(enumerate(losses)), weights)
             self.counts["steps"] += 1
             if self.tick is not None:
-                self.tick(self.counts["steps"] / budget)
-            if self.problem.deterministic and self.solver.follows_ray and stalled(self.status.residual.cpu().numpy()):
+                self.tick(self.counts["steps"] / self.budget)
+            if self.problem.deterministic and self.solver.follows_ray and self._stalls():
                 break
+            self.keep()
         end_epoch(self.problem, self.means, self.epochs, partial=self.study.epochs is None)
+
+    def _stalls(self) -> bool:
+        return bool(self.stalled(self.status.residual.cpu().numpy()))
 
     def _backward(
         self, model: nn.Module, batch: Any, losses: list[Tensor | None], parameters: list[nn.Parameter]
@@ -242,27 +288,6 @@ class Run:
             callback(told)
 
 
-def batches(study: Study, replicate: int, splits: Splits, left: int, warnings: list[str]) -> Iterator[tuple[int, Any]]:
-    """(epoch, batch) until the steps left are spent; every epoch starts from its own seed."""
-    if study.problem.deterministic:
-        yield from ((0, None) for _ in range(left))
-        return
-    train = splits["train"]
-    for epoch in itertools.count():
-        seed = seed_of(study.seed, replicate, epoch)
-        reseed(seed)
-        if reseed_loader(train, seed) and epoch == 0:
-            warnings.append("train shuffles without a generator of its own; it was given the study's seed")
-        before = left
-        for batch in itertools.islice(train, left):
-            yield epoch, to_device(batch, study.device)
-            left -= 1
-        if left == 0:
-            return
-        if left == before:
-            raise ValueError(f"train gave no batch in epoch {epoch}")
-
-
 def check_state(solver: Solver, missing: Sequence[str]) -> None:
     """An error where labels are missing that a method with a state cannot go without."""
     if missing and solver.stateful:
@@ -275,6 +300,18 @@ def end_epoch(problem: Problem, means: Means, epochs: list[EpochMeans], partial:
         return
     check_seen(problem.names, means.seen.tolist(), len(epochs))
     epochs.append(means.close())
+
+
+def checkpoint_of_epochs(epochs: Sequence[EpochMeans]) -> tuple[Tensor, Tensor] | None:
+    """All epochs' means in two tensors."""
+    if not epochs:
+        return None
+    return torch.stack([epoch.losses for epoch in epochs]), torch.stack([epoch.weights for epoch in epochs])
+
+
+def restored_epochs(found: tuple[Tensor, Tensor] | None) -> list[EpochMeans]:
+    """The means of each epoch."""
+    return [] if found is None else [EpochMeans(*means) for means in zip(*found, strict=True)]
 
 
 def check_seen(names: Sequence[str], seen: Sequence[int], epoch: int) -> None:

@@ -4,6 +4,7 @@ Each keeps an array that leads with the points axes: () for a point that is trai
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,14 @@ class Means:
     def _clear(self):
         self.losses, self.weights = np.zeros(self._shape), np.zeros(self._shape)
         self.seen = np.zeros(self._shape[-1], int)
+
+    def checkpoint(self) -> tuple[np.ndarray, ...]:
+        """The sums so far."""
+        return self.losses, self.weights, self.seen
+
+    def restore(self, found: tuple[np.ndarray, ...]) -> None:
+        """Go on with them."""
+        self.losses, self.weights, self.seen = found
 
     def add(
         self,
@@ -53,6 +62,14 @@ class Stall:
     def __init__(self, points: tuple[int, ...] = ()):
         self._best, self._since = np.full(points, np.inf), np.zeros(points, int)
 
+    def checkpoint(self) -> tuple[np.ndarray, ...]:
+        """The smallest residuals, and since how many steps they are."""
+        return np.asarray(self._best), np.asarray(self._since)
+
+    def restore(self, found: tuple[np.ndarray, ...]) -> None:
+        """Go on with them."""
+        self._best, self._since = found
+
     def __call__(self, residual: Float[np.ndarray, "*points"]) -> Bool[np.ndarray, "*points"]:
         """Take the residuals of a step; whether it is one too many."""
         self._since = np.where((residual < self._best) | (residual == 0), 0, self._since + 1)
@@ -66,6 +83,14 @@ class Norms:
     def __init__(self, m: int, points: tuple[int, ...] = ()):
         self._sums, self._seen = np.zeros((*points, m)), np.zeros(m, int)
         self._first: dict[tuple[int, ...], tuple[float, int, int]] = {}  # by point: times its mean, objective, step
+
+    def checkpoint(self) -> tuple[Any, ...]:
+        """The sums so far, and the jumps."""
+        return self._sums, self._seen, self._first
+
+    def restore(self, found: tuple[Any, ...]) -> None:
+        """Go on with them."""
+        self._sums, self._seen, self._first = found
 
     def add(self, step: int, there: Sequence[int], norms: Float[np.ndarray, "*points k"]) -> None:
         """Take the norms of a step, of the objectives that were there."""

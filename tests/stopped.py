@@ -1,0 +1,105 @@
+"""Trainings that are stopped in the middle, and gone on with from a checkpoint kept after every step."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+import paretomtl as pm
+from paretomtl.conditioned.loop import Learned, Training
+from paretomtl.front.store import Store
+from paretomtl.sweep.keeper import Files
+from paretomtl.training.fleet import train_fleet
+from paretomtl.training.loop import Trained, train_point
+from paretomtl.training.study import Study
+from tests.one_point import SGD, same
+
+
+class Front(Store):
+    """A front's folder that is not there: its id, and what is logged."""
+
+    def __init__(self):
+        super().__init__("nowhere")
+        self.id, self.told = "a study", []
+
+    def log(self, event, **facts):
+        self.told.append(facts["text"])
+
+
+class Elsewhere(Files):
+    """Keeps files in memory, as another executor may keep them in a place of its own."""
+
+    def __init__(self, seconds=0.0):
+        super().__init__(Front(), seconds)
+        self.kept: dict[str, dict[str, bytes]] = {}
+        self.told = self.store.told
+
+    def put(self, name, files):
+        self.kept[name] = dict(files)
+
+    def get(self, file, most):
+        found = {file: data for files in self.kept.values() for file, data in files.items()}
+        if file not in found:
+            raise FileNotFoundError(file)
+        assert len(found[file]) <= most
+        return found[file]
+
+    def drop(self, name):
+        self.kept.pop(name, None)
+
+
+@dataclass
+class Steps:
+    """A callback: which steps were done, by the first point that is told of each; an end to all before one."""
+
+    last: int | None = None
+    done: list[int] = field(default_factory=list)
+
+    def __call__(self, told: pm.Step) -> None:
+        if told.step == self.last:
+            raise KeyboardInterrupt
+        if told.step not in self.done:
+            self.done.append(told.step)
+
+
+def study_of(problem: pm.Problem, solver: pm.Solver, preferences=((0.3, 0.7),), **asked) -> Study:
+    """Two epochs of SGD, unless something else is asked."""
+    budget = {"steps": None, "epochs": None if "steps" in asked else 2}
+    asked = {"optimizer": SGD} | budget | asked
+    return Study(problem, solver, np.array(preferences), corners=False, **asked)
+
+
+def outcome(study: Study, keeper=None) -> list[Trained]:
+    """What is trained together first: a point, a fleet, or a network and its points."""
+    splits = study.open()
+    if study.fleet is not None:
+        return list(train_fleet(study, study.fleets[0], splits, None, keeper))
+    if study.front_model is None:
+        return [train_point(study, study.jobs[0], splits, None, keeper)]
+    training = Training(study, study.tasks(study.jobs)[0], splits, None, keeper)
+    learned = training.learn()
+    return list(training.points(learned)) if isinstance(learned, Learned) else learned
+
+
+def assert_equal(found: list[Trained], expected: list[Trained]) -> None:
+    """Records and weights, to the last bit."""
+    for one, other in zip(found, expected, strict=True):
+        assert one.point == other.point
+        assert (one.weights is None) == (other.weights is None)
+        assert one.weights is None or same(one.weights, other.weights)
+
+
+def assert_goes_on(study: Study, last: int, keeper=None) -> list[Trained]:
+    """Stopped before a step, it goes on with that step and ends as if it had not been stopped; how that is."""
+    steps, keeper = Steps(), keeper or Elsewhere()
+    whole = outcome(replace(study, callbacks=(steps,)))
+    before, after = Steps(last), Steps()
+    try:
+        outcome(replace(study, callbacks=(before,)), keeper)
+        raise AssertionError(f"it was not stopped before step {last}, only did {before.done}")
+    except KeyboardInterrupt:
+        pass
+    assert_equal(outcome(replace(study, callbacks=(after,)), keeper), whole)
+    assert keeper.told == []
+    assert before.done + after.done == steps.done
+    assert after.done[0] == last
+    return whole
