@@ -53,7 +53,7 @@ def connected(address: str | None, workers: int | None, resources: Resources) ->
         _check_same(address)
         yield
         return
-    own: dict[str, Any] = {"include_dashboard": False}
+    own: dict[str, Any] = {"address": "local", "include_dashboard": False}  # not one that `ray start` left here
     if address is None and workers is not None:
         own["num_cpus"] = math.ceil(workers * resources.get("cpu", 1))
     joined: dict[str, Any] = own if address is None else {"address": _plain(address)}
