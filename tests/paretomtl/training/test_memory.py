@@ -71,6 +71,11 @@ def run(hungry: Hungry | None, **asked) -> pm.Front:
     return pm.explore(problem, ps.Linear(), callbacks=[hungry.callback] if hungry else [], **asked)
 
 
+@pytest.fixture(scope="module")
+def alone():
+    return run(None)
+
+
 @pytest.mark.parametrize(
     ("take", "number"),
     [
@@ -80,16 +85,16 @@ def run(hungry: Hungry | None, **asked) -> pm.Front:
         (wrapped, "1,152,921,504,606,846,976 bytes were asked for"),
     ],
 )
-def test_a_point_that_runs_out_of_memory_fails_and_the_others_go_on(take, number):
+def test_a_point_that_runs_out_of_memory_fails_and_the_others_go_on(alone, take, number):
     hungry = Hungry(take)
-    front, whole = run(hungry), run(None)
+    front = run(hungry)
     (failed,) = front.failed
     said = re.match(f"oom: {number}, {PEAK}", failed.reason)
     assert said, failed.reason
     assert 2**24 < int(said[1].replace(",", "")) < 2**40
     assert (failed.id, failed.counts["steps"], failed.weights) == ("point-002", 2, None)
     assert f"in {take.__name__}" in failed.trace
-    assert [p.weights for p in front.points] == [whole.points[0].weights, whole.points[2].weights]
+    assert [p.weights for p in front.points] == [alone.points[0].weights, alone.points[2].weights]
     assert hungry.held == [1, 1, 1]  # the model in training, and none of before
     assert str(verify(front.folder)) == "every file is as it was written"
 
