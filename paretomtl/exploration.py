@@ -149,8 +149,7 @@ def kept(
 
 def _begin(store: Store, description: dict[str, Any], command: Mapping[str, Any] | None) -> list[Point]:
     """Make the folder, or take up what it holds; the points that need no more work."""
-    if not store.holds_front():
-        store.create(description, command)
+    if _created(store, description, command):
         store.restore(command)  # a kill before study.json was whole leaves something as well
         points = []
     else:
@@ -159,6 +158,19 @@ def _begin(store: Store, description: dict[str, Any], command: Mapping[str, Any]
     there, n = len(points), len(description["points"])
     store.log("resumed" if there else "started", points=n, left=n - there, host=socket.gethostname())
     return points
+
+
+def _created(store: Store, description: dict[str, Any], command: Mapping[str, Any] | None) -> bool:
+    """Make the folder, unless it holds a front, or another process is quicker."""
+    if store.holds_front():
+        return False
+    try:
+        store.create(description, command)
+    except FileExistsError:
+        if not store.holds_front():  # what exists is something else
+            raise
+        return False
+    return True
 
 
 def _taken_up(store: Store, description: dict[str, Any], command: Mapping[str, Any] | None) -> list[Point]:

@@ -128,7 +128,9 @@ def look_through(store: Store, left: Collection[str]) -> Found:
     found, folder = Found(set(), {}, {}), store.folder / PART
     if folder.is_symlink() or not folder.is_dir():
         return found
-    names = sorted(os.listdir(folder))
+    names: list[str] = []
+    with contextlib.suppress(FileNotFoundError):  # another process of the same study may end at this moment
+        names = sorted(os.listdir(folder))
     for file in names:
         if file.endswith(".json"):
             _look_at(store, folder, file.removesuffix(".json"), left, found)
@@ -146,6 +148,8 @@ def _look_at(store: Store, folder: Path, name: str, left: Collection[str], found
     try:
         head = read_head(name, store.id, reader(folder))
         ids = {id for id, _, _ in head["asked"]}
+    except FileNotFoundError:  # of such a process, too
+        return
     except (ValueError, TypeError, OSError) as error:
         found.damaged[place] = _within(store, error)
         return

@@ -39,10 +39,16 @@ def check_name(name: str) -> str:
     return name
 
 
-def write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes, new: bool = False) -> None:
     """All of the file or nothing of it, also when the machine stops in between.
 
+    Args:
+        path: of the file.
+        data: its bytes.
+        new: leave a file that is there as it is, also one that another process writes at this moment.
+
     Raises:
+        FileExistsError: it is to be a new one, and is not.
         OSError: it names the file and the remedy; where the disk is full, the bytes that were needed as well.
     """
     temporary = path.with_name(temporary_name())
@@ -52,7 +58,8 @@ def write(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        if not (new and _linked(temporary, path)):
+            os.replace(temporary, path)
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -66,6 +73,24 @@ def write(path: Path, data: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _linked(temporary: Path, path: Path) -> bool:
+    """Give a file its name if no other has it; False on a disk that knows no links, where there is only a look before.
+
+    Raises:
+        FileExistsError: another has it.
+    """
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
+        return False
+    temporary.unlink()
+    return True
 
 
 def temporary_name() -> str:

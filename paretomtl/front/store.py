@@ -11,6 +11,7 @@ Writes are atomic, JSON is sealed by its own hash, nothing is ever unpickled, no
 relative, so the folder can be moved.
 """
 
+import contextlib
 import errno
 import json
 import os
@@ -85,7 +86,7 @@ class Store:
             for part in PARTS:
                 (self.folder / part).mkdir(parents=True, exist_ok=True)
                 self.part(part)
-            self._write_study(study, command)
+            self._write_study(study, command, new=True)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
             raise _not_writable(error, self.folder) from error
         except OSError as error:
@@ -93,9 +94,9 @@ class Store:
                 raise _not_writable(error, self.folder) from error
             raise
 
-    def _write_study(self, study: Mapping[str, Any], command: Mapping[str, Any] | None) -> None:
+    def _write_study(self, study: Mapping[str, Any], command: Mapping[str, Any] | None, new: bool = False) -> None:
         found = {"schema": schema.SCHEMA, "version": version("paretomtl"), "id": schema.identity(study)}
-        files.write(self.folder / "study.json", files.sealed(found | {"study": dict(study), "command": command}))
+        files.write(self.folder / "study.json", files.sealed(found | {"study": dict(study), "command": command}), new)
 
     @cached_property
     def _head(self) -> dict[str, Any]:
@@ -308,8 +309,9 @@ class Store:
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise DamagedFile(f"{path} is a link, or no plain file, and is not written to; move it away")
         if not path.exists():
-            files.write(path, line)  # whole or not at all, so that a kill leaves no empty log
-            return
+            with contextlib.suppress(FileExistsError):  # of another process, which begins it at this moment
+                files.write(path, line, new=True)  # whole or not at all, so that a kill leaves no empty log
+                return
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o666)
         with open(handle, "r+b", buffering=0) as log:
             size = os.fstat(handle).st_size

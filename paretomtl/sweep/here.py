@@ -14,6 +14,7 @@ from paretomtl.point import Point
 from paretomtl.solver import Code
 from paretomtl.sweep.interrupt import held
 from paretomtl.sweep.keeper import InFolder
+from paretomtl.training import memory
 from paretomtl.training.checkpoint import Keeper
 from paretomtl.training.dry_run import resolve_device
 from paretomtl.training.fleet import train_fleet
@@ -90,14 +91,17 @@ def compute(
     keeper: Keeper | None = None,
 ) -> Iterator[Done]:
     """Train what is trained together, from its checkpoint if there is one, and write its points."""
-    start = time.perf_counter()
+    start, out_of_memory = time.perf_counter(), False
     for k, trained in enumerate(_trained(study, task, splits, store, tick, keeper), 1):
         with held():
             point = store.write_point(trained.point, trained.weights)
         if keeper is not None and k == len(task):
             keeper.drop(name_of(study, task))
+        out_of_memory |= str(point.reason).startswith(memory.OOM)
         yield Done(point, round(time.perf_counter() - start, 3), socket.gethostname())
         start = time.perf_counter()
+    if out_of_memory:
+        memory.release()
 
 
 def name_of(study: Study, task: Sequence[Job]) -> str:

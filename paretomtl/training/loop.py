@@ -19,6 +19,7 @@ from paretomtl.point import Point
 from paretomtl.preference import control_error
 from paretomtl.problem import Problem
 from paretomtl.solver import Code, EpochMeans, Scalarization, Solver, Status, Stepper, solved
+from paretomtl.training import memory
 from paretomtl.training.batches import Batches, Splits
 from paretomtl.training.checkpoint import InWork, Keeper, asked_of, learner, restore_learner
 from paretomtl.training.measuring import measure
@@ -341,8 +342,11 @@ def failed(asked: Point, error: Exception, step: int | None, counts: dict[str, i
     """The point that an error made of one that was asked for; the step, if it was reached in training."""
     first = (str(error).splitlines() or [""])[0]
     at = f" at step {step}" if isinstance(error, NonFinite) and step is not None else ""
-    reason = f"{first}{at}" if isinstance(error, NonFinite) else f"{type(error).__name__}: {first}"
+    out_of_memory = memory.ran_out(error)
+    reason = f"{first}{at}" if isinstance(error, NonFinite) else out_of_memory or f"{type(error).__name__}: {first}"
     trace = None if isinstance(error, NonFinite) else "".join(traceback.format_exception(error)).strip()
+    if out_of_memory:
+        memory.forget(error)
     return Point(
         asked.id, asked.preference, asked.corner, "failed",
         counts=dict(counts), warnings=tuple(warnings), reason=reason, trace=trace, seed=asked.seed,

@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import cloudpickle
+import numpy as np
 import pytest
 import torch
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.sweep import ray_cluster, ray_tune  # before ray, whose settings it makes
+from paretomtl.front.store import Store
+from paretomtl.sweep import ray_cluster, ray_tune, ray_worker  # before ray, whose settings it makes
+from paretomtl.sweep.here import Here
 from paretomtl.sweep.interrupt import put_back
 from paretomtl.sweep.ray_cluster import Look, check_nodes, room
-from paretomtl.training.study import Job
+from paretomtl.training.study import Job, Study
 from tests import toys
 from tests.folders import files, logged
 
@@ -323,3 +327,30 @@ def test_a_record_that_does_not_arrive(tmp_path, monkeypatch):
     forward.on_trial_result(0, [], None, {"points": [["point-001", 1.0, "h"]]})
     with pytest.raises(FileNotFoundError, match="h wrote the record of point-001, but it is not in"):
         forward.on_step_end(0, [])
+
+
+# --- the log ---
+
+
+@pytest.mark.fault(73)
+def test_workers_do_not_write_the_log(tmp_path, monkeypatch):
+    """The driver alone does: what a worker has to say, such as of a checkpoint that is damaged, it reports."""
+    out, told = tmp_path / "front", []
+
+    def stop(step: pm.Step) -> None:
+        if step.step == 2:
+            raise KeyboardInterrupt
+
+    ask = partial(pm.explore, toys.two_regressions(), ps.Linear(), preferences=1, epochs=1, out=out)
+    with pytest.raises(pm.Interrupted):
+        ask(callbacks=[stop], executor=Here(0.0))
+    (tensors,) = (out / "checkpoints").glob("*.safetensors")
+    tensors.unlink()
+    before = (out / "log.jsonl").read_bytes()
+    study = Study(toys.two_regressions(), ps.Linear(), np.array([[0.5, 0.5]]), True, epochs=1, steps=None)
+    monkeypatch.setattr(ray_worker.tune, "report", told.append)
+    ray_worker.work({"points": ["point-001"]}, cloudpickle.dumps(study), Store(out).study, str(out), 0.0)
+    assert [id for news in told for id, _, _ in news["points"]] == ["point-001"]
+    (warning,) = [text for news in told for text in news["warnings"]]
+    assert warning.startswith("the checkpoint of point-001 is not gone on with: ")
+    assert (out / "log.jsonl").read_bytes() == before

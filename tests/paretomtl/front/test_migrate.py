@@ -158,13 +158,13 @@ WRITES = len(IDS) + 4  # the log, points.csv, front.json, study.json
 def test_migrating_can_be_stopped_at_any_write_and_begun_again(old, new, monkeypatch, k, after):
     real, calls = written.write, []
 
-    def write(path, data):
+    def write(path, data, new=False):
         calls.append(path)
         if len(calls) == k + 1:
             if after:
-                real(path, data)
+                real(path, data, new)
             raise KeyboardInterrupt
-        real(path, data)
+        real(path, data, new)
 
     monkeypatch.setattr(written, "write", write)
     with pytest.raises(KeyboardInterrupt):
@@ -182,7 +182,7 @@ def test_migrating_can_be_stopped_at_any_write_and_begun_again(old, new, monkeyp
 
 def test_every_write_was_stopped(old, monkeypatch):
     real, calls = written.write, []
-    monkeypatch.setattr(written, "write", lambda path, data: (calls.append(path.name), real(path, data)))
+    monkeypatch.setattr(written, "write", lambda path, *data: (calls.append(path.name), real(path, *data)))
     migrate(old)
     assert len(calls) == WRITES
     assert calls[-3:] == ["points.csv", "front.json", "study.json"]

@@ -254,10 +254,10 @@ def test_a_link_in_the_place_of_the_folder_is_not_followed(tmp_path, whole):
 def test_a_disk_without_room_for_it_does_not_stop_the_training(tmp_path, whole, monkeypatch):
     write = files_of_ours.write
 
-    def full(path, data):
+    def full(path, data, new=False):
         if path.parent.name == "checkpoints":
             raise files_of_ours.no_room(OSError(28, "No space left on device"), path, len(data))
-        write(path, data)
+        write(path, data, new)
 
     monkeypatch.setattr(files_of_ours, "write", full)
     out = tmp_path / "front"
@@ -272,11 +272,11 @@ def test_a_disk_without_room_for_it_does_not_stop_the_training(tmp_path, whole, 
 def test_an_interrupt_waits_until_it_is_written(tmp_path, whole, monkeypatch):
     write, sent = files_of_ours.write, []
 
-    def interrupted(path, data):
+    def interrupted(path, data, new=False):
         if path.parent.name == "checkpoints" and path.suffix == ".safetensors" and not sent:
             sent.append(path)
             os.kill(os.getpid(), signal.SIGINT)
-        write(path, data)
+        write(path, data, new)
 
     monkeypatch.setattr(files_of_ours, "write", interrupted)
     out = tmp_path / "front"
