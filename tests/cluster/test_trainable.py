@@ -158,12 +158,12 @@ def test_a_population_goes_on_from_one_another_at_other_preferences(tmp_path):
         hyperparam_mutations={"preference": [[0.95, 0.05], [0.6, 0.4]]}, resample_probability=1.0, log_config=False,
     )  # fmt: skip
     results = run(
-        tmp_path, {"preference": tune.grid_search([[0.9, 0.1], [0.1, 0.9]])}, epochs=8, callbacks=[told],
+        tmp_path, {"preference": tune.grid_search([[0.9, 0.1], [0.1, 0.9]])}, epochs=4, callbacks=[told],
         scheduler=population,
     )  # fmt: skip
     assert results.num_errors == 0
     assert {tuple(result.config["preference"]) for result in results} - {(0.9, 0.1), (0.1, 0.9)}
-    assert [report["training_iteration"] for report in told.seen if report["trial"].endswith("0")][-1] == 8
+    assert [report["training_iteration"] for report in told.seen if report["trial"].endswith("0")][-1] == 4
 
 
 DRIVER = """
