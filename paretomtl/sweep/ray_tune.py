@@ -13,6 +13,8 @@ import math
 import os
 import socket
 import tempfile
+import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -32,6 +34,7 @@ from paretomtl.training.seeds import reproducible
 from paretomtl.training.study import Job, Study
 
 TRIALS_PER_WORKER = 2  # so that a worker which is done early takes work from a slow one
+PATIENCE = 60.0  # seconds without a worker, before we say that Ray waits for one
 RETRIES = 2  # of a trial whose worker or node died
 DEATHS = (exceptions.RayActorError, exceptions.WorkerCrashedError, exceptions.OutOfMemoryError,
           exceptions.NodeDiedError, exceptions.ObjectLostError)  # fmt: skip
@@ -107,11 +110,12 @@ class RayTune(Executor):
         store.clear_temporary()  # of workers that died in a write
 
     def _path(self) -> str | None:
-        return self.storage_path or (self.run_config.storage_path if self.run_config else None)
+        path = self.storage_path or (self.run_config.storage_path if self.run_config else None)
+        return path if path is None or "://" in path else str(Path(path).resolve())
 
     def _fit(self, study: Study, tasks: list[list[Job]], store: Store, report: Report) -> list["Lost"]:
         """Have all tasks computed, but for those at which a worker died once too often."""
-        sent = self._path() is not None
+        sent, forward = self._path() is not None, _Forward(store, report, self.resources)
         with tempfile.TemporaryDirectory(prefix="paretomtl-ray-") as scratch, self._quiet():
             function = tune.with_parameters(
                 work,
@@ -124,8 +128,9 @@ class RayTune(Executor):
                 tune.with_resources(function, dict(self.resources)),
                 param_space={"points": tune.grid_search(self._trials(tasks))},
                 tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=self.workers),
-                run_config=self._run_config(scratch, _Forward(store, report)),
+                run_config=self._run_config(scratch, forward),
             ).fit()
+        forward.on_step_end(0, [])  # what came with the last step
         lost = [Lost(result.config["points"], result.error) for result in found if result.error]  # type: ignore[index]
         for trial in lost:
             if not isinstance(trial.error, DEATHS):
@@ -191,7 +196,7 @@ def _left(study: Study, tasks: list[list[Job]], lost: list[Lost], store: Store, 
     asked = [job.id for task in tasks for job in task]
     there = {point.id for point in store.read_points(asked)}
     left = [todo for task in tasks if (todo := [job for job in task if job.id not in there])]
-    why = {next(id for id in trial.points if id not in there): trial.error for trial in lost}
+    why = {id: trial.error for trial in lost for id in [id for id in trial.points if id not in there][:1]}
     if left and (not why or (not there and len(lost) > 1)):
         reasons = "; ".join(dict.fromkeys(_told(error) for error in why.values())) or "it gives no reason"
         raise RuntimeError(
@@ -208,11 +213,11 @@ def _left(study: Study, tasks: list[list[Job]], lost: list[Lost], store: Store, 
 
 def _told(error: BaseException) -> str:
     if isinstance(error, exceptions.OutOfMemoryError):
-        return f"oom: Ray ended its worker {RETRIES + 1} times, for the node ran out of memory"
+        return "oom: Ray ended its worker each time, for the node ran out of memory"
     died = next((line for line in str(error).splitlines() if "died" in line or "dead" in line), _first(error))
     return (
-        f"its worker died {RETRIES + 1} times ({type(error).__name__}: {died.strip()}); a process that ends so has "
-        "often run out of memory"
+        f"its worker died each time ({type(error).__name__}: {died.strip()}); a process that ends so has often run out "
+        "of memory"
     )
 
 
@@ -240,10 +245,11 @@ def _bytes(study: Study) -> int:
 class _Forward(tune.Callback):
     """Takes what workers report: progress, points that were sent, errors."""
 
-    def __init__(self, store: Store, report: Report):
-        self._store, self._report = store, report
+    def __init__(self, store: Store, report: Report, resources: Resources):
+        self._store, self._report, self._resources = store, report, resources
         self._told: set[str] = set()  # a point is told of once, also where its worker died after it was written
         self._error: Exception | None = None
+        self._ran = time.monotonic()  # when a worker was seen to run
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Ray writes its callbacks into its scratch folder, where a progress line cannot go
@@ -273,9 +279,16 @@ class _Forward(tune.Callback):
             self._error = self._error or error
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
-        del iteration, trials, info
+        del iteration, info
         if self._error is not None:
             raise self._error
+        if not trials or any(trial.status == "RUNNING" for trial in trials):
+            self._ran = time.monotonic()
+        elif time.monotonic() - self._ran > PATIENCE:
+            self._ran = math.inf  # once is enough
+            text = f"no worker runs: Ray has no room for {dict(self._resources)}, and waits until there is"
+            self._store.log("warning", text=text)
+            warnings.warn(text, stacklevel=2)
 
     def _tell(self, done: Sequence[Sequence[Any]]) -> None:
         for id, seconds, host in done:

@@ -98,7 +98,7 @@ def test_a_point_that_kills_each_worker_fails_and_the_others_go_on(running, tmp_
         )
     (failed,) = front.failed
     assert failed.id == "point-002"
-    assert str(failed.reason).startswith("WorkerLost: its worker died 3 times (ActorDiedError: ")
+    assert str(failed.reason).startswith("WorkerLost: its worker died each time (ActorDiedError: ")
     assert "run out of memory" in str(failed.reason)
     assert len(list(deaths.iterdir())) == 3
     here = run(preferences=5, out=tmp_path / "here")
@@ -321,9 +321,24 @@ def test_a_disk_without_room_is_found_before_any_work(running, tmp_path):
         check_nodes(tmp_path, 10**15, {"cpu": 1})
 
 
+@dataclass
+class Trial:
+    status: str
+
+
+def test_waiting_for_a_worker_is_said_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_tune, "PATIENCE", -1.0)
+    forward = ray_tune._Forward(ray_tune.Store(tmp_path), print, {"cpu": 8})
+    forward.on_step_end(0, [Trial("RUNNING"), Trial("PENDING")])
+    with pytest.warns(UserWarning, match=r"no worker runs: Ray has no room for {'cpu': 8}, and waits until there is"):
+        forward.on_step_end(1, [Trial("PENDING")])
+    forward.on_step_end(2, [Trial("PENDING")])
+    assert len(logged(tmp_path, "warning")) == 1
+
+
 def test_a_record_that_does_not_arrive(tmp_path, monkeypatch):
     monkeypatch.setattr(ray_cluster, "LATE", 0.0)
-    forward = ray_tune._Forward(ray_tune.Store(tmp_path), print)
+    forward = ray_tune._Forward(ray_tune.Store(tmp_path), print, {})
     forward.on_trial_result(0, [], None, {"points": [["point-001", 1.0, "h"]]})
     with pytest.raises(FileNotFoundError, match="h wrote the record of point-001, but it is not in"):
         forward.on_step_end(0, [])
