@@ -41,6 +41,7 @@ QUICK = {  # so that a lost node is noticed within seconds
     "RAY_health_check_failure_threshold": "4",
 }
 POINTS = 9  # and two corners
+STEPS = 32  # of each
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,12 @@ def when(out: Path, n: int, what) -> threading.Thread:
     return thread
 
 
+def assert_gone_on_with(notes: Path, deaths: int) -> None:
+    """Each step was taken once, but for those in work at a death."""
+    steps = [line for path in notes.iterdir() for line in path.read_text().splitlines()]
+    assert len(set(steps)) == (POINTS + 2) * STEPS <= len(steps) <= (POINTS + 2) * STEPS + deaths
+
+
 def each_told_of_once(out: Path) -> None:
     ids = [line["id"] for line in logged(out, "point")]
     assert len(ids) == len(set(ids)) == POINTS + 2
@@ -130,12 +137,14 @@ def test_a_node_is_taken_away_and_a_worker_killed_in_mid_sweep(cluster, tmp_path
 
     removal = when(out, 2, lambda: cluster.remove_node(second, allow_graceful=False))
     killing = when(out, 6, kill_a_worker)
-    sweep(out, executor=pm.RayTune(address=cluster.address), callbacks=[Slowly(str(notes))])
+    executor = pm.RayTune(address=cluster.address, checkpoint_seconds=0.0)
+    sweep(out, executor=executor, callbacks=[Slowly(str(notes))])
     removal.join(60)
     killing.join(60)
     assert files(out) == undisturbed
     each_told_of_once(out)
     assert len(list(notes.iterdir())) >= 3  # two workers, and those that took their places
+    assert_gone_on_with(notes, deaths=2)
     assert not ray.is_initialized()
 
 
@@ -146,7 +155,8 @@ DRIVER = """
     import paretomtl as pm
     from tests.cluster.test_cluster import Slowly, sweep
     print("begun", flush=True)
-    sweep(Path({out!r}), executor=pm.RayTune(address={address!r}), callbacks=[Slowly({notes!r})])
+    executor = pm.RayTune(address={address!r}, checkpoint_seconds=0.0)
+    sweep(Path({out!r}), executor=executor, callbacks=[Slowly({notes!r})])
 """
 
 
@@ -171,6 +181,7 @@ def test_the_driver_is_killed_and_started_again(cluster, tmp_path, notes, undist
     assert left > 0
     sweep(out, executor=pm.RayTune(address=cluster.address), callbacks=[Slowly(str(notes), 0.0)])
     assert files(out) == undisturbed
+    assert_gone_on_with(notes, deaths=4)
     ids = [line["id"] for line in logged(out, "point")]
     assert len(ids) == len(set(ids))
     assert [line["left"] for line in logged(out, "resumed")][-1] <= left
