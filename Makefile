@@ -20,8 +20,9 @@ demo: .venv/installed
 	rm -rf runs/demo
 	$(BIN)/python -m studies.digit_pairs --out runs/demo
 
+# a file of tests is one process's; those of Ray and of whole sweeps each want to be alone in it
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: .venv/installed
 	$(BIN)/python -m pytest -m "not gpu and not bench"

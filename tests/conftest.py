@@ -3,6 +3,7 @@ import os
 # Workers and this process run on one thread; with two, busy machines slow down 20 to 100 times.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import fcntl
 import signal
 import subprocess
 import sys
@@ -51,9 +52,16 @@ def mnist():
 
 @pytest.fixture(scope="session")
 def demo(mnist, tmp_path_factory):
-    """What `make demo` runs: its folder, and what it printed."""
-    out = tmp_path_factory.mktemp("demo") / "runs" / "demo"
-    command = [sys.executable, "-m", "studies.digit_pairs", "--out", str(out)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    return out, run.stdout
+    """What `make demo` runs: its folder, and what it printed; run once, also where two processes share the tests."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "the-demo"
+    out, printed = shared / "runs" / "demo", shared / "printed"
+    shared.mkdir(exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not printed.exists():
+            command = [sys.executable, "-m", "studies.digit_pairs", "--out", str(out)]
+            run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+            assert run.returncode == 0, run.stderr
+            printed.write_text(run.stdout)
+    return out, printed.read_text()
