@@ -4,7 +4,6 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import fcntl
-import re
 import signal
 import subprocess
 import sys
@@ -20,11 +19,6 @@ torch.set_num_threads(1)
 # A run in the background ignores Ctrl-C, and so would the processes that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).parent.parent
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Two processes that share the tests know them by names, in which no address in memory may stand."""
-    item._nodeid = re.sub(r" at 0x[0-9a-f]+", "", item.nodeid)
 
 
 @pytest.fixture(autouse=True)

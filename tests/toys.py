@@ -1,5 +1,7 @@
 """Small problems for the tests: quick to train, with a real trade-off."""
 
+import re
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -68,6 +70,12 @@ def initial() -> TwoHeads:
         return TwoHeads()
 
 
+def named(value: object) -> str:
+    """An id for a test, the same in each process: no address in memory stands in it."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
+
+
+@dataclass(frozen=True)
 class Turned(pm.Aggregation):
     """A direction that no weights give: the weighted gradient, its entries scaled by their place."""
 

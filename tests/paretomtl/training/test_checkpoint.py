@@ -47,7 +47,7 @@ VALUES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("value", VALUES, ids=toys.named)
 def test_plain_values(value):
     found = decoded(through_json(encoded(value)))
     assert repr(found) == repr(value)
@@ -56,7 +56,7 @@ def test_plain_values(value):
 @pytest.mark.parametrize(
     "dtype",
     [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.uint8, torch.bool],
-    ids=str,
+    ids=toys.named,
 )
 def test_tensors(dtype):
     value = {"a": torch.randn(3, 4).to(dtype).T, "scalar": torch.tensor(1).to(dtype), "empty": torch.empty(0, 3)}
@@ -94,7 +94,9 @@ def test_records_have_the_classes_of_today():
     assert "Record" not in json.dumps(found.value)  # nothing to be imported by its name
 
 
-@pytest.mark.parametrize("value", [len, {"f": lambda x: x}, {1, 2}, object(), torch.ones(2).to_sparse(), 1j], ids=str)
+@pytest.mark.parametrize(
+    "value", [len, {"f": lambda x: x}, {1, 2}, object(), torch.ones(2).to_sparse(), 1j], ids=toys.named
+)
 def test_what_would_need_a_pickle_is_refused(value):
     with pytest.raises(TypeError, match="it holds a "):
         encoded([value])
@@ -108,7 +110,9 @@ def test_the_same_to_the_last_bit():
     assert not same(encoded([nan, 1]), encoded([nan, 2]))
 
 
-@pytest.mark.parametrize("found", [{}, {"import": "os"}, {"tensor": "7"}, {"generator": "0", "on": "moon"}], ids=str)
+@pytest.mark.parametrize(
+    "found", [{}, {"import": "os"}, {"tensor": "7"}, {"generator": "0", "on": "moon"}], ids=toys.named
+)
 def test_what_was_not_encoded_is_an_error(found):
     with pytest.raises((ValueError, KeyError, RuntimeError)):
         decoded(Encoded({"dict": [["a", found]]}, {}))
@@ -131,7 +135,7 @@ def test_every_method_has_its_case():
     assert set(ps.__all__) <= cases
 
 
-@pytest.mark.parametrize("solver", ALONE, ids=repr)
+@pytest.mark.parametrize("solver", ALONE, ids=toys.named)
 def test_a_point_of_every_method(solver):
     preferences = THREE if solver.uses_preference else THREE[:1]
     assert_goes_on(study_of(toys.two_regressions(), solver, preferences, epochs=1), last=2)
@@ -201,7 +205,7 @@ SCHEDULERS = [
 ]
 
 
-@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *(partial(scheduled, s) for s in SCHEDULERS)], ids=str)
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *(partial(scheduled, s) for s in SCHEDULERS)], ids=toys.named)
 def test_optimizers_and_schedulers(optimizer):
     assert_goes_on(study_of(toys.two_regressions(), ps.Linear(), optimizer=optimizer, steps=6), last=4)
 
@@ -272,7 +276,7 @@ def test_a_failure_after_it_is_that_of_a_run_not_stopped():
 # --- fleets, networks ---
 
 
-@pytest.mark.parametrize("solver", TOGETHER, ids=repr)
+@pytest.mark.parametrize("solver", TOGETHER, ids=toys.named)
 def test_a_fleet(solver):
     study = study_of(toys.two_regressions(), solver, THREE, fleet=3, optimizer=ADAM)
     assert_goes_on(study, last=6)
@@ -317,7 +321,7 @@ def test_a_network(kind):
         assert_goes_on(study, last)
 
 
-@pytest.mark.parametrize("solver", OF_A_NETWORK, ids=repr)
+@pytest.mark.parametrize("solver", OF_A_NETWORK, ids=toys.named)
 def test_a_network_of_every_method(solver):
     assert_goes_on(study_of(toys.two_regressions(), solver, THREE, front_model=NETWORKS["parts"], epochs=1), 3)
 

@@ -73,7 +73,7 @@ def test_the_hypervolume_in_the_end_differs_by_less_than_seeds_do():
     assert np.abs(fleet - alone).max() < 0.1 * alone.std(ddof=1)
 
 
-@pytest.mark.parametrize("optimizer", [SGD, cosine, torch.optim.RMSprop, torch.optim.Adagrad], ids=str)
+@pytest.mark.parametrize("optimizer", [SGD, cosine, torch.optim.RMSprop, torch.optim.Adagrad], ids=toys.named)
 def test_optimizers_that_treat_each_number_on_its_own(optimizer):
     assert_same(*both(toys.two_regressions(), ps.EPO(), optimizer=optimizer))
 
@@ -176,7 +176,7 @@ def test_bounds_hold():
             assert 0 <= value.min() <= value.max() <= 1
 
 
-@pytest.mark.parametrize("build", [ADAM, SGD, cosine], ids=str)
+@pytest.mark.parametrize("build", [ADAM, SGD, cosine], ids=toys.named)
 def test_fewer_rows_go_on_as_they_would_have(build):
     """Against an optimizer that keeps all three rows."""
     model = toys.initial()
