@@ -49,7 +49,7 @@ def test_a_ray_of_our_own_is_stopped_again():
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Tune leaves its logs open
 @pytest.mark.fault(66)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_stops_a_sweep_on_a_ray_of_our_own(tmp_path, number):
     assert not ray.is_initialized()
     run = partial(pm.explore, toys.two_regressions(), ps.Linear(), preferences=5, epochs=20, optimizer=SGD)
@@ -145,6 +145,7 @@ def test_a_method_that_asks_for_the_losses_elsewhere_gives_the_same_bytes(runnin
     assert len(files(tmp_path / "there")) == 3 + 2 + 2
 
 
+@pytest.mark.slow
 def test_networks_of_two_seeds_are_the_bytes_that_we_would_train(running, tmp_path):
     """A network is trained by one worker, which writes all of its points; and its points alone, where it is there."""
     run = partial(

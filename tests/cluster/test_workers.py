@@ -69,7 +69,7 @@ class Deadly:
 
 @pytest.mark.fault(61)
 @pytest.mark.fault(76)
-@pytest.mark.parametrize("sent", [False, True])
+@pytest.mark.parametrize("sent", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_worker_that_is_killed_is_replaced(running, tmp_path, sent):
     deaths = tmp_path / "deaths"
     deaths.mkdir()
@@ -175,6 +175,7 @@ class Counts(tune.Callback):
         self.trials.append(trial.config["points"])
 
 
+@pytest.mark.slow
 def test_a_run_config_of_ones_own(running, tmp_path):
     told = Counts()
     config = tune.RunConfig(name="mine", storage_path=str(tmp_path / "ray"), callbacks=[told], verbose=0)

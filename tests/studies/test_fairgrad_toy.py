@@ -69,7 +69,9 @@ def test_all_starts_at_once_go_as_each_alone():
     together = toy.run(1.0, toy.STARTS, steps=100)
     assert together.places.shape == (5, 5, 2)
     for k, start in enumerate(toy.STARTS):
-        assert together.places[:, k] == pytest.approx(toy.run(1.0, [start], steps=100).places[:, 0], abs=1e-9)
+        alone = toy.run(1.0, [start], steps=100).places[:, 0]
+        # places range over 20; vectorised exponentials round by how many there are, and a hundred steps amplify that
+        assert together.places[:, k] == pytest.approx(alone, abs=20 * 1e-9)
 
 
 @pytest.mark.parametrize(("alpha", "steps", "within"), [(1.0, 1800, 0.01), (2.0, 1200, 0.01), (10.0, 900, 0.025)])

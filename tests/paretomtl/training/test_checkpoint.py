@@ -123,7 +123,7 @@ def test_what_was_not_encoded_is_an_error(found):
 ALONE = [
     ps.Linear(), ps.EPO(), ps.EPO(backend="cvxpy"), ps.Tchebycheff(), ps.AugmentedTchebycheff(), ps.PBI(),
     ps.SmoothTchebycheff(), ps.COSMOS(), ps.MGDA(), ps.FairGrad(), ps.ParetoMTL(0.9), ps.CoGrad(),
-    ps.CoGrad(hessian="hvp"), toys.Turned(),
+    ps.CoGrad(hessian="hvp"), ps.ContinuousPareto(), toys.Turned(),
 ]  # fmt: skip
 TOGETHER = [ps.HypervolumeAscent((4.0, 4.0), 0.9), ps.MOOSVGD(phase_one=0.9), ps.ParetoMTL(0.9), ps.EPO(), ps.Linear()]
 OF_A_NETWORK = [ps.PHNHVI((4.0, 4.0)), ps.EPO(), ps.Linear(), ps.COSMOS()]

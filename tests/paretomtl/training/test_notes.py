@@ -15,6 +15,7 @@ from paretomtl.solver import solved
 from paretomtl.training.dry_run import dry_run
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 from paretomtl.training.study import Study
+from paretomtl_solvers import qp
 from tests import toys
 from tests.one_point import SGD, partly
 
@@ -196,8 +197,12 @@ def test_a_method_that_lacks_something_says_so_before_work(tmp_path):
     [(ps.EPO(), 3), (ps.EPO(backend="cvxpy"), 2), (ps.MGDA(backend="cvxpy"), 2), (ps.ParetoMTL(backend="cvxpy"), 2)],
     ids=str,
 )
-def test_a_program_without_its_solver_is_refused_with_the_line_to_run(tmp_path, monkeypatch, solver, objectives):
+def test_a_program_without_its_solver_is_refused_with_the_line_to_run(
+    tmp_path, monkeypatch, request, solver, objectives
+):
     monkeypatch.setattr("cvxpy.installed_solvers", list)
+    qp.check_installed.cache_clear()  # of a test before this one that had them
+    request.addfinalizer(qp.check_installed.cache_clear)
     problem = three() if objectives == 3 else toys.two_regressions()
     asked = [[0.5, 0.3, 0.2][:objectives], [0.2, 0.3, 0.5][:objectives]][: 1 if isinstance(solver, ps.MGDA) else 2]
     assert_names(stopped(tmp_path, problem, solver, asked, RuntimeError), "cvxpy", "pip install")
