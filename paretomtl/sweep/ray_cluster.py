@@ -179,14 +179,15 @@ def check_nodes(folder: Path | None, needed: int, resources: Resources) -> None:
         if folder is not None:
             (folder / token).touch(exist_ok=False)
         look = ray.remote(num_cpus=0, max_retries=1)(_look)
-        asked = {
-            node["NodeManagerHostname"] + " " + node["NodeManagerAddress"]: look.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(None if folder is None else str(folder), token)
-            for node in there
-            if _holds(node, resources)
-        }
-        for name, answer in asked.items():
+        fit = [node for node in there if _holds(node, resources)]
+        asked = [
+            look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
+                None if folder is None else str(folder), token
+            )
+            for node in fit
+        ]
+        for node, answer in zip(fit, asked, strict=True):
+            name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
             _check_node(name, ray.get(answer), folder, needed)
     finally:
         if folder is not None:
