@@ -1,13 +1,12 @@
 """What Ray costs a point, against bare Tune; and what a second worker brings. Run by `make bench` alone.
 
-A sweep has a fixed part, the start of its workers, and a part a point. The latter is the slope between a short sweep
-and one that is 200 points longer; of ours, the time that the same points take here, shared by the workers, is taken
-off: what is left is overhead.
+A sweep has a fixed part, the start of its workers, and a part a point. The latter is the time between results, from when
+a tenth has arrived, so that all workers run, to the last; of ours, the time that the same points take here, shared by
+the workers, is taken off: what is left is overhead.
 """
 
 import tempfile
 import time
-from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -18,12 +17,13 @@ import paretomtl_solvers as ps
 from paretomtl.sweep import ray_cluster  # noqa: F401 - before ray, whose settings it makes
 from studies.analytic import fonseca
 from studies.digit_pairs import digit_pairs
+from tests.folders import logged
 
 import ray  # isort: skip
 from ray import tune  # isort: skip
 
 pytestmark = pytest.mark.bench
-WORKERS, SHORT, MORE = 2, 20, 200
+WORKERS, POINTS, FEW = 2, 200, 12
 SGD = partial(torch.optim.SGD, lr=0.1)
 
 
@@ -34,52 +34,61 @@ def running():
     ray.shutdown()
 
 
+class Arrivals(tune.Callback):
+    """When each trial was done."""
+
+    def __init__(self):
+        self.times: list[float] = []
+
+    def on_trial_complete(self, iteration, trials, trial, **info):
+        self.times.append(time.time())
+
+
+def each(times: list[float]) -> float:
+    """Seconds between two results, once a tenth of them is there."""
+    first = len(times) // 10
+    return (times[-1] - times[first]) / (len(times) - 1 - first)
+
+
 def trivial(config: dict) -> None:
     tune.report({"loss": config["k"]})
 
 
-def bare(n: int, reuse: bool) -> None:
+def bare(n: int, reuse: bool) -> float:
     """As many trials of nothing."""
+    arrivals = Arrivals()
     with tempfile.TemporaryDirectory() as scratch:
         tune.Tuner(
             tune.with_resources(trivial, {"cpu": 1}),
             param_space={"k": tune.grid_search(list(range(n)))},
             tune_config=tune.TuneConfig(reuse_actors=reuse, max_concurrent_trials=WORKERS),
-            run_config=tune.RunConfig(storage_path=scratch, verbose=0),
+            run_config=tune.RunConfig(storage_path=scratch, verbose=0, callbacks=[arrivals]),
         ).fit()
+    return each(arrivals.times)
 
 
-def explored(n: int, executor: pm.RayTune | None) -> None:
+def explored(n: int, executor: pm.RayTune | None) -> float:
     """As many points of one step."""
     preferences = [[(k + 1) / (n + 1), 1 - (k + 1) / (n + 1)] for k in range(n)]
     front = pm.explore(fonseca(), ps.Linear(), preferences=preferences, steps=1, optimizer=SGD, executor=executor)
     assert len(front) == n
-
-
-def slope(run: Callable[[int], None], short: int = SHORT, more: int = MORE) -> tuple[float, float]:
-    """Seconds of the short one, and seconds for each point more."""
-    times = []
-    for n in (short, short + more):
-        start = time.perf_counter()
-        run(n)
-        times.append(time.perf_counter() - start)
-    return times[0], (times[1] - times[0]) / more
+    return each([line["time"] for line in logged(front.folder, "point")])
 
 
 def test_overhead_of_a_point():
-    alone = slope(lambda n: explored(n, None))[1]
+    alone = explored(POINTS, None)
     found = {
-        "bare Tune, a new actor a trial": slope(lambda n: bare(n, reuse=False), 4, 12),
-        "bare Tune, actors reused": slope(lambda n: bare(n, reuse=True)),
-        "ours, a point a trial": slope(lambda n: explored(n, pm.RayTune(workers=WORKERS, points_per_trial=1))),
-        "ours, 20 points a trial": slope(lambda n: explored(n, pm.RayTune(workers=WORKERS, points_per_trial=20))),
+        "bare Tune, a new actor a trial": bare(FEW, reuse=False),
+        "bare Tune, actors reused": bare(POINTS, reuse=True),
+        "ours, a point a trial": explored(POINTS, pm.RayTune(workers=WORKERS, points_per_trial=1)),
+        "ours, 20 points a trial": explored(POINTS, pm.RayTune(workers=WORKERS, points_per_trial=20)),
     }
-    print(f"\n| {MORE} points of one step | ms a point | the first {SHORT}, s |\n| --- | --- | --- |")
+    print(f"\n| {POINTS} points of one step | ms a point | of which overhead |\n| --- | --- | --- |")
     print(f"| here, in one process | {alone * 1e3:.1f} | |")
     overhead = {}
-    for name, (first, each) in found.items():
-        overhead[name] = each - (alone / WORKERS if name.startswith("ours") else 0.0)
-        print(f"| {name} | {overhead[name] * 1e3:.1f} over the points' own | {first:.1f} |")
+    for name, seconds in found.items():
+        overhead[name] = seconds - (alone / WORKERS if name.startswith("ours") else 0.0)
+        print(f"| {name} | {seconds * 1e3:.1f} | {overhead[name] * 1e3:.1f} |")
     tuned = overhead["bare Tune, actors reused"]
     assert overhead["ours, a point a trial"] <= tuned
     assert overhead["ours, 20 points a trial"] <= tuned / 10
