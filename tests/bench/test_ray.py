@@ -1,8 +1,8 @@
 """What Ray costs a point, against bare Tune; and what a second worker brings. Run by `make bench` alone.
 
-A sweep has a fixed part, the start of its workers, and a part a point. The latter is the time between results, from when
-a tenth has arrived, so that all workers run, to the last; of ours, the time that the same points take here, shared by
-the workers, is taken off: what is left is overhead.
+A sweep has a fixed part, the start of its workers, and a part a point. The latter is the time between results, from
+when a tenth has arrived, so that all workers run, to the last; of ours, the time that the same points take here, shared
+by the workers, is taken off: what is left is overhead.
 """
 
 import tempfile
