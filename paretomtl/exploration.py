@@ -142,8 +142,8 @@ def kept(
         warnings.warn(warning, stacklevel=3)
     if not front.points:
         reasons = "; ".join(dict.fromkeys(str(p.reason) for p in front.failed))
-        kept = "" if out is None else f". Their records are in {store.folder}"
-        raise EmptyFrontError(f"all points failed: {reasons}{kept}")
+        where = "" if out is None else f". Their records are in {store.folder}"
+        raise EmptyFrontError(f"all points failed: {reasons}{where}")
     return front
 
 

@@ -31,7 +31,7 @@ from paretomtl.training.description import describe
 from paretomtl.training.dry_run import dry_run, resolve_device
 from paretomtl.training.loop import Splits, Trained, failed, weights_of
 from paretomtl.training.mean_losses import MeanLosses
-from paretomtl.training.measuring import measure
+from paretomtl.training.measuring import measured
 from paretomtl.training.seeds import MEASURING, reproducible, reseed, seed_of
 from paretomtl.training.study import Study, Walk
 
@@ -260,9 +260,5 @@ class _Way:
     def _measured(self) -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[float, ...]]]:
         """Losses and measures by split."""
         reseed(seed_of(0, 0, MEASURING))
-        found = {
-            split: measure(self._study.problem, self._model, batches, self._study.device, split)
-            for split, batches in self._splits.items()
-            if split != "train"
-        }
+        found = measured(self._study.problem, self._model, self._splits, self._study.device)
         return {split: m.losses for split, m in found.items()}, {split: m.values for split, m in found.items()}

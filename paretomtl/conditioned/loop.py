@@ -24,7 +24,7 @@ from paretomtl.solver import Code, Sweep
 from paretomtl.training import loop as apart
 from paretomtl.training.batches import Batches, Splits
 from paretomtl.training.checkpoint import InWork, Keeper, asked_of, learner, restore_learner
-from paretomtl.training.measuring import OnDevice, length, measure
+from paretomtl.training.measuring import OnDevice, length, measured
 from paretomtl.training.seeds import INITIAL, MEASURING, SAMPLING, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Step, Study
 
@@ -270,17 +270,13 @@ class Training(InWork):
         model = written_out(network, self.problem, job.preference)
         calibrate(self.problem, model, self.splits.get("train"), self.study.device, self.study.seed, self.seed)
         reseed(seed_of(self.study.seed, self.seed, MEASURING))
-        measured = {
-            split: measure(self.problem, model, data, self.study.device, split)
-            for split, data in self.splits.items()
-            if split != "train"
-        }
-        error = float(control_error(np.array(measured["validate"].losses), job.preference))
+        found = measured(self.problem, model, self.splits, self.study.device)
+        error = float(control_error(np.array(found["validate"].losses), job.preference))
         far = apart.off_ray(self.study.solver, error, Code.SUSPECTED)
         point = Point(
             asked.id, asked.preference, None, "done",
-            losses={split: m.losses for split, m in measured.items()},
-            values={split: m.values for split, m in measured.items()},
+            losses={split: m.losses for split, m in found.items()},
+            values={split: m.values for split, m in found.items()},
             control_error=error,
             status=(Code.SUSPECTED if far else Code.SOLVED).word,
             counts=dict(learned.counts),

@@ -33,8 +33,10 @@ from paretomtl.front import files, schema, table
 from paretomtl.front.files import DamagedFile, check_name
 from paretomtl.point import Point
 
-MOST_BYTES = {"study": 2**27, "front": 2**27, "record": 2**24, "header": 2**25, "table": 2**28, "log": 2**28}
-MOST_BYTES |= {"checkpoint": 2**27}
+MOST_BYTES = {
+    "study": 2**27, "front": 2**27, "record": 2**24, "header": 2**25, "table": 2**28, "log": 2**28,
+    "checkpoint": 2**27,
+}  # fmt: skip
 PARTS = ("points", "weights")
 
 

@@ -31,7 +31,18 @@ if not hasattr(tune, "RunConfig"):  # of the versions before, which had it elsew
 
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-__all__ = ["Resources", "awaited", "check_nodes", "connected", "exceptions", "nodes", "ray", "room", "tune"]
+__all__ = [
+    "Resources",
+    "awaited",
+    "check_nodes",
+    "connected",
+    "exceptions",
+    "first_line",
+    "nodes",
+    "ray",
+    "room",
+    "tune",
+]
 
 Resources = Mapping[str, int | float]
 COUNTED = {"cpu": "CPU", "gpu": "GPU"}  # asked for in lower case, counted in upper
@@ -64,8 +75,8 @@ def connected(address: str | None, workers: int | None, resources: Resources) ->
             if address is None:
                 raise
             raise ConnectionError(
-                f"address={address!r}: no Ray answers there ({_first(error)}); start one with `ray start --head` and "
-                "run this on one of its nodes, or leave address out for a Ray of this machine"
+                f"address={address!r}: no Ray answers there ({first_line(error)}); start one with `ray start --head` "
+                "and run this on one of its nodes, or leave address out for a Ray of this machine"
             ) from error
     try:
         yield
@@ -228,5 +239,6 @@ def _check_room(free: int, needed: int, folder: Path, where: str) -> None:
         )
 
 
-def _first(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says first; its kind where it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0]

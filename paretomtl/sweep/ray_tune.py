@@ -27,7 +27,17 @@ import torch
 from paretomtl.front.store import Store
 from paretomtl.point import Point
 from paretomtl.sweep.here import Done, Executor, Report, check_seconds
-from paretomtl.sweep.ray_cluster import Resources, awaited, check_nodes, connected, exceptions, nodes, room, tune
+from paretomtl.sweep.ray_cluster import (
+    Resources,
+    awaited,
+    check_nodes,
+    connected,
+    exceptions,
+    first_line,
+    nodes,
+    room,
+    tune,
+)
 from paretomtl.sweep.ray_worker import DONE, work
 from paretomtl.training.loop import asked_for, failed
 from paretomtl.training.seeds import reproducible
@@ -136,8 +146,8 @@ class RayTune(Executor):
             if not isinstance(trial.error, DEATHS):
                 cause = getattr(trial.error, "cause", trial.error)
                 raise RuntimeError(
-                    f"a worker could not begin: {type(cause).__name__}: {_first(cause)}; what the study needs must be "
-                    "importable on all nodes, as with `ray job submit --working-dir`"
+                    f"a worker could not begin: {type(cause).__name__}: {first_line(cause)}; what the study needs must "
+                    "be importable on all nodes, as with `ray job submit --working-dir`"
                 ) from trial.error
         return lost
 
@@ -214,15 +224,11 @@ def _left(study: Study, tasks: list[list[Job]], lost: list[Lost], store: Store, 
 def _told(error: BaseException) -> str:
     if isinstance(error, exceptions.OutOfMemoryError):
         return "oom: Ray ended its worker each time, for the node ran out of memory"
-    died = next((line for line in str(error).splitlines() if "died" in line or "dead" in line), _first(error))
+    died = next((line for line in str(error).splitlines() if "died" in line or "dead" in line), first_line(error))
     return (
         f"its worker died each time ({type(error).__name__}: {died.strip()}); a process that ends so has often run out "
         "of memory"
     )
-
-
-def _first(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _packed(study: Study) -> bytes:
@@ -231,7 +237,7 @@ def _packed(study: Study) -> bytes:
         return cloudpickle.dumps(study)
     except Exception as error:  # of whatever the user's objects raise
         raise TypeError(
-            f"the study cannot travel to workers: {_first(error)}; give what holds an open file, a lock or a "
+            f"the study cannot travel to workers: {first_line(error)}; give what holds an open file, a lock or a "
             "connection as a factory, a function that makes it"
         ) from error
 

@@ -22,7 +22,7 @@ from paretomtl.solver import Code, EpochMeans, Scalarization, Solver, Status, St
 from paretomtl.training import memory
 from paretomtl.training.batches import Batches, Splits
 from paretomtl.training.checkpoint import InWork, Keeper, asked_of, learner, restore_learner
-from paretomtl.training.measuring import measure
+from paretomtl.training.measuring import measured
 from paretomtl.training.seeds import INITIAL, MEASURING, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Step, Study
 from paretomtl.training.watch import Means, Norms, Stall
@@ -169,12 +169,8 @@ class Run(InWork):
         self.training = False
         self.warn_of_steps()
         reseed(seed_of(self.study.seed, self.job.seed, MEASURING))
-        measured = {
-            split: measure(self.problem, model, batches, self.study.device, split)
-            for split, batches in self.splits.items()
-            if split != "train"
-        }
-        losses = {split: m.losses for split, m in measured.items()}
+        found = measured(self.problem, model, self.splits, self.study.device)
+        losses = {split: m.losses for split, m in found.items()}
         if not math.isfinite(status.residual):
             raise NonFinite(f"{float(status.residual)} in the residual of {type(self.solver).__name__}")
         error = float(control_error(np.array(losses["validate"]), self.job.preference))
@@ -182,7 +178,7 @@ class Run(InWork):
         point = Point(
             asked.id, asked.preference, asked.corner, "done",
             losses=losses,
-            values={split: m.values for split, m in measured.items()},
+            values={split: m.values for split, m in found.items()},
             control_error=error,
             status=Code(int(status.code)).word,
             residual=float(status.residual),

@@ -33,6 +33,15 @@ def evaluate(problem: Problem, model: nn.Module, split: str = "validate") -> dic
     return dict(zip(problem.names, measure(problem, model, batches[split], device, split).losses, strict=True))
 
 
+def measured(
+    problem: Problem, model: nn.Module, splits: Mapping[str, Iterable[Any]], device: Any
+) -> dict[str, Measured]:
+    """Mean losses and measures on each split that is not trained on; see `measure`."""
+    return {
+        split: measure(problem, model, batches, device, split) for split, batches in splits.items() if split != "train"
+    }
+
+
 def measure(problem: Problem, model: nn.Module, batches: Iterable[Any], device: Any, split: str) -> Measured:
     """Mean losses and measures on a split.
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -273,13 +274,16 @@ def fails_at(bad):
     return toys.two_regressions(losses=losses), callback
 
 
+def refined_where_points_fail(bad: tuple[float, float], out: Path) -> pm.Front:
+    problem, callback = fails_at(bad)
+    return pm.explore(
+        problem, ps.Linear(), preferences=pm.Refine(3, 7, 2), epochs=2, optimizer=SGD, callbacks=[callback], out=out
+    )
+
+
 def test_points_that_fail_are_placed_around(tmp_path):
-    problem, callback = fails_at((0.4, 0.6))
     with pytest.warns(UserWarning, match="points failed"):
-        front = pm.explore(
-            problem, ps.Linear(), preferences=pm.Refine(3, 7, 2), epochs=2, optimizer=SGD, callbacks=[callback],
-            out=tmp_path / "f",
-        )  # fmt: skip
+        front = refined_where_points_fail((0.4, 0.6), tmp_path / "f")
     assert "point-002" in {p.id for p in front.failed}
     every = sorted(p.preference[0] for p in (*front.points, *front.failed))
     assert len(every) == 7
@@ -288,12 +292,8 @@ def test_points_that_fail_are_placed_around(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:.*points failed:UserWarning")
 def test_a_first_round_with_one_success_cannot_be_refined(tmp_path):
-    problem, callback = fails_at((0.2, 0.99))
     with pytest.warns(UserWarning, match="4 points were not placed: fewer than two of the first round succeeded"):
-        front = pm.explore(
-            problem, ps.Linear(), preferences=pm.Refine(3, 7, 2), epochs=2, optimizer=SGD, callbacks=[callback],
-            out=tmp_path / "f",
-        )  # fmt: skip
+        front = refined_where_points_fail((0.2, 0.99), tmp_path / "f")
     assert len(front) == 1
 
 
