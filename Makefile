@@ -33,7 +33,7 @@ faults: .venv/installed
 
 # ratios of run times, side by side in one run; best on a quiet machine
 bench: .venv/installed
-	$(BIN)/python -m pytest tests/bench -m bench -s -q --jaxtyping-packages=
+	$(BIN)/python -m pytest tests/bench -m "bench and not gpu" -s -q --jaxtyping-packages=
 
 check: .venv/installed
 	$(BIN)/ruff check .

@@ -11,8 +11,9 @@ from paretomtl.conditioned.low_rank import LowRank
 from paretomtl.conditioned.sampling import Sampling
 from paretomtl.descent import Descent
 from paretomtl.exploration import explore
-from paretomtl.front import select as rules
-from paretomtl.front.front import Front, Pick
+from paretomtl.front import rules
+from paretomtl.front.front import Front
+from paretomtl.front.pick import Deployed, Pick
 from paretomtl.front.score import EmptyFrontError, Score
 from paretomtl.front.select import NoFeasiblePoint
 from paretomtl.front.verify import verify
@@ -47,6 +48,7 @@ __all__ = [
     "Aggregation",
     "Closure",
     "Code",
+    "Deployed",
     "Descent",
     "EmptyFrontError",
     "EpochMeans",

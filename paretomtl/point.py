@@ -16,6 +16,7 @@ class Point:
         state: "done"; "failed" with the reason; or "corrupt": its record cannot be read, for the reason given.
         losses: mean losses by split ("validate", and "test" where there is one).
         values: the measures by split; the mean losses where the problem has no measure.
+        errors: standard errors of the measures by split, where the problem's measure told them; else empty.
         control_error: degrees between the ray asked and the validation losses reached.
         status: how the solver left it, in a word; see `paretomtl.solver.Code`.
         residual: the solver's last one; 0 where the preference is met.
@@ -45,3 +46,4 @@ class Point:
     trace: str | None = None
     seed: int = 0
     network: str | None = None
+    errors: dict[str, tuple[float, ...]] = field(default_factory=dict)

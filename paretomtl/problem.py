@@ -69,7 +69,8 @@ class Problem:
         ref_point: the hypervolume reference, one number an objective; fixed here, before any front is seen.
         train, validate, test: a DataLoader, another re-iterable of batches, or a factory `() -> such`. Factories travel
             to workers; prefer them for large data. Fronts are drawn on `validate`; `test` is measured beside it.
-        measure: `(model, batches) -> {name: float}`; by default the mean losses.
+        measure: `(model, batches) -> {name: float}`; by default the mean losses. It may return pairs, each a value and
+            its standard error on these batches, for all objectives (0 for what is exact): rules can then keep margins.
         project: `(model) -> None`, called after each step, for bounds on parameters.
         deterministic: for analytic problems: no data, `batch` is None, and the budget is given in `steps`.
         truth: what is known of the front, if anything.
@@ -82,7 +83,7 @@ class Problem:
     train: Batches | None = None
     validate: Batches | None = None
     test: Batches | None = None
-    measure: Callable[[Any, Iterable[Any]], Mapping[str, float]] | None = None
+    measure: Callable[[Any, Iterable[Any]], Mapping[str, float | tuple[float, float]]] | None = None
     project: Callable[[Any], None] | None = None
     deterministic: bool = False
     truth: Truth | None = None

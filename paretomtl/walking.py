@@ -202,12 +202,12 @@ class _Way:
             code = Code.ENDED
             warnings.append(self._why_it_ends(weights))
         counts |= {"products": sum(s.products for s in steps), "relaxed": sum(s.relaxed for s in steps)}
-        losses, values = self._measured()
+        reseed(seed_of(0, 0, MEASURING))
+        found = measured(self._study.problem, self._model, self._splits, self._study.device)
         return Point(
             id, tuple(weights), None, "done",
-            losses=losses,
-            values=values,
-            control_error=float(control_error(np.array(losses["validate"]), np.array(weights))),
+            **found._asdict(),
+            control_error=float(control_error(np.array(found.losses["validate"]), np.array(weights))),
             status=code.word,
             residual=float(status.residual),
             counts=dict(counts),
@@ -256,9 +256,3 @@ class _Way:
             f"{SHORTEST * self._asked(value):.2g}. The weights are {shown}: where these are about what was asked for, "
             "the front ends; elsewhere a smaller by= may lead on"
         )
-
-    def _measured(self) -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[float, ...]]]:
-        """Losses and measures by split."""
-        reseed(seed_of(0, 0, MEASURING))
-        found = measured(self._study.problem, self._model, self._splits, self._study.device)
-        return {split: m.losses for split, m in found.items()}, {split: m.values for split, m in found.items()}

@@ -271,12 +271,11 @@ class Training(InWork):
         calibrate(self.problem, model, self.splits.get("train"), self.study.device, self.study.seed, self.seed)
         reseed(seed_of(self.study.seed, self.seed, MEASURING))
         found = measured(self.problem, model, self.splits, self.study.device)
-        error = float(control_error(np.array(found["validate"].losses), job.preference))
+        error = float(control_error(np.array(found.losses["validate"]), job.preference))
         far = apart.off_ray(self.study.solver, error, Code.SUSPECTED)
         point = Point(
             asked.id, asked.preference, None, "done",
-            losses={split: m.losses for split, m in found.items()},
-            values={split: m.values for split, m in found.items()},
+            **found._asdict(),
             control_error=error,
             status=(Code.SUSPECTED if far else Code.SOLVED).word,
             counts=dict(learned.counts),

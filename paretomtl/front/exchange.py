@@ -136,7 +136,7 @@ def to_json(path: str | Path, study: Mapping[str, Any], points: Sequence[Point],
     for point in points:
         found = dataclasses.asdict(point)
         found["preference"] = dict(zip(names, point.preference, strict=False))
-        for part in schema.BY_OBJECTIVE:
+        for part in (*schema.BY_OBJECTIVE, schema.ERRORS):
             found[part] = {s: dict(zip(names, numbers, strict=True)) for s, numbers in found[part].items()}
         records.append(found)
     head = {"schema": schema.SCHEMA, "version": version("paretomtl")}
@@ -179,6 +179,7 @@ def _mean(id: str, group: Sequence[Point]) -> Point:
         status=statuses.pop() if len(statuses) == 1 else "mixed",
         counts={name: sum(p.counts.get(name, 0) for p in group) for name in first.counts},
         warnings=tuple(f"{p.id}: {text}" for p in group for text in p.warnings),
+        errors=_root_mean_squares([p.errors for p in group]),
     )
 
 
@@ -186,6 +187,12 @@ def _averages(found: Sequence[Mapping[str, tuple[float, ...]]]) -> dict[str, tup
     """The means, of the splits that all have."""
     splits = [split for split in found[0] if all(split in numbers for numbers in found)]
     return {s: tuple(np.array([numbers[s] for numbers in found]).mean(axis=0).tolist()) for s in splits}
+
+
+def _root_mean_squares(found: Sequence[Mapping[str, tuple[float, ...]]]) -> dict[str, tuple[float, ...]]:
+    """Of the standard errors that all have; all seeds are measured on the same data, so their mean is no surer."""
+    squares = [{split: tuple(e * e for e in row) for split, row in by_split.items()} for by_split in found]
+    return {split: tuple(np.sqrt(row).tolist()) for split, row in _averages(squares).items()}
 
 
 def nearest(points: Sequence[Point], mean: Point, split: str) -> Point:

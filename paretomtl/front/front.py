@@ -1,6 +1,5 @@
 """The result of an exploration: its points, figures and choices, over the records of a folder."""
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,12 @@ from jaxtyping import Float
 from torch import nn
 
 from paretomtl.front import exchange, score, seeds
+from paretomtl.front.pick import Deployed, Pick, deployed, picked
 from paretomtl.front.preference_map import PreferenceMap, preference_map
+from paretomtl.front.rules import Constraint
 from paretomtl.front.score import Score
 from paretomtl.front.seeds import Comparison, Spread, Tradeoff
-from paretomtl.front.select import Constraint, NoFeasiblePoint, Rule, candidates
+from paretomtl.front.select import Rule
 from paretomtl.front.store import Scratch, Store
 from paretomtl.layout import difference, layout
 from paretomtl.point import Point
@@ -262,15 +263,17 @@ class Front:
         *,
         best: str | None = None,
         subject_to: Mapping[str, float] | None = None,
+        margin: float | None = None,
         split: str = "validate",
-    ) -> "Pick":
+    ) -> Pick:
         """Choose a point by a rule, or by `best` in one objective, `subject_to` bounds on others.
 
         A bound is "no worse than" in the measure's own sense. Of a study of several seeds the rule sees each point's
-        mean, and the model that is handed back is the one nearest to it.
+        mean, the model that is handed back is the one nearest to it, and `agreement` is the share of the seeds that
+        choose the same alone.
 
         Args:
-            rule, best, subject_to: how to choose.
+            rule, best, subject_to, margin: how to choose; the latter three as in `rules.Constraint`.
             split: the measures to choose by. By those on "test" is warned of: they say nothing of unseen data any more.
 
         Raises:
@@ -280,28 +283,22 @@ class Front:
         if rule is None:
             if best is None:
                 raise ValueError("select needs a rule, or best= one of " + ", ".join(map(repr, self.names)))
-            rule = Constraint(best, dict(subject_to or {}))
-        elif best is not None or subject_to is not None:
-            raise ValueError("give a rule, or best= and subject_to=, not both")
-        try:
-            choice = rule.choose(candidates(self.mean().points, self.objectives, split))
-        except NoFeasiblePoint as error:
-            error.nearest = self._model(error.nearest, split)
-            raise
-        why = choice.why
-        if split != "validate":
-            flattered = f"chosen on {split}, so its figures there say nothing of unseen data any more"
-            warnings.warn(flattered, stacklevel=2)
-            why += f"; {flattered}"
-        if self.study["seeds"] == 1 or choice.point is None:
-            return Pick(self, choice.point, why, choice.runners_up)
-        point, *runners_up = (self._model(mean, split) for mean in (choice.point, *choice.runners_up))
-        why += f"; these are means over {self.study['seeds']} seeds, and {point.id} is the model nearest to its mean"
-        return Pick(self, point, why, tuple(runners_up))
+            rule = Constraint(best, dict(subject_to or {}), margin)
+        elif best is not None or subject_to is not None or margin is not None:
+            raise ValueError("give a rule, or best=, subject_to= and margin=, not both")
+        return picked(self, rule, split)
 
-    def _model(self, point: Point, split: str) -> Point:
-        """Of several seeds, the model nearest to a mean."""
-        return point if self.study["seeds"] == 1 else exchange.nearest(self.points, point, split)
+    def choose(self, k: int) -> Deployed:
+        """The k models to deploy together that lose least of the front's hypervolume, for users with other preferences.
+
+        For two objectives, and where there are at most 2,000 ways to choose, no other k lose less; else they are found
+        greedily (which keeps at least 63 % of what k can keep) and improved by exchanges. Of a study of several seeds
+        the points' means are chosen from, and the models nearest to them are handed back.
+
+        Raises:
+            EmptyFrontError, ValueError: there is no point, or none that dominates `ref_point`.
+        """
+        return deployed(self, k)
 
     def load_model(self, point: Point, build: Callable[[], nn.Module]) -> nn.Module:
         """The trained model of a point, in eval mode, on the CPU.
@@ -358,7 +355,7 @@ class Front:
         """How losses follow from preferences, point by point, and how far a preference in between can be trusted."""
         return preference_map(self.mean())
 
-    def plot(self, path: str | Path, pick: "Pick | None" = None, kind: str | None = None) -> Path:
+    def plot(self, path: str | Path, pick: Pick | None = None, kind: str | None = None) -> Path:
         """Draw the front to an .svg, .pdf or .png file, with its data as .csv beside it.
 
         Args:
@@ -395,20 +392,3 @@ class Front:
 
     def _array(self, rows: Sequence[Sequence[float]]) -> np.ndarray:
         return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.objectives))
-
-
-class Pick:
-    """A choice: the point (None where the rule found none), why, and the next best by the same rule."""
-
-    def __init__(self, front: Front, point: Point | None, why: str, runners_up: tuple[Point, ...]):
-        self._front = front
-        self.point, self.why, self.runners_up = point, why, runners_up
-
-    def load(self, build: Callable[[], nn.Module]) -> nn.Module:
-        """The chosen model, a plain module in eval mode, its weights checked against their hash."""
-        if self.point is None:
-            raise ValueError(f"nothing was chosen: {self.why}")
-        return self._front.load_model(self.point, build)
-
-    def __repr__(self) -> str:
-        return f"Pick({None if self.point is None else self.point.id!r}: {self.why})"

@@ -20,6 +20,7 @@ SCHEMA = 2
 MOST_POINTS = 100_000
 SPLITS = ("validate", "test")
 BY_OBJECTIVE = ("losses", "values")  # the fields of a record that are {split: {objective: number}}
+ERRORS = "errors"  # another, which a record has where the problem's measure told it
 LARGEST = sys.float_info.max
 MOST_COUNT = 2**63
 LONGEST = 300  # characters of a reason: what is refused may be of any length
@@ -167,10 +168,11 @@ def _check_simple(found: Any, what: str) -> None:
 def record(point: Point, names: Sequence[str], study: str) -> dict[str, Any]:
     """A point as a record: numbers under the names of their objectives, so that it can be read alone."""
     found = {"schema": SCHEMA, "study": study, **dataclasses.asdict(point)}
-    if point.network is None:
-        del found["network"]
+    for later in ("network", ERRORS):  # not in the records of those without
+        if not found[later]:
+            del found[later]
     found["preference"] = dict(zip(names, point.preference, strict=True))
-    for part in BY_OBJECTIVE:
+    for part in (*BY_OBJECTIVE, *([ERRORS] if point.errors else [])):
         found[part] = {s: dict(zip(names, numbers, strict=True)) for s, numbers in found[part].items()}
     return found
 
@@ -189,7 +191,7 @@ def read_record(
             raise ValueError(f"it belongs to study {found['study']!r}, not to {study!r}")
         fields = {key: value for key, value in found.items() if key not in ("schema", "study")}
         fields["preference"] = _by_name(found["preference"], names, "preference")
-        for part in BY_OBJECTIVE:
+        for part in (*BY_OBJECTIVE, *([ERRORS] if ERRORS in found else [])):
             fields[part] = {s: _by_name(by_name, names, part) for s, by_name in _splits(found[part], part).items()}
         fields["warnings"] = tuple(_typed(text, str, "a warning") for text in _list(found["warnings"], "warnings"))
         point = Point(**fields)
@@ -224,6 +226,10 @@ def _check_point(point: Point, splits: Sequence[str]) -> None:
     for part in BY_OBJECTIVE:
         if point.state == "done" and set(getattr(point, part)) != set(splits):
             raise ValueError(f"it is done, but has no {part} on exactly {' and '.join(splits)}")
+    if point.errors and set(point.errors) != set(point.values):
+        raise ValueError(f"it has {ERRORS} on {' and '.join(point.errors)} alone")
+    if any(error < 0 for row in point.errors.values() for error in row):
+        raise ValueError("a standard error is negative")
     if point.state == "done" and point.corner is None:
         _number(point.control_error, "control_error")
 

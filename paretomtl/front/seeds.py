@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 LEVEL, TAIL = 0.95, 0.025  # of every interval and test here, and what lies beyond one end of an interval
 ROUNDING, TINY = 1e-9, 1e-200  # the least share of an ideal that counts as a difference, for ideals that are not 0
@@ -86,6 +86,37 @@ def interval(samples: Float[np.ndarray, " n *rest"], tail: float = TAIL) -> Floa
     _check_finite(samples=samples)
     n = len(samples)
     return np.asarray(stats.t.isf(tail, n - 1) * samples.std(axis=0, ddof=1) / np.sqrt(n)) if n > 1 else None
+
+
+def margins(
+    sampling: Float[np.ndarray, "k m"] | None,
+    deviation: Float[np.ndarray, "k m"] | None,
+    n: Int[np.ndarray, " k"],
+    level: float,
+) -> Float[np.ndarray, "k m"]:
+    """How much worse one model of a preference may be than the mean that was measured, at a one-sided level.
+
+    Two parts, by the root of the sum of their squares: z times the standard error on the split, which all seeds share;
+    and Student's t times the deviation between seeds times sqrt(1 + 1/n), the prediction bound for one more seed.
+    Infinite where the deviation is known of some preferences, but not of this one, of which one seed succeeded.
+
+    Args:
+        sampling: standard errors of the measures on the split; None where unknown.
+        deviation: sample standard deviations over the seeds; None with one seed.
+        n: seeds, by preference.
+        level: of confidence, above one half.
+    """
+    from scipy import stats
+
+    found = np.zeros((sampling if deviation is None else deviation).shape)  # type: ignore[union-attr]
+    if sampling is not None:
+        found += (stats.norm.isf(1 - level) * sampling) ** 2
+    if deviation is not None:
+        several = n > 1
+        width = stats.t.isf(1 - level, n[several] - 1) * np.sqrt(1 + 1 / n[several])
+        found[several] += (width[:, None] * deviation[several]) ** 2
+        found[~several] = np.inf
+    return np.sqrt(found)
 
 
 def spread(ids: Sequence[str], names: Sequence[str], groups: Sequence[Float[np.ndarray, "_ m"]]) -> Spread:

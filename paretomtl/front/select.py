@@ -1,22 +1,23 @@
-"""Rules: how to choose one point of a front, and why.
+"""What every rule for choosing sees and answers.
 
-Every rule chooses among the points that no other dominates in the measures, in each measure's own sense; so no choice
-is ever dominated. Ties go to the earlier id.
+A rule chooses among the points that no other dominates in the measures, in each measure's own sense; so no choice is
+ever dominated. Scores are compared to nine digits of the front's range, so that rounding breaks no tie; ties go to the
+earlier id. The page of a front (`show/page.js`) computes the same.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from paretomtl.front import score
+from paretomtl.front import score, seeds
 from paretomtl.point import Point
 from paretomtl.problem import Objective
 
-LEAST_BULGE = 0.05  # of the front's own range: a front closer than this to the plane through its ends has no knee
+DIGITS = 9  # of the front's range, that scores are compared to
+SHOWN = 3  # runners-up
 
 
 class NoFeasiblePoint(ValueError):
@@ -27,46 +28,137 @@ class NoFeasiblePoint(ValueError):
         self.nearest = nearest
 
 
+class RunnerUp(NamedTuple):
+    """A point that the rule likes next, and what it gains and gives up against the chosen one.
+
+    gains, gives_up: by objective, in the measure's unit, above 0; what is equal is in neither.
+    """
+
+    point: Point
+    gains: dict[str, float]
+    gives_up: dict[str, float]
+
+    def __str__(self) -> str:
+        parts = [
+            f"{verb} " + ", ".join(f"{amount:.4g} in {name}" for name, amount in amounts.items())
+            for verb, amounts in (("gains", self.gains), ("gives up", self.gives_up))
+            if amounts
+        ]
+        return f"{self.point.id} " + (" and ".join(parts) if parts else "is equal")
+
+
 class Choice(NamedTuple):
     """A point, or None; the reason; and the next best by the same rule."""
 
     point: Point | None
     why: str
-    runners_up: tuple[Point, ...] = ()
+    runners_up: tuple[RunnerUp, ...] = ()
+
+
+class Noise(NamedTuple):
+    """How uncertain the measures of points are.
+
+    sampling: standard errors that come of the split's finite data, as the measure told them; None where it did not.
+    deviation: between models of the same preference and other seeds (sample standard deviation); None with one seed.
+    n: seeds, by point.
+    """
+
+    sampling: Float[np.ndarray, "n m"] | None
+    deviation: Float[np.ndarray, "n m"] | None
+    n: Int[np.ndarray, " n"]
+
+    def __getitem__(self, rows: Any) -> "Noise":  # type: ignore[override]
+        """Of some of the points."""
+        return Noise(*(None if part is None else part[rows] for part in (self.sampling, self.deviation, self.n)))
 
 
 class Candidates(NamedTuple):
-    """The points to choose from, none of them dominated, with their measures (n, m) as people read them."""
+    """The points to choose from, none of them dominated, with their measures (n, m) as people read them.
+
+    ideals: the measures of the models that were trained on one objective alone, where there are any.
+    """
 
     points: Sequence[Point]
     values: Float[np.ndarray, "n m"]
     objectives: Sequence[Objective]
+    noise: Noise
+    ideals: Float[np.ndarray, " m"] | None = None
+
+    @property
+    def signs(self) -> Float[np.ndarray, " m"]:
+        """1 where smaller is better, -1 where larger is."""
+        return np.array([o.sign for o in self.objectives], dtype=np.float64)
 
     @property
     def costs(self) -> Float[np.ndarray, "n m"]:
         """The measures turned so that smaller is better."""
-        return self.values * np.array([o.sign for o in self.objectives])
+        return self.values * self.signs
+
+    @property
+    def spans(self) -> Float[np.ndarray, " m"]:
+        """What each measure varies by over these points; 0 where only by rounding."""
+        return np.where(score.constant(self.costs), 0.0, np.ptp(self.costs, axis=0))
+
+    @property
+    def names(self) -> list[str]:
+        """The objectives' names."""
+        return [o.name for o in self.objectives]
 
     def column(self, name: str) -> int:
         """The place of an objective, by name."""
-        names = [o.name for o in self.objectives]
-        if name not in names:
-            raise ValueError(f"objective {name!r} is not one of {', '.join(map(repr, names))}")
-        return names.index(name)
+        if name not in self.names:
+            raise ValueError(f"objective {name!r} is not one of {', '.join(map(repr, self.names))}")
+        return self.names.index(name)
 
+    def row(self, numbers: Mapping[str, Any], field: str) -> Float[np.ndarray, " m"]:
+        """A finite number for every objective, by name."""
+        for name in numbers:
+            self.column(name)
+        missing = [name for name in self.names if name not in numbers]
+        if missing:
+            raise ValueError(f"{field} has no number for {', '.join(map(repr, missing))}; give one for each objective")
+        return np.array([finite(numbers[name], f"{field}[{name!r}]") for name in self.names])
 
-def candidates(points: Sequence[Point], objectives: Sequence[Objective], split: str = "validate") -> Candidates:
-    """The points that succeeded and that no other dominates in the split's measures, in the order of their ids."""
-    done = sorted((p for p in points if p.state == "done"), key=lambda p: p.id)
-    if not done:
-        raise score.EmptyFrontError("the front has no point to choose from")
-    unmeasured = [p.id for p in done if split not in p.values]
-    if unmeasured:
-        there = ", ".join(map(repr, sorted(done[0].values, reverse=True)))
-        raise ValueError(f"split={split!r} was not measured at {unmeasured[0]}; it has {there}")
-    all_of_them = Candidates(done, np.array([p.values[split] for p in done]), objectives)
-    kept = np.flatnonzero(score.nondominated(all_of_them.costs))
-    return Candidates([done[i] for i in kept], all_of_them.values[kept], objectives)
+    def margins(self, level: float) -> Float[np.ndarray, "n m"]:
+        """How much worse a model of these points may be than it measured, at a one-sided level of confidence."""
+        if self.noise.sampling is None and self.noise.deviation is None:
+            raise ValueError(
+                f"margin={level:g}: how uncertain these measures are is unknown; explore with seeds=2 or more, or let "
+                "the measure return (value, standard error) pairs"
+            )
+        return seeds.margins(*self.noise, level)
+
+    def standard_errors(self) -> Float[np.ndarray, "n m"]:
+        """Of the points' measures: of the mean over seeds, where there are several."""
+        if self.noise.sampling is None and self.noise.deviation is None:
+            raise ValueError(
+                "standard errors of these measures are unknown; explore with seeds=2 or more, or let the measure "
+                "return (value, standard error) pairs"
+            )
+        none = np.zeros(self.values.shape)
+        sampling, deviation = (none if part is None else part for part in self.noise[:2])
+        return np.sqrt(sampling**2 + deviation**2 / self.noise.n[:, None])
+
+    def number(self, k: int, j: int) -> str:
+        """A measure in words, with its unit."""
+        return shown(self.values[k, j], self.objectives[j])
+
+    def named(self, k: int) -> str:
+        """A point and all its measures in words."""
+        reached = ", ".join(f"{o.name} {self.number(k, j)}" for j, o in enumerate(self.objectives))
+        return f"{self.points[k].id} ({reached})"
+
+    def chosen(self, order: Sequence[int], why: str) -> Choice:
+        """The first of an order as the choice, the next ones as runners-up."""
+        return Choice(self.points[order[0]], why, tuple(self._against(k, order[0]) for k in order[1 : 1 + SHOWN]))
+
+    def _against(self, k: int, chosen: int) -> RunnerUp:
+        better = (self.costs[chosen] - self.costs[k]).tolist()
+        return RunnerUp(
+            self.points[k],
+            {name: gain for name, gain in zip(self.names, better, strict=True) if gain > 0},
+            {name: -gain for name, gain in zip(self.names, better, strict=True) if gain < 0},
+        )
 
 
 class Rule(ABC):
@@ -77,99 +169,61 @@ class Rule(ABC):
         """The choice and its reason."""
 
 
-@dataclass(frozen=True)
-class Constraint(Rule):
-    """The best point in one measure among those that keep bounds on others.
+def candidates(
+    points: Sequence[Point],
+    objectives: Sequence[Objective],
+    split: str = "validate",
+    noise: Noise | None = None,
+    ideals: Float[np.ndarray, " m"] | None = None,
+) -> Candidates:
+    """The points that succeeded and that no other dominates in the split's measures, in the order of their ids.
 
     Args:
-        best: the objective to be best in.
-        subject_to: objective -> bound; "no worse than", in the measure's own sense.
+        points: of a front; failed ones are left out.
+        objectives: of the front.
+        split: whose measures are to choose by.
+        noise: of the points, in their order; by default what their records have.
+        ideals: see `Candidates`.
     """
-
-    best: str
-    subject_to: Mapping[str, float] = field(default_factory=dict)
-
-    def choose(self, among: Candidates) -> Choice:
-        """The feasible point with the best measure."""
-        i = among.column(self.best)
-        excess = np.zeros(among.values.shape)
-        for name, bound in self.subject_to.items():
-            j = among.column(name)
-            if not isinstance(bound, (int, float, np.number)) or not np.isfinite(bound):
-                raise ValueError(f"subject_to[{name!r}] = {bound!r} is not a finite number; give one")
-            excess[:, j] = np.maximum(among.costs[:, j] - among.objectives[j].sign * bound, 0)
-        feasible = np.flatnonzero(~excess.any(axis=1))
-        signs = {o.name: "≥" if o.sign < 0 else "≤" for o in among.objectives}
-        bounds = " and ".join(f"{name} {signs[name]} {bound:g}" for name, bound in self.subject_to.items())
-        if not len(feasible):
-            raise self._none_feasible(among, excess, bounds)
-        order = feasible[np.argsort(among.costs[feasible, i], kind="stable")].tolist()
-        chosen, value = among.points[order[0]], _number(among, order[0], i)
-        superlative = "highest" if among.objectives[i].sign < 0 else "lowest"
-        why = f"{chosen.id} has the {superlative} {self.best}, {value}, "
-        why += (
-            f"of the {_count(feasible)} with {bounds}" if bounds else f"of the {_count(feasible)} that none dominates"
-        )
-        if len(order) > 1:
-            why += f"; next is {among.points[order[1]].id} with {_number(among, order[1], i)}"
-        return Choice(chosen, why, tuple(among.points[k] for k in order[1:4]))
-
-    def _none_feasible(self, among: Candidates, excess: np.ndarray, bounds: str) -> NoFeasiblePoint:
-        span = np.ptp(among.costs, axis=0)
-        worst = (excess / np.where(span > 0, span, 1)).max(axis=1)
-        k = int(np.argmin(worst))
-        nearest = among.points[k]
-        broken = [f"{o.name} = {among.values[k, j]:.8g}" for j, o in enumerate(among.objectives) if excess[k, j] > 0]
-        return NoFeasiblePoint(
-            f"no point of the front has {bounds}; nearest is {nearest.id} with {', '.join(broken)}", nearest
-        )
+    rows = sorted((k for k, p in enumerate(points) if p.state == "done"), key=lambda k: points[k].id)
+    done = [points[k] for k in rows]
+    if not done:
+        raise score.EmptyFrontError("the front has no point to choose from")
+    unmeasured = [p.id for p in done if split not in p.values]
+    if unmeasured:
+        there = ", ".join(map(repr, sorted(done[0].values, reverse=True)))
+        raise ValueError(f"split={split!r} was not measured at {unmeasured[0]}; it has {there}")
+    known = Noise(sampling(done, split), None, np.ones(len(done), dtype=np.int64)) if noise is None else noise[rows]
+    values = np.array([p.values[split] for p in done])
+    costs = Candidates(done, values, objectives, known).costs
+    kept = np.flatnonzero(score.nondominated(costs))
+    return Candidates([done[i] for i in kept], values[kept], objectives, known[kept], ideals)
 
 
-@dataclass(frozen=True)
-class Knee(Rule):
-    """The point where the front bulges most towards the ideal.
-
-    It is the one farthest below the flat front (the line, the plane) through the ends, which are the points best in one
-    measure each; all in measures scaled to the front's range. Objectives that do not vary are left out. There is no
-    knee on fewer than three distinct points, on a flat front, or on one that bulges away.
-    """
-
-    def choose(self, among: Candidates) -> Choice:
-        """The knee, or no point and the reason."""
-        distinct = len(np.unique(among.costs, axis=0))
-        if distinct < 3:
-            return Choice(None, f"no knee: it is undefined on {distinct} distinct non-dominated point(s), 3 are needed")
-        scaled = score.unit_range(among.costs)
-        if scaled.shape[1] < 2:
-            return Choice(None, "no knee: fewer than two objectives vary over the front")
-        below = np.linalg.lstsq(_ends(scaled), np.ones(scaled.shape[1]), rcond=None)[0]
-        bulge = np.round(1 - scaled @ below, 9)  # so that rounding breaks no tie
-        order = np.argsort(-bulge, kind="stable").tolist()
-        most = float(bulge[order[0]])
-        if most < LEAST_BULGE:
-            shape = "bulges away from the ideal" if bulge.min() < -LEAST_BULGE else "is flat"
-            return Choice(None, f"no knee: the front {shape} (its largest bulge is {most:.3f} of its range)")
-        chosen = among.points[order[0]]
-        reached = ", ".join(f"{o.name} {_number(among, order[0], j)}" for j, o in enumerate(among.objectives))
-        why = (
-            f"{chosen.id} ({reached}) is the knee of the {_count(order)} that none dominates: "
-            f"it lies {most:.2f} of the front's range below the flat front through its ends"
-        )
-        if len(order) > 1:
-            why += f"; next is {among.points[order[1]].id} with {bulge[order[1]]:.2f}"
-        return Choice(chosen, why, tuple(among.points[k] for k in order[1:4]))
+def sampling(points: Sequence[Point], split: str) -> Float[np.ndarray, "n m"] | None:
+    """The standard errors that the points' records have; None unless all have them."""
+    if not points or not all(split in p.errors for p in points):
+        return None
+    return np.array([p.errors[split] for p in points])
 
 
-def _ends(scaled: np.ndarray) -> np.ndarray:
-    """The points that are best in one objective each; ties by the objectives that follow it, in a circle."""
-    k = scaled.shape[1]
-    return np.stack([scaled[np.lexsort(np.roll(scaled, -i, axis=1).T[::-1])[0]] for i in range(k)])
+def ranked(*scores: Float[np.ndarray, " n"]) -> list[int]:
+    """The order of the points by scores of the front's range, the smallest first; later scores break ties, then ids."""
+    return np.lexsort([np.round(s, DIGITS) for s in reversed(scores)]).tolist()
 
 
-def _number(among: Candidates, k: int, j: int) -> str:
-    unit = among.objectives[j].unit
-    return f"{among.values[k, j]:.4g}" + (f" {unit}" if unit else "")
+def finite(number: Any, what: str) -> float:
+    """A finite number, or an error that calls it by its name."""
+    if isinstance(number, bool) or not isinstance(number, (int, float, np.number)) or not np.isfinite(number):
+        raise ValueError(f"{what} = {number!r} is not a finite number; give one")
+    return float(number)
 
 
-def _count(indices: Sequence[int] | np.ndarray) -> str:
+def shown(value: float, objective: Objective) -> str:
+    """A measure in words, with its unit."""
+    return f"{value:.4g}" + (f" {objective.unit}" if objective.unit else "")
+
+
+def count(indices: Sequence[int] | np.ndarray) -> str:
+    """How many points, in words."""
     return "1 point" if len(indices) == 1 else f"{len(indices)} points"

@@ -135,7 +135,8 @@ def choice(pick: "Pick", folder: Path) -> dict[str, Any]:
         "point": None if point is None else point.id,
         "why": pick.why,
         "weights": None if weights is None else str(weights),
-        "runners_up": [p.id for p in pick.runners_up],
+        "runners_up": [{"point": r.point.id, "gains": r.gains, "gives_up": r.gives_up} for r in pick.runners_up],
+        "agreement": pick.agreement,
     }
 
 

@@ -170,15 +170,13 @@ class Run(InWork):
         self.warn_of_steps()
         reseed(seed_of(self.study.seed, self.job.seed, MEASURING))
         found = measured(self.problem, model, self.splits, self.study.device)
-        losses = {split: m.losses for split, m in found.items()}
         if not math.isfinite(status.residual):
             raise NonFinite(f"{float(status.residual)} in the residual of {type(self.solver).__name__}")
-        error = float(control_error(np.array(losses["validate"]), self.job.preference))
+        error = float(control_error(np.array(found.losses["validate"]), self.job.preference))
         self.warnings += off_ray(self.solver, error, Code(int(status.code)))
         point = Point(
             asked.id, asked.preference, asked.corner, "done",
-            losses=losses,
-            values={split: m.values for split, m in found.items()},
+            **found._asdict(),
             control_error=error,
             status=Code(int(status.code)).word,
             residual=float(status.residual),

@@ -12,10 +12,14 @@ from paretomtl.problem import Problem
 
 
 class Measured(NamedTuple):
-    """Mean losses and measures on one split, in the order of the objectives."""
+    """Mean losses and measures on one split, in the order of the objectives.
+
+    errors: standard errors of the measures; None where these did not tell them.
+    """
 
     losses: tuple[float, ...]
     values: tuple[float, ...]
+    errors: tuple[float, ...] | None = None
 
 
 def evaluate(problem: Problem, model: nn.Module, split: str = "validate") -> dict[str, float]:
@@ -33,13 +37,24 @@ def evaluate(problem: Problem, model: nn.Module, split: str = "validate") -> dic
     return dict(zip(problem.names, measure(problem, model, batches[split], device, split).losses, strict=True))
 
 
-def measured(
-    problem: Problem, model: nn.Module, splits: Mapping[str, Iterable[Any]], device: Any
-) -> dict[str, Measured]:
+class BySplit(NamedTuple):
+    """What was measured, by split; these are fields of a Point."""
+
+    losses: dict[str, tuple[float, ...]]
+    values: dict[str, tuple[float, ...]]
+    errors: dict[str, tuple[float, ...]]
+
+
+def measured(problem: Problem, model: nn.Module, splits: Mapping[str, Iterable[Any]], device: Any) -> BySplit:
     """Mean losses and measures on each split that is not trained on; see `measure`."""
-    return {
+    found = {
         split: measure(problem, model, batches, device, split) for split, batches in splits.items() if split != "train"
     }
+    return BySplit(
+        {split: m.losses for split, m in found.items()},
+        {split: m.values for split, m in found.items()},
+        {split: m.errors for split, m in found.items() if m.errors is not None},
+    )
 
 
 def measure(problem: Problem, model: nn.Module, batches: Iterable[Any], device: Any, split: str) -> Measured:
@@ -56,12 +71,14 @@ def measure(problem: Problem, model: nn.Module, batches: Iterable[Any], device: 
         with torch.no_grad():
             batches = OnDevice(batches, device)
             losses = _mean_losses(problem, model, batches, split)
-            values = losses if problem.measure is None else _measures(problem, model, batches)
+            values, errors = (losses, None) if problem.measure is None else _measures(problem, model, batches)
     finally:
         model.train(training)
     for kind, numbers in (("loss", losses), ("measure", values)):
         check_finite(torch.tensor(numbers), problem.names, before=f"the {kind} ", after=f" on {split}")
-    return Measured(losses, values)
+    if errors is not None:
+        check_finite(torch.tensor(errors), problem.names, before="the standard error of ", after=f" on {split}")
+    return Measured(losses, values, errors)
 
 
 class OnDevice:
@@ -104,12 +121,28 @@ def _mean_losses(problem: Problem, model: nn.Module, batches: Iterable[Any], spl
     return tuple((totals / weights).tolist())
 
 
-def _measures(problem: Problem, model: nn.Module, batches: Iterable[Any]) -> tuple[float, ...]:
+def _measures(
+    problem: Problem, model: nn.Module, batches: Iterable[Any]
+) -> tuple[tuple[float, ...], tuple[float, ...] | None]:
+    """What the problem's measure returns: values, and their standard errors if it has them."""
     assert problem.measure is not None
-    values = problem.measure(model, batches)
-    if set(values) != set(problem.names):
-        raise ValueError(f"measure returned the keys {sorted(map(str, values))}; give {list(problem.names)}")
-    return tuple(float(values[name]) for name in problem.names)
+    found = problem.measure(model, batches)
+    if set(found) != set(problem.names):
+        raise ValueError(f"measure returned the keys {sorted(map(str, found))}; give {list(problem.names)}")
+    pairs = [found[name] for name in problem.names]
+    told = [isinstance(pair, (tuple, list)) for pair in pairs]
+    if not any(told):
+        return tuple(float(value) for value in pairs), None  # type: ignore[arg-type]
+    for name, pair, known in zip(problem.names, pairs, told, strict=True):
+        if not known or len(pair) != 2:  # type: ignore[arg-type]
+            raise ValueError(
+                f"measure returned {pair!r} for {name!r}; give (value, standard error) for every objective, with 0 for "
+                "what is exact, or plain values for all"
+            )
+    values, errors = zip(*((float(value), float(error)) for value, error in pairs), strict=True)  # type: ignore[misc]
+    if min(errors) < 0:
+        raise ValueError(f"measure returned a negative standard error: {dict(zip(problem.names, errors, strict=True))}")
+    return values, errors
 
 
 def length(batch: Any) -> int:

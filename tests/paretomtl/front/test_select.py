@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paretomtl.front.score import EmptyFrontError
-from paretomtl.front.select import Candidates, Constraint, Knee, NoFeasiblePoint, candidates
+from paretomtl.front.rules import Constraint, Knee
+from paretomtl.front.select import Candidates, NoFeasiblePoint, Noise, candidates
 from paretomtl.point import Point
 from paretomtl.problem import Objective
 
 CONVEX = [(0.0, 1.0), (0.1, 0.4), (0.5, 0.1), (1.0, 0.0)]
+CERTAIN = Noise(None, None, np.ones(1, dtype=int))
 often = settings(deadline=None, derandomize=True, max_examples=60)
 
 
@@ -38,7 +40,7 @@ def choose(rule, given_points, described=None):
 
 
 def told(choice):
-    return choice.point and choice.point.id, choice.why, [p.id for p in choice.runners_up]
+    return choice.point and choice.point.id, choice.why, [r.point.id for r in choice.runners_up]
 
 
 def dominated(row, rows, signs):
@@ -89,11 +91,11 @@ def test_constraint_is_the_best_that_is_feasible_and_never_dominated(case, data)
         return
     choice = choose(rule, case.points, case.described)
     i, feasible = names.index(rule.best), [row for row, kept in zip(case.rows, keeps, strict=True) if kept]
-    for chosen in (choice.point, *choice.runners_up):
+    for chosen in (choice.point, *(r.point for r in choice.runners_up)):
         assert chosen.values["validate"] in feasible
         assert not dominated(chosen.values["validate"], case.rows, case.signs)
     sign = case.signs[i]
-    best = [sign * p.values["validate"][i] for p in (choice.point, *choice.runners_up)]
+    best = [sign * p.values["validate"][i] for p in (choice.point, *(r.point for r in choice.runners_up))]
     assert best[0] == min(sign * row[i] for row in feasible)
     assert best == sorted(best)
     assert choice.point not in choice.runners_up
@@ -103,7 +105,7 @@ def test_constraint_is_the_best_that_is_feasible_and_never_dominated(case, data)
 @given(cases())
 def test_knee_is_never_dominated(case):
     choice = choose(Knee(), case.points, case.described)
-    for chosen in (choice.point, *choice.runners_up):
+    for chosen in (choice.point, *(r.point for r in choice.runners_up)):
         assert chosen is None or not dominated(chosen.values["validate"], case.rows, case.signs)
     assert choice.why.startswith(choice.point.id if choice.point else "no knee")
 
@@ -185,8 +187,8 @@ def test_why_names_the_point_its_value_and_the_runner_up():
     assert choose(Constraint("a"), CONVEX[:1]).why == "p0 has the lowest a, 0, of the 1 point that none dominates"
     knee = choose(Knee(), CONVEX, described)
     assert knee.why.startswith("p1 (a 0.1 nats, b 0.4) is the knee of the 4 points")
-    assert knee.why.endswith("0.50 of the front's range below the flat front through its ends; next is p2 with 0.40")
-    assert knee.runners_up[0].id == "p2"
+    assert knee.why.endswith("0.50 of the front's range below the line through its ends; next is p2 with 0.40")
+    assert knee.runners_up[0].point.id == "p2"
 
 
 @pytest.mark.parametrize("rule", [Constraint("c"), Constraint("a", {"c": 1.0})])
@@ -320,7 +322,7 @@ def test_choices_are_made_on_validation_measures():
 
 
 def test_costs_turn_measures_to_smaller_is_better():
-    among = Candidates(points([(1, 2)]), np.array([[1.0, 2.0]]), objectives(2, ("max", "min")))
+    among = Candidates(points([(1, 2)]), np.array([[1.0, 2.0]]), objectives(2, ("max", "min")), CERTAIN)
     np.testing.assert_array_equal(among.costs, [[-1, 2]])
 
 
