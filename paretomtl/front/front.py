@@ -358,11 +358,14 @@ class Front:
     def plot(self, path: str | Path, pick: Pick | None = None, kind: str | None = None) -> Path:
         """Draw the front to an .svg, .pdf or .png file, with its data as .csv beside it.
 
+        To an .html file it writes the explorer: a page, for any browser and without a network, to bound the measures,
+        to try the rules, and to copy the line of Python that loads the model chosen.
+
         Args:
-            path: of the figure.
+            path: of the figure, or of the page.
             pick: a choice, to stand out.
             kind: "matrix", one panel a pair of objectives; "parallel", one axis an objective, better up; by default the
-                plane of two objectives, or the matrix of more.
+                plane of two objectives, or the matrix of more. A page has both; this one comes first.
         """
         from paretomtl.show.plots import plot
 
