@@ -19,6 +19,8 @@ def written(points: Sequence[Point], names: Sequence[str]) -> str:
     splits = sorted({split for p in points for split in p.losses}, reverse=True)
     columns = ["id", "seed", "corner", "state", *(f"preference {n}" for n in names)]
     columns += [f"{part} {split} {n}" for part in ("loss", "value") for split in splits for n in names]
+    told = sorted({split for p in points for split in p.errors}, reverse=True)
+    columns += [f"error {split} {n}" for split in told for n in names]
     columns += ["control_error", "status", "reason", "weights"]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -26,6 +28,7 @@ def written(points: Sequence[Point], names: Sequence[str]) -> str:
     nothing = ("",) * len(names)
     for p in points:
         numbers = [n for part in (p.losses, p.values) for split in splits for n in part.get(split, nothing)]
+        numbers += [n for split in told for n in p.errors.get(split, nothing)]
         row = [p.id, p.seed, p.corner, p.state, *(p.preference or nothing), *numbers]
         row += [p.control_error, p.status, p.reason, p.weights]
         writer.writerow(["" if cell is None else plain(cell) if isinstance(cell, str) else cell for cell in row])
