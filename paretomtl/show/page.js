@@ -60,6 +60,7 @@ function drawTable(state) {
 function setTheme(plots, theme) {
   if (theme) document.documentElement.dataset.theme = theme;
   ink = null;
+  for (const plot of plots) plot.state.sorted = null;
   const dark = getComputedStyle(document.documentElement).colorScheme === "dark";
   byId("theme").textContent = dark ? "Light" : "Dark";
   byId("theme").setAttribute("aria-label", `Switch to ${dark ? "light" : "dark"} colours`);

@@ -28,17 +28,10 @@ class Asked extends Plot {
   }
 
   paint(context, colours) {
-    const radius = this.state.n > 300 ? 1.8 : 3.2;
+    const radius = this.state.n > 300 ? 1.5 : 3;
     for (const panel of this.panels) {
       this.paintAxes(context, colours, panel);
-      for (const { points, colour, faded } of this.kinds()) {
-        context.globalAlpha = faded ? 0.16 : 1;
-        context.fillStyle = colour;
-        context.beginPath();
-        for (const k of points) if (this.isKnown(k)) dot(context, ...this.spot(panel, k), radius);
-        context.fill();
-      }
-      context.globalAlpha = 1;
+      this.paintPoints(context, { ...panel, wide: this.side, tall: this.side }, (k) => this.isKnown(k) && this.spot(panel, k), radius);
     }
   }
 

@@ -85,7 +85,9 @@ class Parallel extends Plot {
     const { n, m } = this.state;
     const thin = Math.max(0.5, Math.min(1.6, 40 / Math.sqrt(n)));
     const alpha = Math.max(0.12, Math.min(0.85, 12 / Math.sqrt(n)));
-    for (const { points, colour, faded } of this.kinds()) {
+    const every = this.state.moving && n > MANY ? Math.ceil(n / MANY) : 1;
+    for (const { points: all, colour, faded } of this.state.kinds()) {
+      const points = every > 1 ? all.filter((k) => k % every === 0) : all;
       context.globalAlpha = faded ? Math.min(0.14, alpha) : alpha;
       context.strokeStyle = colour;
       context.lineWidth = thin;

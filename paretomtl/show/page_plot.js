@@ -1,5 +1,6 @@
 // What the drawings share: two canvases, one for the points and one for what is marked among them; pointer and keys.
 
+const MANY = 800; // points, from which on they are drawn as squares, and some of their lines while a bound moves
 const NEAR = 12; // pixels from a point that still mean it
 
 function element(tag, properties = {}, ...children) {
@@ -91,11 +92,14 @@ class Plot {
   }
 
   context(canvas) {
-    const scale = Math.max(2, window.devicePixelRatio || 1); // sharp on paper too
-    canvas.width = this.width * scale;
-    canvas.height = this.height * scale;
+    const ratio = window.devicePixelRatio || 1;
+    const scale = this.state.n > MANY ? ratio : Math.max(2, ratio); // sharp on paper too, where that costs little
+    const [width, height] = [Math.round(this.width * scale), Math.round(this.height * scale)];
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     const context = canvas.getContext("2d");
-    context.scale(scale, scale);
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    context.clearRect(0, 0, this.width, this.height);
+    context.globalAlpha = 1;
     context.font = `12px ${colours().font}`;
     context.lineJoin = "round";
     return context;
@@ -180,19 +184,56 @@ class Plot {
     event.preventDefault();
   }
 
-  // The points in the order they are painted, with what they look like.
-  kinds() {
-    const { state } = this;
-    const all = range(state.n).filter((i) => state.isShown(i));
-    const of = (free, kept) => all.filter((i) => state.free.has(i) === free && state.kept[i] === kept);
-    const { dominated, front } = colours();
-    return [
-      { points: of(false, false), colour: dominated, faded: true },
-      { points: of(true, false), colour: front, faded: true },
-      { points: of(false, true), colour: dominated, faded: false },
-      { points: of(true, true), colour: front, faded: false },
-    ];
+  // within a box of the drawing; `spot` gives the place of a point, if it has one
+  paintPoints(context, box, spot, radius) {
+    if (this.state.n > MANY) {
+      this.paintSquares(context, box, spot, radius);
+      return;
+    }
+    for (const { points, colour, faded } of this.state.kinds()) {
+      context.globalAlpha = faded ? 0.16 : 1;
+      context.fillStyle = colour;
+      context.beginPath();
+      for (const k of points) {
+        const place = spot(k);
+        if (place) dot(context, ...place, radius);
+      }
+      context.fill();
+    }
+    context.globalAlpha = 1;
   }
+
+  // Thousands of points, written as pixels: that a bound may be pulled while all are seen.
+  paintSquares(context, box, spot, radius) {
+    const scale = context.getTransform().a;
+    const [wide, tall] = [Math.ceil(box.wide * scale), Math.ceil(box.tall * scale)];
+    const pixels = new ImageData(wide, tall);
+    const words = new Uint32Array(pixels.data.buffer);
+    const side = Math.max(1, Math.round(2 * radius * scale));
+    for (const { points, colour, faded } of this.state.kinds()) {
+      const word = wordOf(colour, faded ? 48 : 255);
+      for (const k of points) {
+        const place = spot(k);
+        if (!place) continue;
+        const left = Math.round((place[0] - box.x - radius) * scale);
+        const top = Math.round((place[1] - box.y - radius) * scale);
+        const [right, bottom] = [Math.min(wide, left + side), Math.min(tall, top + side)];
+        for (let y = Math.max(0, top); y < bottom; y++) {
+          for (let x = Math.max(0, left); x < right; x++) words[y * wide + x] = word;
+        }
+      }
+    }
+    this.sheet ??= element("canvas");
+    Object.assign(this.sheet, { width: wide, height: tall });
+    this.sheet.getContext("2d").putImageData(pixels, 0, 0);
+    context.drawImage(this.sheet, box.x, box.y, wide / scale, tall / scale);
+  }
+}
+
+// "#rrggbb" as a pixel's word
+function wordOf(colour, alpha) {
+  const [red, green, blue] = [1, 3, 5].map((k) => parseInt(colour.slice(k, k + 2), 16));
+  return ((alpha << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 }
 
 function announce(text) {

@@ -249,7 +249,8 @@ function bulge(among, scaled) {
 }
 
 function trade(among, scaled) {
-  const least = scaled.map((here) => leastRatio(here, scaled));
+  const rows = scaled.map((row) => Float64Array.from(row));
+  const least = rows.map((here) => leastRatio(here, rows));
   const order = ranked(least.map((x) => -x));
   const [k, next] = order;
   if (least[k] < LEAST_RATIO) {
@@ -266,19 +267,24 @@ function trade(among, scaled) {
 // What the best move to a far point gives up, for what it gains.
 function leastRatio(here, scaled) {
   let least = Infinity;
-  const worse = new Array(here.length);
-  const better = new Array(here.length);
   for (const there of scaled) {
-    let far = false;
+    let [far, worse, better] = [false, 0, 0];
     for (let j = 0; j < here.length; j++) {
       const step = there[j] - here[j];
-      worse[j] = step > 0 ? step : 0;
-      better[j] = step < 0 ? -step : 0;
-      far ||= Math.abs(step) >= FAR;
+      if (step > 0) worse += step;
+      else better -= step;
+      far ||= step >= FAR || step <= -FAR;
     }
-    if (far) least = Math.min(least, sum(worse) / sum(better));
+    if (!far) continue;
+    if (here.length > 7) [worse, better] = sideSums(here, there);
+    least = Math.min(least, worse / better);
   }
   return least;
+}
+
+function sideSums(here, there) {
+  const steps = Array.from(there, (x, j) => x - here[j]);
+  return [sum(steps.map((x) => Math.max(x, 0))), sum(steps.map((x) => Math.max(-x, 0)))];
 }
 
 // --- all of them ---

@@ -26,8 +26,10 @@ class Scatter extends Plot {
     const texts = range(count).flatMap((k) => ticks(...this.limits[k + 1], 4).map(([, text]) => text));
     const widest = Math.max(...texts.map((text) => this.measure.measureText(text).width));
     this.gap = narrow ? 8 : 14;
-    this.edge = { left: Math.ceil(widest) + (narrow ? 30 : 40), right: 12, top: 8, bottom: 58 };
+    this.edge = { left: Math.ceil(widest) + (narrow ? 30 : 40), right: 12, top: 8 };
     const wide = (width - this.edge.left - this.edge.right - this.gap * (count - 1)) / count;
+    const long = range(count).some((j) => this.measure.measureText(this.title(j).join("  ")).width > wide);
+    this.edge.bottom = long ? 52 : 38;
     const tall = count === 1 ? Math.min(Math.max(0.62 * wide, 260), 440) : Math.max(0.82 * wide, 76);
     this.panels = [];
     for (let i = 1; i <= count; i++) {
@@ -54,25 +56,19 @@ class Scatter extends Plot {
   }
 
   get radius() {
-    const small = this.state.m > 3 || this.width < 520 ? 0.8 : 1;
+    const small = (this.state.m > 3 ? 0.8 : 1) * (this.width < 520 && this.state.m > 2 ? 0.7 : 1);
     return small * (this.state.n > 1500 ? 1.8 : this.state.n > 300 ? 2.8 : 4.2);
   }
 
   paint(context, colours) {
-    const kinds = this.kinds();
     for (const panel of this.panels) {
       this.paintAxes(context, colours, panel);
       this.within(context, panel, () => {
-        if (this.state.m === 2 && this.state.n <= RAYS) for (const k of range(this.state.n)) this.paintRays(context, colours, panel, k);
-        this.paintIdeals(context, colours, panel);
-        for (const { points, colour, faded } of kinds) {
-          context.globalAlpha = faded ? 0.16 : 1;
-          context.fillStyle = colour;
-          context.beginPath();
-          for (const k of points) dot(context, ...this.spot(panel, k), this.radius);
-          context.fill();
+        if (this.state.m === 2 && this.state.n <= RAYS) {
+          for (const k of range(this.state.n)) this.paintRays(context, colours, panel, k);
         }
-        context.globalAlpha = 1;
+        this.paintIdeals(context, colours, panel);
+        this.paintPoints(context, panel, (k) => this.spot(panel, k), this.radius);
       });
       this.paintReference(context, colours, panel);
     }
@@ -117,24 +113,28 @@ class Scatter extends Plot {
     if (i === this.state.m - 1) this.paintTitle(context, j, x + wide / 2, bottom + 29, wide);
     if (j !== 0) return;
     context.save();
-    context.translate(this.width < 520 ? 8 : 10, y + tall / 2);
+    context.translate(8, y + tall / 2);
     context.rotate(-Math.PI / 2);
     this.paintTitle(context, i, 0, 0, tall);
     context.restore();
   }
 
-  // the name, and which way is better: on one line where both fit
-  paintTitle(context, j, x, y, width) {
+  // the name, and which way is better
+  title(j) {
     const objective = this.state.data.objectives[j];
-    const way = objective.sign > 0 ? "← better" : "better →";
+    return [titled(objective), objective.sign > 0 ? "← better" : "better →"];
+  }
+
+  // on one line where both fit
+  paintTitle(context, j, x, y, width) {
     context.font = `12px ${colours().font}`;
-    const whole = `${titled(objective)}  ${way}`;
-    if (context.measureText(whole).width <= width) {
-      context.fillText(whole, x, y);
+    const [name, way] = this.title(j);
+    if (context.measureText(`${name}  ${way}`).width <= width) {
+      context.fillText(`${name}  ${way}`, x, y);
       return;
     }
-    context.fillText(shortened(context, titled(objective), width), x, y);
-    context.fillText(way.replace(" better", "").replace("better ", ""), x, y + 14);
+    context.fillText(shortened(context, name, width), x, y);
+    context.fillText(shortened(context, way, width), x, y + 14);
   }
 
   paintIdeals(context, { muted }, panel) {
@@ -189,6 +189,7 @@ class Scatter extends Plot {
       if (nearest !== null) ring(context, ...this.spot(panel, nearest), colours.chosen, this.radius + 4, [3, 3]);
       if (chosen !== null) {
         filled(context, ...this.spot(panel, chosen), colours.chosen, Math.max(this.radius, 3.4));
+        ring(context, ...this.spot(panel, chosen), colours.paper, Math.max(this.radius, 3.4) + 2);
         ring(context, ...this.spot(panel, chosen), colours.chosen, Math.max(this.radius, 3.4) + 4);
       }
       if (hover !== null) {

@@ -61,14 +61,15 @@ class State {
       Weights: { kind: "Weights", weights: new Array(m).fill(1), sum: true },
       Lexicographic: { kind: "Lexicographic", order: range(m), within: none(), errors: none() },
     };
-    this.kind = this.answer(this.rules.Knee).id === null ? "MinMaxRegret" : "Knee";
+    const quick = among.n <= MANY; // a knee of thousands of points takes a moment
+    this.kind = quick && this.answer(this.rules.Knee).id !== null ? "Knee" : "MinMaxRegret";
   }
 
   get rule() {
     return this.rules[this.kind];
   }
 
-  // Those without settings are answered once: a knee of thousands of points takes a moment.
+  // Those without settings are answered once.
   answer(rule) {
     if (Object.keys(rule).length > 1) return choose(this.among, rule);
     this.known ??= {};
@@ -77,7 +78,7 @@ class State {
 
   change() {
     this.refilter();
-    this.choice = null;
+    [this.choice, this.sorted] = [null, null];
     this.tell("all");
   }
 
@@ -98,6 +99,12 @@ class State {
   setBound(j, value) {
     this.bounds[j] = value;
     this.hand = null;
+    this.moving = true; // until it has been still for a moment
+    clearTimeout(this.still);
+    this.still = setTimeout(() => {
+      this.moving = false;
+      this.tell("all");
+    }, 200);
     this.change();
   }
 
@@ -120,6 +127,21 @@ class State {
   // the place of the point that is nearest to keeping bounds which none keeps
   get nearest() {
     return this.hand === null && this.choiceByRule.nearest ? this.places.get(this.choiceByRule.nearest) : null;
+  }
+
+  // The points in the order they are painted, with what they look like.
+  kinds() {
+    if (this.sorted) return this.sorted;
+    const all = range(this.n).filter((i) => this.isShown(i));
+    const of = (free, kept) => all.filter((i) => this.free.has(i) === free && this.kept[i] === kept);
+    const { dominated, front } = colours();
+    this.sorted = [
+      { points: of(false, false), colour: dominated, faded: true },
+      { points: of(true, false), colour: front, faded: true },
+      { points: of(false, true), colour: dominated, faded: false },
+      { points: of(true, true), colour: front, faded: false },
+    ];
+    return this.sorted;
   }
 
   isShown(i) {

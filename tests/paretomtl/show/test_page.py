@@ -142,8 +142,9 @@ def answer(front, rule):
     except NoFeasiblePoint as error:
         return {"kind": "infeasible", "id": None, "nearest": error.nearest.id, "why": str(error), "runners": []}
     except ValueError as error:
-        assert "unknown" in str(error)
-        return {"kind": "refused", "id": None}
+        if "unknown" in str(error):
+            return {"kind": "refused", "id": None}
+        raise
     runners = [[str(r), r.gains, r.gives_up] for r in choice.runners_up]
     if choice.point is None:
         return {"kind": "none", "id": None, "nearest": None, "why": choice.why, "runners": []}
@@ -173,9 +174,7 @@ def any_page(browser, tmp_path_factory):
 def test_each_rule_chooses_as_python_does_and_says_the_same(any_page):
     fronts = [drawn(seed) for seed in range(60)]
     rules = [[*rules_for(front, np.random.default_rng(k))] for k, front in enumerate(fronts)]
-    cases = [
-        [page.facts(front)._asdict(), [js for _, js in pairs]] for front, pairs in zip(fronts, rules, strict=True)
-    ]
+    cases = [[page.facts(front)._asdict(), [js for _, js in pairs]] for front, pairs in zip(fronts, rules, strict=True)]
     found = any_page.evaluate(EVALUATE, cases)
     seen = set()
     for k, (front, pairs) in enumerate(zip(fronts, rules, strict=True)):
@@ -217,16 +216,13 @@ def test_the_lines_of_python_are_the_rules(any_page):
 NUMBERS = [0.5, 2.5, -0.125, 0.375, 1e-5, 123456.5, 1234567.0, 99999.5, 0.00012345, -0.0, 0.0, 1e22, 5e-324, 1 / 3]
 
 
-def test_numbers_are_written_as_python_writes_them(any_page, tmp_path):
-    script = "\n".join(page._asset(name) for name in ("page_numbers.js",))
+def test_numbers_are_written_as_python_writes_them(any_page):
     dice = np.random.default_rng(0)
     numbers = [*NUMBERS, *(dice.normal(size=300) * 10.0 ** dice.integers(-8, 9, 300)).tolist()]
     numbers += (dice.integers(-4000, 4000, 300) / 16).tolist()  # exact ties
-    written = any_page.evaluate(
-        f"(numbers) => {{ {script}; return numbers.map((x) => [general(x, 3), general(x, 4), general(x), general(x, 8), "
-        "fixed(x, 2), fixed(x, 3), percent(x), nineDecimals(x)]); }",
-        numbers,
-    )
+    how = "[...[3, 4, 6, 8].map((d) => general(x, d)), fixed(x, 2), fixed(x, 3), percent(x), nineDecimals(x)]"
+    script = f"(numbers) => {{ {page._asset('page_numbers.js')}; return numbers.map((x) => {how}); }}"
+    written = any_page.evaluate(script, numbers)
     for x, (g3, g4, g6, g8, f2, f3, percent, nine) in zip(numbers, written, strict=True):
         assert (g3, g4, g6, g8) == (f"{x:.3g}", f"{x:.4g}", f"{x:g}", f"{x:.8g}")
         assert (f2, f3) == (f"{x:.2f}", f"{x:.3f}") or abs(x) > 1e21
@@ -241,6 +237,7 @@ def test_a_bound_is_dragged_and_filters_every_view(opened):
     one = opened(front_of(TWO, ideals=()))
     assert one.text("#left") == "all 9 points, no bounds yet"
     handle = one.page.get_by_role("slider", name="bound on a")
+    handle.scroll_into_view_if_needed()
     box = handle.bounding_box()
     one.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     one.page.mouse.down()
@@ -362,13 +359,14 @@ def test_no_knee_is_said(opened):
 def test_a_point_is_highlighted_in_all_views_and_picked(opened):
     front = front_of(THREE, names="abc", ideals=())
     one = opened(front)
+    shots = {id: one.page.locator(f"#{id} canvas").last.screenshot() for id in ("parallel", "asked")}
+    one.page.evaluate("scrollTo(0, 0)")
     x, y = one.page.evaluate("""() => {
       const box = document.getElementById("scatter").getBoundingClientRect();
       const { state } = paretomtl, i = state.places.get("p2"), plot = state.plots[0];
       const [x, y] = plot.spot(plot.panels[0], i);
       return [box.x + x, box.y + y];
     }""")
-    shots = {id: one.page.locator(f"#{id} canvas").last.screenshot() for id in ("parallel", "asked")}
     one.page.mouse.move(x, y)
     one.settle()
     assert one.page.evaluate("paretomtl.state.hover") == 1
@@ -397,21 +395,25 @@ def test_dominated_points_come_and_go(opened):
         assert one.page.evaluate("paretomtl.state.hover") != 3
 
 
+CONTROLS = """() => [...document.querySelectorAll("a, button, input, select, summary, [tabindex='0']")]
+  .filter((e) => e.checkVisibility() && !e.disabled).length"""
+FOCUSED = """() => {
+  const e = document.activeElement;
+  if (e === document.body) return "body";
+  return `${[...document.querySelectorAll("*")].indexOf(e)} ${getComputedStyle(e).outlineStyle}`;
+}"""
+
+
 def test_keys_reach_every_control(opened, tmp_path):
     one = opened(network_front(tmp_path, 3))
     for kind in ("Constraint", "Lexicographic", "ReferencePoint", "Weights"):
         one.choose(kind)
-        wanted = one.page.evaluate("""() => [...document.querySelectorAll(
-          "a, button, input, select, summary, [tabindex='0']")].filter((e) => e.checkVisibility() && !e.disabled).length""")
+        wanted = one.page.evaluate(CONTROLS)
         one.page.evaluate("document.activeElement.blur()")
         reached = set()
         for _ in range(wanted + 5):
             one.page.keyboard.press("Tab")
-            reached.add(one.page.evaluate("""() => {
-              const e = document.activeElement, all = [...document.querySelectorAll("*")];
-              const ring = getComputedStyle(e).outlineStyle;
-              return e === document.body ? "body" : `${all.indexOf(e)} ${ring}`;
-            }"""))
+            reached.add(one.page.evaluate(FOCUSED))
         reached.discard("body")
         assert len(reached) >= wanted
         assert all(r.endswith("solid") for r in reached), reached  # each shows that it has the focus
@@ -597,7 +599,9 @@ def test_a_phone_needs_no_scrolling_sideways(opened, m, scheme):
 
 def luminance(colour):
     channels = np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) / 255
-    return np.dot(np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4), [0.2126, 0.7152, 0.0722])
+    return np.dot(
+        np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4), [0.2126, 0.7152, 0.0722]
+    )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -612,8 +616,9 @@ def test_colours_have_contrast(opened, scheme):
         low, high = sorted((luminance(colour[first]), luminance(colour[second])))
         return (high + 0.05) / (low + 0.05)
 
-    for text, behind in [("ink", "paper"), ("ink", "soft"), ("muted", "paper"), ("muted", "ground"), ("chosen", "paper")]:
-        assert contrast(text, behind) >= 4.5, text
+    texts = {"ink": ("paper", "soft"), "muted": ("paper", "ground"), "chosen": ("paper",)}
+    for text, grounds in texts.items():
+        assert min(contrast(text, ground) for ground in grounds) >= 4.5, text
     for mark in ("front", "dominated", "chosen", "map", "edge"):
         assert contrast(mark, "paper") >= 3, mark
 
