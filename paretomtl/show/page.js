@@ -6,8 +6,9 @@ const MOST_ROWS = 200; // of the table of points
 function summary({ seeds, failed, ids, free, split }) {
   const points = ids.length === 1 ? "1 point" : `${ids.length} points`;
   const over = seeds > 1 ? `, means over ${seeds} seeds` : "";
-  const not = free.length === 1 ? "1 that none dominates" : `${free.length} that none dominates`;
-  return `${points}${over}, ${not}${failed ? `; ${failed} failed and are not shown` : ""}. Measures on the ${split === "validate" ? "validation" : split} data.`;
+  const without = failed ? `; ${failed} failed and are not shown` : "";
+  const data = split === "validate" ? "validation" : split;
+  return `${points}${over}, ${free.length} that none dominates${without}. Measures on the ${data} data.`;
 }
 
 function legend(state) {
@@ -26,7 +27,9 @@ function note(state, scatter) {
   const { reference } = state.data;
   if (!reference) return "The hypervolume’s reference is of the losses, so that it is not drawn among these measures.";
   const beyond = scatter.limits.some(([low, high], j) => reference[j] < low || reference[j] > high);
-  const text = state.among.names.map((name, j) => `${name} ${shown(reference[j], state.data.objectives[j])}`).join(", ");
+  const text = state.among.names
+    .map((name, j) => `${name} ${shown(reference[j], state.data.objectives[j])}`)
+    .join(", ");
   return beyond ? `The reference (${text}) lies beyond these axes.` : "";
 }
 
@@ -34,19 +37,23 @@ function drawLeft(state) {
   const kept = range(state.n).filter((i) => state.kept[i] && state.isShown(i)).length;
   const all = range(state.n).filter((i) => state.isShown(i)).length;
   const bounded = state.bounds.some((b) => b !== null);
-  byId("left").textContent = bounded ? `${kept} of ${all} points keep the bounds` : `${all === 1 ? "1 point" : `all ${all} points`}, no bounds yet`;
+  const measured = state.rule.margin ? " as measured" : ""; // the rule keeps them at worst
+  const unbounded = `${all === 1 ? "1 point" : `all ${all} points`}, no bounds yet`;
+  byId("left").textContent = bounded ? `${kept} of ${all} points keep the bounds${measured}` : unbounded;
   byId("clear").disabled = !bounded;
 }
 
 function drawTable(state) {
   const kept = range(state.n).filter((i) => state.kept[i] && state.isShown(i));
-  byId("table-count").textContent = kept.length > MOST_ROWS ? `the first ${MOST_ROWS} of ${kept.length}` : `${kept.length}`;
+  byId("table-count").textContent =
+    kept.length > MOST_ROWS ? `the first ${MOST_ROWS} of ${kept.length}` : `${kept.length}`;
   if (!byId("table").open) return;
   const { data } = state;
-  const head = tableRow(["id", ...data.objectives.map(titled), "asked", "control error"], "th");
+  const head = ["id", ...data.objectives.map(titled), "asked", "control error"];
   const rows = kept.slice(0, MOST_ROWS).map((i) => {
     const asked = data.asked[i] ? data.asked[i].map((x) => general(x, 3)).join(", ") : "";
-    const cells = [data.ids[i], ...range(state.m).map((j) => general(state.value(i, j), 4)), asked, data.off[i] === null ? "" : `${general(data.off[i], 3)}°`];
+    const off = data.off[i] === null ? "" : `${general(data.off[i], 3)}°`;
+    const cells = [data.ids[i], ...range(state.m).map((j) => general(state.value(i, j), 4)), asked, off];
     const row = tableRow(cells, "td");
     row.classList.toggle("chosen", i === state.chosen);
     row.addEventListener("pointerenter", () => state.point(i));
@@ -54,7 +61,7 @@ function drawTable(state) {
     row.addEventListener("click", () => state.pick(i));
     return row;
   });
-  byId("table").querySelector(".scroll").replaceChildren(element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)));
+  byId("table").querySelector(".scroll").replaceChildren(table(head, rows));
 }
 
 function setTheme(plots, theme) {

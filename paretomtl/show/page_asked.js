@@ -1,11 +1,13 @@
-// What was asked against what was reached, a panel an objective: on the diagonal a point lies on the ray it was asked for.
+// What was asked against what was reached, a panel an objective; on the diagonal a point lies on the ray asked for.
 
 class Asked extends Plot {
   constructor(box, state) {
     super(box, state, "The preference asked against the one reached, a panel an objective");
     const { asked, reached } = state.data;
     this.known = range(state.n).filter((i) => asked[i] && reached[i]);
-    this.most = range(state.m).map((j) => 1.08 * Math.max(...this.known.map((i) => Math.max(asked[i][j], reached[i][j]))));
+    this.most = range(state.m).map(
+      (j) => 1.08 * Math.max(...this.known.map((i) => Math.max(asked[i][j], reached[i][j]))),
+    );
   }
 
   place(width) {
@@ -31,7 +33,12 @@ class Asked extends Plot {
     const radius = this.state.n > 300 ? 1.5 : 3;
     for (const panel of this.panels) {
       this.paintAxes(context, colours, panel);
-      this.paintPoints(context, { ...panel, wide: this.side, tall: this.side }, (k) => this.isKnown(k) && this.spot(panel, k), radius);
+      this.paintPoints(
+        context,
+        { ...panel, wide: this.side, tall: this.side },
+        (k) => this.isKnown(k) && this.spot(panel, k),
+        radius,
+      );
     }
   }
 
@@ -102,9 +109,12 @@ class Asked extends Plot {
   note() {
     const off = this.known.map((i) => this.state.data.off[i]).filter((x) => x !== null);
     const sorted = [...off].sort((a, b) => a - b);
-    const far = sorted.length
-      ? ` The control error, the angle between both rays, is ${general(sorted[Math.floor((sorted.length - 1) / 2)], 3)}° in the middle and ${general(sorted.at(-1), 3)}° at most.`
-      : "";
-    return `A preference asks for the ray on which preference × loss is equal; the one reached is that of the losses’ own ray.${far} Of methods that take preferences as weights, it only tells where a point landed.`;
+    const [middle, most] = [sorted[Math.floor((sorted.length - 1) / 2)], sorted.at(-1)].map((x) => general(x ?? 0, 3));
+    const error = `The control error, the angle between both rays, is ${middle}° in the middle and ${most}° at most.`;
+    return [
+      "A preference asks for the ray on which preference × loss is equal; the one reached is that of the losses’ own ray.",
+      ...(sorted.length ? [error] : []),
+      "Of methods that take preferences as weights, it only tells where a point landed.",
+    ].join(" ");
   }
 }

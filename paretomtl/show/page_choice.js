@@ -2,8 +2,12 @@
 
 // As Python prints a runner-up.
 function runnerUp({ id, gains, givesUp }, names) {
-  const amounts = (numbers) => names.flatMap((name, j) => (numbers[j] === null ? [] : [`${general(numbers[j], 4)} in ${name}`])).join(", ");
-  const parts = [["gains", amounts(gains)], ["gives up", amounts(givesUp)]].filter(([, text]) => text);
+  const amounts = (numbers) =>
+    names.flatMap((name, j) => (numbers[j] === null ? [] : [`${general(numbers[j], 4)} in ${name}`])).join(", ");
+  const parts = [
+    ["gains", amounts(gains)],
+    ["gives up", amounts(givesUp)],
+  ].filter(([, text]) => text);
   return `${id} ${parts.length ? parts.map((part) => part.join(" ")).join(" and ") : "is equal"}`;
 }
 
@@ -18,7 +22,10 @@ class ChoiceCard {
     const i = state.chosen;
     const { why, notes } = byHand ? this.byHand(i) : this.byRule(state.choiceByRule);
     const id = i === null ? null : element("strong", { className: "id", textContent: state.data.ids[i] });
-    const source = element("span", { className: "source", textContent: byHand ? "picked by hand" : `by ${state.kind}` });
+    const source = element("span", {
+      className: "source",
+      textContent: byHand ? "picked by hand" : `by ${state.kind}`,
+    });
     const head = id ? element("p", {}, id, " ", source) : "";
     this.why.replaceChildren(head, element("p", { className: id ? "why" : "why none", textContent: why }), ...notes);
     this.card.replaceChildren(...(i === null ? this.nearest() : [this.table(i), this.others(i), this.python(i)]));
@@ -36,7 +43,9 @@ class ChoiceCard {
       notes.push(this.note("It breaks the bounds on the axes: only “best in one, within bounds” keeps them."));
     }
     if (id !== null && state.data.seeds > 1) {
-      notes.push(this.note(`These are means over ${state.data.seeds} seeds. In Python, select also tells how many of the seeds choose the same, and hands back the model nearest to the mean.`));
+      const more = "In Python, select also tells how many of the seeds choose the same";
+      const text = `These are means over ${state.data.seeds} seeds. ${more}, and hands back the model nearest to the mean.`;
+      notes.push(this.note(text));
     }
     return { why, notes };
   }
@@ -44,7 +53,8 @@ class ChoiceCard {
   byHand(i) {
     const { data } = this.state;
     const by = this.state.dominator(i);
-    const notes = by === null ? [] : [this.note(`No rule would choose it: ${data.ids[by]} is no worse in every measure.`)];
+    const notes =
+      by === null ? [] : [this.note(`No rule would choose it: ${data.ids[by]} is no worse in every measure.`)];
     const values = data.objectives.map((o, j) => `${o.name} ${this.state.said(i, j)}`).join(", ");
     return { why: `${data.ids[i]} (${values})`, notes };
   }
@@ -70,7 +80,7 @@ class ChoiceCard {
     const { objectives, asked, off } = state.data;
     const k = state.data.free.indexOf(i);
     const errors = state.among.errors && k >= 0 ? state.among.errors[k] : null;
-    const head = ["objective", "value", ...(errors ? ["± standard error"] : []), "best", ...(asked[i] ? ["asked"] : [])];
+    const head = ["objective", "value", ...(errors ? ["± s.e."] : []), "best", ...(asked[i] ? ["asked"] : [])];
     const rows = objectives.map((o, j) => [
       o.name,
       state.said(i, j),
@@ -78,9 +88,17 @@ class ChoiceCard {
       shown(state.signs[j] * state.among.low[j], { unit: "" }),
       ...(asked[i] ? [general(asked[i][j], 3)] : []),
     ]);
-    const table = element("table", {}, element("thead", {}, tableRow(head, "th")), element("tbody", {}, ...rows.map((row) => tableRow(row, "td"))));
-    const far = off[i] === null ? "" : `Control error: ${general(off[i], 3)}° between the ray asked and the one reached.`;
-    return element("div", { className: "scroll" }, table, ...(far && asked[i] ? [this.note(far)] : []));
+    const far =
+      off[i] === null ? "" : `Control error: ${general(off[i], 3)}° between the ray asked and the one reached.`;
+    return element(
+      "div",
+      { className: "scroll" },
+      table(
+        head,
+        rows.map((row) => tableRow(row, "td")),
+      ),
+      ...(far && asked[i] ? [this.note(far)] : []),
+    );
   }
 
   others(i) {
@@ -89,7 +107,9 @@ class ChoiceCard {
     const found = byHand ? state.neighbours(i) : state.choiceByRule.runnersUp;
     const items = found.map((r) => element("li", {}, this.other(r.id, runnerUp(r, state.among.names))));
     const title = byHand ? "Its neighbours, against it" : "Next by this rule, against it";
-    return items.length ? element("div", {}, element("h3", { textContent: title }), element("ul", { className: "others" }, ...items)) : "";
+    return items.length
+      ? element("div", {}, element("h3", { textContent: title }), element("ul", { className: "others" }, ...items))
+      : "";
   }
 
   other(id, text) {
@@ -109,8 +129,16 @@ class ChoiceCard {
   }
 }
 
+function table(head, rows) {
+  return element("table", {}, element("thead", {}, tableRow(head, "th")), element("tbody", {}, ...rows));
+}
+
 function tableRow(cells, tag) {
-  return element("tr", {}, ...cells.map((textContent, k) => element(k ? tag : "th", { textContent, scope: k ? "" : "row" })));
+  return element(
+    "tr",
+    {},
+    ...cells.map((textContent, k) => element(k ? tag : "th", { textContent, title: k ? "" : textContent })),
+  );
 }
 
 function pythonFront(data) {
@@ -129,13 +157,21 @@ function pythonPoint(data, id) {
 }
 
 function copied(title, text) {
-  const code = element("code", { textContent: text });
+  const code = element("code");
+  // where a narrow screen may begin a new line
+  for (const part of text.split(/(?=\.(?:select|load|model_at)\()|(?<=[({[])/)) code.append(part, element("wbr"));
   const button = element("button", { type: "button", className: "copy", textContent: "Copy" });
   button.addEventListener("click", async () => {
     button.textContent = (await copy(text, code)) ? "Copied" : "Press Ctrl-C";
     setTimeout(() => (button.textContent = "Copy"), 2000);
   });
-  return element("div", { className: "python" }, element("h3", { textContent: title }), element("pre", { tabIndex: 0 }, code), button);
+  return element(
+    "div",
+    { className: "python" },
+    element("h3", { textContent: title }),
+    element("pre", { tabIndex: 0 }, code),
+    button,
+  );
 }
 
 async function copy(text, code) {

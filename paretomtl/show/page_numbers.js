@@ -2,7 +2,9 @@
 
 // The digits of |x|, `count` of them, and their exponent. Python rounds exact ties to even, JavaScript up.
 function rounded(x, count) {
-  const [mantissa, exponent] = Math.abs(x).toExponential(count - 1).split("e");
+  const [mantissa, exponent] = Math.abs(x)
+    .toExponential(count - 1)
+    .split("e");
   const exact = Math.abs(x).toExponential(100).split("e");
   const all = exact[0].replace(".", "");
   if (/^50*$/.test(all.slice(count)) && Number(all[count - 1]) % 2 === 0) {

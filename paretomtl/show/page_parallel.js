@@ -33,7 +33,14 @@ class Parallel extends Plot {
   }
 
   pushed(event, j) {
-    const steps = { ArrowUp: FINE, ArrowRight: FINE, ArrowDown: -FINE, ArrowLeft: -FINE, PageUp: COARSE, PageDown: -COARSE };
+    const steps = {
+      ArrowUp: FINE,
+      ArrowRight: FINE,
+      ArrowDown: -FINE,
+      ArrowLeft: -FINE,
+      PageUp: COARSE,
+      PageDown: -COARSE,
+    };
     if (event.key in steps) this.pull(j, Math.round((this.heightOf(j) + steps[event.key]) * 100) / 100);
     else if (event.key === "Home") this.pull(j, 0);
     else if (event.key === "End") this.pull(j, 1);
@@ -133,11 +140,17 @@ class Parallel extends Plot {
     context.fillStyle = muted;
     const way = data.objectives[j].sign > 0 ? "lower is better" : "higher is better";
     context.fillText(context.measureText(way).width <= room ? way : way.split(" ")[0], x, 41);
-    const ends = flat[j] ? [[best[j], this.y(0.5) - 8]] : [[best[j], this.top - 8], [worst[j], this.bottom + 26]];
+    const ends = flat[j]
+      ? [[best[j], this.y(0.5) - 8]]
+      : [
+          [best[j], this.top - 8],
+          [worst[j], this.bottom + 26],
+        ];
     for (const [cost, y] of ends) {
       const text = general(cost * signs[j], 4).replace("-", "−");
       context.fillStyle = paper;
-      if (flat[j]) context.fillRect(x - context.measureText(text).width / 2 - 2, y - 10, context.measureText(text).width + 4, 13);
+      if (flat[j])
+        context.fillRect(x - context.measureText(text).width / 2 - 2, y - 10, context.measureText(text).width + 4, 13);
       context.fillStyle = muted;
       context.fillText(text, x, y);
     }
@@ -159,7 +172,10 @@ class Parallel extends Plot {
       handle.setAttribute("aria-valuemin", Math.min(...ends));
       handle.setAttribute("aria-valuemax", Math.max(...ends));
       handle.setAttribute("aria-valuenow", bound ?? ends[1]);
-      handle.setAttribute("aria-valuetext", bound === null ? "no bound" : `${objectives[j].name} ${text} ${objectives[j].unit}`);
+      handle.setAttribute(
+        "aria-valuetext",
+        bound === null ? "no bound" : `${objectives[j].name} ${text} ${objectives[j].unit}`,
+      );
     });
   }
 

@@ -124,7 +124,12 @@ class Plot {
     const { data } = this.state;
     const where = this.whereIs(i);
     const rows = data.objectives.map((o, j) =>
-      element("div", {}, element("span", { textContent: o.name }), element("b", { textContent: this.state.said(i, j) })),
+      element(
+        "div",
+        {},
+        element("span", { textContent: o.name }),
+        element("b", { textContent: this.state.said(i, j) }),
+      ),
     );
     const state = this.state.free.has(i) ? "" : " (dominated)";
     this.tip.replaceChildren(element("strong", { textContent: data.ids[i] + state }), ...rows);
@@ -173,7 +178,8 @@ class Plot {
       const from = order.indexOf(state.hover ?? state.chosen);
       const next = from < 0 ? 0 : (from + steps[event.key] + order.length) % order.length;
       state.point(order[next]);
-      announce(`${state.data.ids[order[next]]}: ${state.among.names.map((name, j) => `${name} ${state.said(order[next], j)}`).join(", ")}`);
+      const values = state.among.names.map((name, j) => `${name} ${state.said(order[next], j)}`);
+      announce(`${state.data.ids[order[next]]}: ${values.join(", ")}`);
     } else if (event.key === "Enter" || event.key === " ") {
       if (state.hover !== null) state.pick(state.hover);
     } else if (event.key === "Escape") {

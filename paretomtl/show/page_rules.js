@@ -197,7 +197,12 @@ function weights(among, { weights: given, sum: linear }) {
   const parts = scaled.map((row) => row.map((x, j) => share[j] * (among.spans[j] > 0 ? x : 0)));
   const total = parts.map((row) => sum(row));
   const worst = parts.map(largest);
-  const order = linear ? ranked(total, scaled.map((row) => sum(row))) : ranked(worst, total);
+  const order = linear
+    ? ranked(
+        total,
+        scaled.map((row) => sum(row)),
+      )
+    : ranked(worst, total);
   const [k] = order;
   const asked = among.names.map((name, j) => `${name} ${general(share[j], 3)}`).join(", ");
   return among.chosen(
@@ -212,7 +217,10 @@ function minMaxRegret(among) {
   const span = among.spans.map((s, j) => (s > 0 ? among.high[j] - ideal[j] : 0));
   const regret = among.costs.map((c) => c.map((x, j) => (span[j] > 0 ? (x - ideal[j]) / span[j] : 0)));
   const worst = regret.map(largest);
-  const order = ranked(worst, regret.map((row) => sum(row)));
+  const order = ranked(
+    worst,
+    regret.map((row) => sum(row)),
+  );
   const [k] = order;
   const parts = among.names.map((name, j) => `${percent(regret[k][j])} in ${name}`).join(", ");
   let why = `${among.named(k)} has the least worst regret, ${general(worst[k], 3)} of the way from the ideal to the `;
@@ -323,7 +331,10 @@ function pythonRule(rule, names) {
     if (bounds !== "{}") parts.push(bounds, ...(rule.margin === null ? [] : [`margin=${rule.margin}`]));
   } else if (rule.kind === "Lexicographic") {
     parts.push(`[${rule.order.map((j) => pythonText(names[j])).join(", ")}]`);
-    for (const [what, numbers] of [["within", rule.within], ["standard_errors", rule.errors]]) {
+    for (const [what, numbers] of [
+      ["within", rule.within],
+      ["standard_errors", rule.errors],
+    ]) {
       const set = given(numbers.map((x) => x || null));
       if (set !== "{}") parts.push(`${what}=${set}`);
     }

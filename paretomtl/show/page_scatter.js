@@ -26,11 +26,11 @@ class Scatter extends Plot {
     const texts = range(count).flatMap((k) => ticks(...this.limits[k + 1], 4).map(([, text]) => text));
     const widest = Math.max(...texts.map((text) => this.measure.measureText(text).width));
     this.gap = narrow ? 8 : 14;
-    this.edge = { left: Math.ceil(widest) + (narrow ? 30 : 40), right: 12, top: 8 };
+    this.edge = { left: Math.ceil(widest) + (narrow ? 38 : 40), right: 12, top: 8 };
     const wide = (width - this.edge.left - this.edge.right - this.gap * (count - 1)) / count;
     const long = range(count).some((j) => this.measure.measureText(this.title(j).join("  ")).width > wide);
     this.edge.bottom = long ? 52 : 38;
-    const tall = count === 1 ? Math.min(Math.max(0.62 * wide, 260), 440) : Math.max(0.82 * wide, 76);
+    const tall = count === 1 ? Math.min(Math.max(0.62 * wide, 260), 440) : Math.max((narrow ? 1 : 0.82) * wide, 76);
     this.panels = [];
     for (let i = 1; i <= count; i++) {
       for (let j = 0; j < i; j++) {

@@ -6,9 +6,9 @@ function decoded(raw) {
   return { ...raw, values: doubles(raw.values), margins: Object.fromEntries(margins), errors: doubles(raw.errors) };
 }
 
-// Rounded to a thousandth of the measure's range, away from better, so that the best point always keeps its best.
+// Rounded to few digits of the measure's range, away from better, so that the best point always keeps its best.
 function looser(cost, span) {
-  const power = Math.floor(Math.log10(span)) - 3;
+  const power = Math.floor(Math.log10(span / 200));
   if (power >= 0) return Math.ceil(cost / 10 ** power) * 10 ** power;
   const decimals = Math.min(-power, 100);
   const near = Number(cost.toFixed(decimals));
@@ -52,7 +52,9 @@ class State {
   setRules() {
     const { m, among } = this;
     const none = () => new Array(m).fill(null);
-    const utopia = among.low.map((c, j) => this.signs[j] * (this.flat[j] ? c : looser(c, this.worst[j] - this.best[j])));
+    const utopia = among.low.map(
+      (c, j) => this.signs[j] * (this.flat[j] ? c : looser(c, this.worst[j] - this.best[j])),
+    );
     this.rules = {
       Constraint: { kind: "Constraint", best: 0, bounds: this.bounds, margin: null },
       Knee: { kind: "Knee" },

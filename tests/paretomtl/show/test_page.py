@@ -135,10 +135,10 @@ def rules_for(front, dice):
     yield Lexicographic(asked_order, {}, named(errors)), js | {"within": none, "errors": errors}
 
 
-def answer(front, rule):
+def answer(candidates, rule):
     """What Python chooses, as the page says it."""
     try:
-        choice = rule.choose(among(front, "validate"))
+        choice = rule.choose(candidates)
     except NoFeasiblePoint as error:
         return {"kind": "infeasible", "id": None, "nearest": error.nearest.id, "why": str(error), "runners": []}
     except ValueError as error:
@@ -172,14 +172,15 @@ def any_page(browser, tmp_path_factory):
 @pytest.mark.fault(30)
 @pytest.mark.fault(36)
 def test_each_rule_chooses_as_python_does_and_says_the_same(any_page):
-    fronts = [drawn(seed) for seed in range(60)]
+    fronts = [drawn(seed) for seed in range(50)]
     rules = [[*rules_for(front, np.random.default_rng(k))] for k, front in enumerate(fronts)]
     cases = [[page.facts(front)._asdict(), [js for _, js in pairs]] for front, pairs in zip(fronts, rules, strict=True)]
     found = any_page.evaluate(EVALUATE, cases)
     seen = set()
     for k, (front, pairs) in enumerate(zip(fronts, rules, strict=True)):
+        candidates = among(front, "validate")
         for (rule, _), there in zip(pairs, found[k], strict=True):
-            expected = answer(front, rule)
+            expected = answer(candidates, rule)
             assert there == expected, f"front {k}, {rule}"
             seen.add((type(rule).__name__, expected["kind"]))
     always = {(name, "chosen") for name in ("Constraint", "Knee", "MinMaxRegret", "ReferencePoint", "Weights")}
@@ -347,6 +348,7 @@ def test_every_rule_from_its_form(opened):
         assert one.page.locator(".others .other").all_inner_texts() == [str(r) for r in pick.runners_up]
 
 
+@pytest.mark.fault(37)
 def test_no_knee_is_said(opened):
     line = front_of({f"p{k}": (k / 4, 1 - k / 4) for k in range(5)}, ideals=())
     one = opened(line)
@@ -359,8 +361,8 @@ def test_no_knee_is_said(opened):
 def test_a_point_is_highlighted_in_all_views_and_picked(opened):
     front = front_of(THREE, names="abc", ideals=())
     one = opened(front)
-    shots = {id: one.page.locator(f"#{id} canvas").last.screenshot() for id in ("parallel", "asked")}
-    one.page.evaluate("scrollTo(0, 0)")
+    drawn_in = {id: f"document.querySelector('#{id} canvas:last-of-type').toDataURL()" for id in ("parallel", "asked")}
+    before = {id: one.page.evaluate(script) for id, script in drawn_in.items()}
     x, y = one.page.evaluate("""() => {
       const box = document.getElementById("scatter").getBoundingClientRect();
       const { state } = paretomtl, i = state.places.get("p2"), plot = state.plots[0];
@@ -371,8 +373,8 @@ def test_a_point_is_highlighted_in_all_views_and_picked(opened):
     one.settle()
     assert one.page.evaluate("paretomtl.state.hover") == 1
     assert one.text("#scatter .tip").split() == ["p2", "a", "0.5", "nats", "b", "0.3", "nats", "c", "0.6", "nats"]
-    for id, before in shots.items():
-        assert one.page.locator(f"#{id} canvas").last.screenshot() != before
+    for id, script in drawn_in.items():
+        assert one.page.evaluate(script) != before[id]
     one.page.mouse.click(x, y)
     one.settle()
     assert one.chosen() == "p2"
@@ -397,26 +399,24 @@ def test_dominated_points_come_and_go(opened):
 
 CONTROLS = """() => [...document.querySelectorAll("a, button, input, select, summary, [tabindex='0']")]
   .filter((e) => e.checkVisibility() && !e.disabled).length"""
-FOCUSED = """() => {
-  const e = document.activeElement;
-  if (e === document.body) return "body";
-  return `${[...document.querySelectorAll("*")].indexOf(e)} ${getComputedStyle(e).outlineStyle}`;
+WATCH = """() => {
+  window.reached = new Map();
+  addEventListener("focusin", ({ target }) => reached.set(target, getComputedStyle(target).outlineStyle));
 }"""
 
 
 def test_keys_reach_every_control(opened, tmp_path):
     one = opened(network_front(tmp_path, 3))
-    for kind in ("Constraint", "Lexicographic", "ReferencePoint", "Weights"):
+    one.page.evaluate(WATCH)
+    for kind in ("Constraint", "Lexicographic"):
         one.choose(kind)
         wanted = one.page.evaluate(CONTROLS)
-        one.page.evaluate("document.activeElement.blur()")
-        reached = set()
+        one.page.evaluate("document.activeElement.blur(); reached.clear()")
         for _ in range(wanted + 5):
             one.page.keyboard.press("Tab")
-            reached.add(one.page.evaluate(FOCUSED))
-        reached.discard("body")
-        assert len(reached) >= wanted
-        assert all(r.endswith("solid") for r in reached), reached  # each shows that it has the focus
+        rings = one.page.evaluate("[...reached.values()]")
+        assert len(rings) >= wanted
+        assert set(rings) == {"solid"}  # each shows that it has the focus
 
 
 def test_keys_go_from_point_to_point_and_choose(opened):
@@ -513,7 +513,7 @@ def test_preferences_of_one_network(opened, tmp_path, m):
     assert [float(row[1]) for row in table] == pytest.approx(r, abs=1e-3)
     np.testing.assert_allclose([float(row[2]) for row in table], expected, rtol=1e-3)
     assert [row[3] for row in table] == [f"{x:.2g}" for x in found.error]
-    assert "Interpolated between the points of this front, not computed" in one.text("#map")
+    assert "losses are interpolated between the points of this front, not computed" in one.text("#map")
     line = one.text("#map code")
     assert line == f'pm.Front.load("{front.folder}").model_at({r.tolist()}, build)'
     assert one.page.evaluate("paretomtl.state.mapped") == pytest.approx(expected)
@@ -578,8 +578,7 @@ def test_several_seeds_are_shown_as_means(opened):
 # --- on screens and on paper ---
 
 
-@pytest.mark.parametrize("m", [2, 3, 5])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("m", "scheme"), [(2, "light"), (3, "dark"), (5, "light")])
 def test_a_phone_needs_no_scrolling_sideways(opened, m, scheme):
     names = ("a name of many words, that goes on", "accuracy_of_the_segmentation_head", "c", "d" * 60, "e")[:m]
     dice = np.random.default_rng(0)
@@ -626,12 +625,16 @@ def test_colours_have_contrast(opened, scheme):
 def test_on_paper_it_is_light_and_without_controls(opened):
     one = opened(front_of(TWO), color_scheme="dark")
     one.page.emulate_media(media="print")
+    one.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    scheme = "getComputedStyle(document.documentElement).colorScheme"
+    assert one.page.evaluate(scheme) == "light"
     assert not one.page.locator("#rule-view").is_visible()
     assert one.page.locator("#choice").is_visible()
-    assert len(one.page.pdf()) > 5000
+    one.page.emulate_media(media="screen")
+    one.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert one.page.evaluate(scheme) == "dark"
 
 
-@pytest.mark.fault(35)
 def test_five_thousand_points(opened, capsys):
     dice = np.random.default_rng(0)
     values = dice.dirichlet(np.ones(4), 5000) + 0.02 * dice.random((5000, 4))
