@@ -127,7 +127,7 @@ function start(raw) {
   });
   byId("clear").addEventListener("click", () => {
     state.bounds.fill(null);
-    state.hand = null;
+    state.released();
     state.change();
   });
   byId("theme").addEventListener("click", () => {

@@ -100,7 +100,7 @@ class State {
 
   setBound(j, value) {
     this.bounds[j] = value;
-    this.hand = null;
+    this.released();
     this.moving = true; // until it has been still for a moment
     clearTimeout(this.still);
     this.still = setTimeout(() => {
@@ -108,6 +108,11 @@ class State {
       this.tell("all");
     }, 200);
     this.change();
+  }
+
+  // A bound asks the rule that keeps it anew; what was picked by hand beside other rules stays.
+  released() {
+    if (this.kind === "Constraint") this.hand = null;
   }
 
   refilter() {

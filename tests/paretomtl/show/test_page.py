@@ -75,10 +75,12 @@ def made(values, objectives, errors=None, ideals=None, seeds=1):
 
 
 def drawn(seed):
-    """A front by chance: of 2 to 5 objectives and both goals, with ties, duplicates, dominated and flat ones."""
+    """A front by chance: of 2 to 5 objectives (or 9) and both goals, with ties, duplicates, dominated and flat ones."""
     dice = np.random.default_rng(seed)
-    m, n, seeds = 2 + seed % 4, int(dice.integers(1, 30)), 3 if seed % 5 == 4 else 1
-    objectives = [pm.Objective("abcde"[j], "%" if j == 1 else "", str(dice.choice(["min", "max"]))) for j in range(m)]
+    m, n, seeds = 9 if seed % 12 == 11 else 2 + seed % 4, int(dice.integers(1, 30)), 3 if seed % 5 == 4 else 1
+    objectives = [
+        pm.Objective("abcdefghi"[j], "%" if j == 1 else "", str(dice.choice(["min", "max"]))) for j in range(m)
+    ]
     shape = [
         lambda: dice.integers(0, 5, (n, m)).astype(float),  # ties and duplicates
         lambda: dice.dirichlet(np.ones(m), n) ** dice.uniform(0.3, 2),  # a front, bulging one way or the other
@@ -92,7 +94,10 @@ def drawn(seed):
         values = np.repeat(values, seeds, axis=0) + 0.05 * dice.normal(size=(n * seeds, m))
     errors = np.abs(0.05 * dice.normal(size=values.shape)) if seed % 3 == 0 else None
     ideals = values.min(axis=0) - dice.normal(size=m) * 0.2 if seed % 2 else None
-    return made(values, objectives, errors, ideals if seeds == 1 else None, seeds)
+    front = made(values, objectives, errors, ideals if seeds == 1 else None, seeds)
+    if seed % 10 == 9:  # of the first point one seed alone succeeded, so that its spread is unknown
+        front = pm.Front(Store("nowhere"), front.study, [front.points[0], *front.points[seeds:]])
+    return front
 
 
 def rules_for(front, dice):
