@@ -198,20 +198,18 @@ def from_frame(frame: Any, ref_point: Sequence[float], objectives: Described | N
     described = exchange.described_as(_columns(frame, head, prefix) if objectives is None else objectives)
     names = [o.name for o in described]
     labels = [f"row {label}" for label in frame.index.tolist()]
-    preferences = None
     asked = [f"preference {name}" for name in names]
     known = {name for name in head if str(name).startswith("preference ")} == set(asked)  # of fewer, nothing was asked
-    if known and not all(_blank(frame[name]).all() for name in asked):
-        preferences = _numbers(frame, asked, labels)
     return _found(
         "rows",
         _numbers(frame, [prefix + name for name in names], labels),
         labels,
         described,
         ref_point,
-        preferences=preferences,
+        preferences=_if_any(frame, asked, labels) if known else None,
         ids=_ids(frame, labels) if "id" in head else None,
         seeds=_seeds(frame, labels) if "seed" in head else None,
+        errors=_if_any(frame, [f"error validate {name}" for name in names], labels) if ours else None,
         left_out=left_out,
     )
 
@@ -240,6 +238,13 @@ def _numbers(frame: Any, columns: Sequence[str], labels: Sequence[str]) -> list[
     rows = np.stack(found, axis=1).tolist()
     _check_finite("rows", rows, labels, columns)
     return rows
+
+
+def _if_any(frame: Any, columns: Sequence[str], labels: Sequence[str]) -> list[list[float]] | None:
+    """Columns as rows of numbers, if the frame has them, and anything in them."""
+    if not set(columns) <= set(frame.columns) or all(_blank(frame[name]).all() for name in columns):
+        return None
+    return _numbers(frame, columns, labels)
 
 
 def _ids(frame: Any, labels: Sequence[str]) -> list[str]:
@@ -288,12 +293,13 @@ def _found(
     preferences: Any = None,
     ids: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
+    errors: Any = None,
     left_out: Counter[str],
 ) -> Found:
     """Rows of values as points, each number checked; and in a note, how many were left out, and why."""
     _check_some(len(rows), what, left_out)
     _check_finite(what, rows, labels, [o.name for o in described])
-    study, points = exchange.from_values(rows, described, ref_point, preferences, ids, seeds)
+    study, points = exchange.from_values(rows, described, ref_point, preferences, ids, seeds, errors)
     if left_out:
         n = left_out.total()
         study["notes"].append(f"{n} of {len(rows) + n} {what} left out: {_told(left_out)}")

@@ -306,6 +306,13 @@ def test_to_frame_and_back(asked):
     assert back.study == front.study
 
 
+def test_standard_errors_come_back_with_a_frame():
+    errors = [[0.5, 0.1], [0.4, 0.1], [0.3, 0.2], [0.2, 0.0]]
+    front = pm.Front.from_values(VALUES, ACCURATE, [0.0, 4.0], errors=errors)
+    back = pm.Front.from_frame(front.to_frame(), [0.0, 4.0], ACCURATE[::-1])
+    assert [p.errors["validate"] for p in back.points] == [tuple(row[::-1]) for row in errors]
+
+
 def test_failed_rows_of_a_frame_are_counted(tmp_path):
     rows = [point("p1", (0.5, 1.0)), point("ideal-1", (0.1, 0.9), corner="a"), failed("p2"), failed("p3")]
     front = pm.Front.from_frame(stored(tmp_path, rows).to_frame(), [2.0, 2.0])
