@@ -126,8 +126,10 @@ def table(shown: Several) -> str:
 
 def draw(shown: Several, width: float | None = None) -> "Figure":
     """The plane of two objectives; of more, a panel a pair of them, with the points alone."""
-    limits = view.limits(shown.ends(), shown.ref_point)
-    m = len(shown.names)
+    m, ends, reference = len(shown.names), shown.ends(), shown.ref_point
+    if m == 2 and not view.near(ends, reference).all():
+        reference = tuple(ends[1].tolist())  # one axis alone need not go so far: there is but one panel to see it in
+    limits = view.limits(ends, reference)
     if m == 2:
         figure, axes = pair.plane(width)
         axes.set(xlim=limits[0], ylim=limits[1], xlabel=shown.labels[0], ylabel=shown.labels[1])
@@ -165,6 +167,7 @@ def _draw_panel(axes, shown: Several, pair: list[int], size: float, room: float)
     if not all(one.front.all() for one in shown.fronts):
         axes.plot([], [], "o", mec=DARK, mfc="none", mew=0.6, ms=0.6 * size, label="dominated")
     seen = view.reference(shown.ends(), shown.ref_point)
+    seen = seen.replace("some", "the") if len(shown.names) == 2 else seen
     matrix.draw_reference(axes, shown.ref_point, pair, size, seen)
 
 
