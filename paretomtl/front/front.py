@@ -230,7 +230,7 @@ class Front:
         Raises:
             ValueError: the other has other objectives, splits, another `ref_point` or other seeds.
         """
-        self._check_alike(other)
+        self.check_alike(other)
         here, there = ({f.points[0].seed: f.hypervolume() for f in x.by_seed() if f.points} for x in (self, other))
         if set(here) != set(there):
             raise ValueError(f"seeds {[*here]} here, {[*there]} in the other front; they are compared in pairs")
@@ -306,12 +306,12 @@ class Front:
     def _known(self, reference: "Front | np.ndarray") -> Float[np.ndarray, "N m"]:
         """The non-dominated points of a reference front, which must be of the same problem."""
         if isinstance(reference, Front):
-            self._check_alike(reference)
+            self.check_alike(reference)
             reference = reference.losses
         return score.distinct_front(score.check_losses(reference, "reference", len(self.names)))
 
-    def _check_alike(self, other: "Front") -> None:
-        """Figures of two fronts say something of one another only on one problem."""
+    def check_alike(self, other: "Front") -> None:
+        """An error where the other is of another problem, so that figures say nothing of one another."""
         elsewhere = None in (self.folder, other.folder)  # of a front that was not explored the splits are unknown
         for what in ("objectives", "ref_point") if elsewhere else ("objectives", "ref_point", "splits"):
             here, there = (f.study[what] if what == "splits" else getattr(f, what) for f in (self, other))
@@ -427,18 +427,21 @@ class Front:
         """How losses follow from preferences, point by point, and how far a preference in between can be trusted."""
         return preference_map(self.mean())
 
-    def plot(self, path: str | Path, pick: Pick | None = None, kind: str | None = None) -> Path:
+    def plot(
+        self, path: str | Path, pick: Pick | None = None, kind: str | None = None, width: float | None = None
+    ) -> Path:
         """Draw the front to an .svg, .pdf or .png file, with its data as .csv beside it.
 
         Args:
             path: of the figure.
             pick: a choice, to stand out.
-            kind: "matrix", one panel a pair of objectives; "parallel", one axis an objective, better up; by default the
-                plane of two objectives, or the matrix of more.
+            kind: "matrix", one panel a pair of objectives; "parallel", one axis an objective, better up; "control",
+                rays asked against reached; by default the plane of two objectives, or the matrix of more.
+            width: in inches; 3.25 is a paper's column, 6.75 two.
         """
         from paretomtl.show.plots import plot
 
-        return plot(self, path, None if pick is None else pick.point, kind)
+        return plot(self, path, None if pick is None else pick.point, kind, width)
 
     def warnings(self) -> tuple[str, ...]:
         """What a reader of this front should know.

@@ -1,19 +1,28 @@
 """The figures of a front: facts first, drawing second, and the facts as a CSV file beside the figure."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paretomtl.point import Point
-from paretomtl.show import matrix, pair, parallel
+from paretomtl.show import control, matrix, pair, parallel, several, view
 from paretomtl.show.facts import facts, table
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from paretomtl.front.front import Front
 
 FORMATS = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}  # no times: equal bytes
-KINDS = {"matrix": matrix.draw, "parallel": parallel.draw}
+KINDS = {  # the facts, how they are drawn, and how they are written
+    "matrix": (facts, matrix.draw, table),
+    "parallel": (facts, parallel.draw, table),
+    "control": (control.facts, control.draw, control.table),
+}
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "paretomtl",
+    "svg.fonttype": "none",  # text stays text: it can be searched, read aloud and edited
+    "pdf.fonttype": 42,  # TrueType: journals refuse the Type 3 that is matplotlib's own
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -21,29 +30,65 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def plot(front: "Front", path: str | Path, chosen: Point | None = None, kind: str | None = None) -> Path:
+def plot(
+    front: "Front", path: str | Path, chosen: Point | None = None, kind: str | None = None, width: float | None = None
+) -> Path:
     """Draw a front to an .svg, .pdf or .png file, and write its data as .csv beside it.
 
     Args:
         front: of two or more objectives.
         path: of the figure.
         chosen: one of its points, to stand out.
-        kind: "matrix", one panel a pair of objectives; "parallel", one axis an objective, better up; by default the
-            plane of two objectives, or the matrix of more.
+        kind: "matrix", one panel a pair of objectives; "parallel", one axis an objective, better up; "control", what
+            was asked for against what was reached; by default the plane of two objectives, or the matrix of more.
+        width: in inches.
     """
-    import matplotlib as mpl
+    path = _checked(path, width)
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"kind={kind!r} is not one of {', '.join(map(repr, KINDS))}")
+    collect, draw, written = KINDS[kind or "matrix"]
+    shown: Any = collect(front, chosen)
+    draw = pair.draw if kind is None and len(shown.names) == 2 else draw
+    return _write(path, lambda: draw(shown, width), written(shown), width)
 
+
+def plot_fronts(fronts: "Mapping[str, Front]", path: str | Path, width: float | None = None) -> Path:
+    """Draw several fronts of one problem to one .svg, .pdf or .png file, and write its data as .csv beside it.
+
+    Of two objectives each front has the border of what it attains, and its points, dominated ones hollow. Of several
+    seeds the line is the median attainment surface, which at least half of the seeds attain, and the band around it
+    goes from what any seed attains to what all attain. Of more objectives there is a panel a pair of them, with the
+    points of all seeds alone.
+
+    Args:
+        fronts: by the names that the legend is to have.
+        path: of the figure.
+        width: in inches; 3.25 is a paper's column, 6.75 two.
+
+    Raises:
+        EmptyFrontError, ValueError: one has no point, or differs from another in objectives, splits or `ref_point`.
+    """
+    path = _checked(path, width)
+    shown = several.facts(fronts)
+    return _write(path, lambda: several.draw(shown, width), several.table(shown), width)
+
+
+def _checked(path: str | Path, width: float | None) -> Path:
     path = Path(path)
+    view.check_width(width)
     if path.suffix.lower() not in FORMATS:
         raise ValueError(
             f"{path.name!r}: a plot is written as {', '.join(FORMATS)}, not {path.suffix or 'a bare name'!r}"
         )
-    if kind is not None and kind not in KINDS:
-        raise ValueError(f"kind={kind!r} is not one of {', '.join(map(repr, KINDS))}")
-    shown = facts(front, chosen)
-    draw = KINDS[kind] if kind else pair.draw if len(shown.names) == 2 else matrix.draw
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(STYLE):
-        draw(shown).savefig(path, dpi=150, metadata=FORMATS[path.suffix.lower()])
-    path.with_suffix(".csv").write_text(table(shown), encoding="utf-8")
+    return path
+
+
+def _write(path: Path, draw: Callable[[], "Figure"], data: str, width: float | None) -> Path:
+    import matplotlib as mpl
+
+    with mpl.rc_context(STYLE | view.texts(width)):
+        figure = draw()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150, metadata=FORMATS[path.suffix.lower()])
+    path.with_suffix(".csv").write_text(data, encoding="utf-8")
     return path
