@@ -223,6 +223,7 @@ def test_a_tiny_study(people, tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # a minute and a half, where the machine is idle
 def test_a_margin_keeps_the_bound_on_test(people, tmp_path, capsys):
     """In at least 4 of 5 seeds, whoever chooses; and over the divisions more often than without."""
     assert main(["--out", str(tmp_path / "adult")]) == 0
