@@ -129,7 +129,7 @@ def _feasible(result: Any, n: int) -> Bool[np.ndarray, " n"]:
 # --- Ray ---
 
 
-def from_ray(result_grid: Any, objectives: Described, ref_point: Sequence[float]) -> Found:
+def from_ray(result_grid: Any, ref_point: Sequence[float], objectives: Described) -> Found:
     """A study without models, and its points; see `Front.from_ray`."""
     _check_kind(result_grid, "result_grid", "what Tuner.fit returned", "num_errors", "__getitem__")
     described = exchange.described_as(objectives)

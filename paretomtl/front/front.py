@@ -156,18 +156,18 @@ class Front:
         return cls(None, *elsewhere.from_pymoo(result, ref_point, objectives))
 
     @classmethod
-    def from_ray(cls, result_grid: Any, objectives: Sequence[str | Objective], ref_point: Sequence[float]) -> "Front":
+    def from_ray(cls, result_grid: Any, ref_point: Sequence[float], objectives: Sequence[str | Objective]) -> "Front":
         """A front of what Ray's `Tuner.fit` returned: each trial's last report; `warnings` counts those that failed.
 
         Args:
             result_grid: a `ray.tune.ResultGrid`. Where all trials have a "preference" in their config, it is kept.
-            objectives: names of metrics, or `Objective`s; NAME also finds the "value/NAME" of `pm.trainable`.
             ref_point: the hypervolume reference, in the sense of the values.
+            objectives: names of metrics, or `Objective`s; NAME also finds the "value/NAME" of `pm.trainable`.
 
         Raises:
             EmptyFrontError, ValueError: no trial succeeded; a metric is missing or not finite, by its trial.
         """
-        return cls(None, *elsewhere.from_ray(result_grid, objectives, ref_point))
+        return cls(None, *elsewhere.from_ray(result_grid, ref_point, objectives))
 
     def to_frame(self) -> Any:
         """The points as a pandas DataFrame with the columns of points.csv.

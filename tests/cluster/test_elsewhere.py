@@ -61,7 +61,7 @@ def run(tmp_path, trainable, space):
 
 def test_what_a_tuner_found(tmp_path):
     results = run(tmp_path, found, {"x": tune.grid_search([0.0, 2.0, -1.0, 4.0, 7.0])})
-    front = pm.Front.from_ray(results, ACCURATE, [40.0, 12.0])
+    front = pm.Front.from_ray(results, [40.0, 12.0], ACCURATE)
     np.testing.assert_array_equal(front.values, [[50, 1], [82, 3], [98, 5], [92, 8]])
     ids = [result.metrics["trial_id"] for result in results]
     assert [p.id for p in front.points] == [*ids[:2], *ids[3:]]
@@ -73,9 +73,9 @@ def test_what_a_tuner_found(tmp_path):
     with pytest.raises(
         ValueError, match="no trial reports 'cost'; the first one reports 'accuracy'; 'seconds'; 'fast'"
     ):
-        pm.Front.from_ray(results, ["accuracy", "cost"], [0.0, 9.0])
+        pm.Front.from_ray(results, [0.0, 9.0], ["accuracy", "cost"])
     with pytest.raises(ValueError, match=rf"finite numbers; trial 0 \({ids[0]}\): fast is True; trial 1 .*; trial 3 "):
-        pm.Front.from_ray(results, ["accuracy", "fast"], [0.0, 9.0])
+        pm.Front.from_ray(results, [0.0, 9.0], ["accuracy", "fast"])
 
 
 def test_what_a_tuner_made_of_trainable(tmp_path):
@@ -84,14 +84,14 @@ def test_what_a_tuner_made_of_trainable(tmp_path):
     sgd = partial(torch.optim.SGD, lr=0.1)
     results = run(tmp_path, pm.trainable(toys.two_regressions(), ps.Linear(), epochs=2, optimizer=sgd), space)
     here = pm.explore(toys.two_regressions(), ps.Linear(), preferences=asked, epochs=2, optimizer=sgd)
-    front = pm.Front.from_ray(results, ["a", "b"], here.ref_point)
+    front = pm.Front.from_ray(results, here.ref_point, ["a", "b"])
     for part in ("values", "losses", "preferences", "control_errors"):
         np.testing.assert_array_equal(getattr(front, part), getattr(here, part))
     assert front.hypervolume() == here.hypervolume()
-    turned = pm.Front.from_ray(results, ["b", "a"], here.ref_point)  # a list stays in the order of the problem
+    turned = pm.Front.from_ray(results, here.ref_point, ["b", "a"])  # a list stays in the order of the problem
     np.testing.assert_array_equal(turned.preferences, here.preferences[:, ::-1])
     np.testing.assert_array_equal(turned.values, here.values[:, ::-1])
-    part = pm.Front.from_ray(results, ["control_error", "a"], [90.0, 9.0])
+    part = pm.Front.from_ray(results, [90.0, 9.0], ["control_error", "a"])
     assert {p.preference for p in part.points} == {()}
 
 
@@ -103,13 +103,13 @@ def test_trials_that_are_not_finite_are_refused_by_number(tmp_path):
         r"all trials need finite numbers; trial 1 \(\w+\): a is nan, b is -inf; trial 2 \(\w+\): b is missing; trial 3 "
     )
     with pytest.raises(ValueError, match=said):
-        pm.Front.from_ray(results, ["a", "b"], [9.0, 9.0])
+        pm.Front.from_ray(results, [9.0, 9.0], ["a", "b"])
 
 
 @pytest.mark.fault(29)
 def test_a_tuner_without_a_trial_that_succeeded_is_no_front(tmp_path):
     results = run(tmp_path, found, {"x": -1.0})
     with pytest.raises(pm.EmptyFrontError, match=r"no point among the trials \(1 failed\)"):
-        pm.Front.from_ray(results, ACCURATE, [0.0, 9.0])
+        pm.Front.from_ray(results, [0.0, 9.0], ACCURATE)
     with pytest.raises(TypeError, match=r"result_grid= is of type list; give what Tuner\.fit returned"):
-        pm.Front.from_ray(list(results), ACCURATE, [0.0, 9.0])
+        pm.Front.from_ray(list(results), [0.0, 9.0], ACCURATE)
