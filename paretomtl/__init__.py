@@ -21,6 +21,8 @@ from paretomtl.loss_function import closure
 from paretomtl.point import Point
 from paretomtl.preference import Refine
 from paretomtl.problem import Objective, Problem, Truth
+from paretomtl.show.plots import plot_fronts
+from paretomtl.show.tensorboard import TensorBoard
 from paretomtl.solver import (
     Aggregation,
     Closure,
@@ -37,7 +39,7 @@ from paretomtl.solver import (
 )
 from paretomtl.sweep.interrupt import Interrupted
 from paretomtl.training.measuring import evaluate
-from paretomtl.training.study import Step
+from paretomtl.training.study import Callback, Step
 from paretomtl.walking import walk
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Aggregation",
+    "Callback",
     "Closure",
     "Code",
     "Deployed",
@@ -75,12 +78,14 @@ __all__ = [
     "Step",
     "Stepper",
     "Sweep",
+    "TensorBoard",
     "Truth",
     "Walker",
     "Weighting",
     "closure",
     "evaluate",
     "explore",
+    "plot_fronts",
     "rules",
     "trainable",
     "verify",

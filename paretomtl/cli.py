@@ -105,8 +105,11 @@ def _parser() -> argparse.ArgumentParser:
     plot = _on_front(_command(commands, "plot", _plot, "draw a front, or write it as a page to explore"))
     plot.add_argument("-o", "--output", type=Path, required=True, help="an .svg, .pdf or .png file, or an .html page")
     plot.add_argument(
-        "--kind", choices=["matrix", "parallel"], help="a panel a pair of objectives; an axis an objective"
+        "--kind",
+        choices=["matrix", "parallel", "control"],
+        help="a panel a pair of objectives; an axis an objective; what was asked for against what was reached",
     )
+    plot.add_argument("--width", type=float, metavar="INCHES", help="3.25 is a paper's column, 6.75 two")
     rule_options.add(plot, required=False)
 
     _on_front(_command(commands, "verify", _verify, "check every file of a front; 1 if any is damaged"))
@@ -317,7 +320,7 @@ def _select(asked: argparse.Namespace) -> int:
 
 def _plot(asked: argparse.Namespace) -> int:
     front = Front.load(asked.folder)
-    figure = front.plot(asked.output, _pick(front, asked), asked.kind)
+    figure = front.plot(asked.output, _pick(front, asked), asked.kind, asked.width)
     data = figure.with_suffix(".csv")
     _say(asked, f"written: {figure} and {data}", {"figure": str(figure), "data": str(data)})
     return OK

@@ -27,7 +27,7 @@ from paretomtl.sweep.progress import Progress
 from paretomtl.sweep.refine import rounds
 from paretomtl.training.description import describe, difference
 from paretomtl.training.dry_run import dry_run
-from paretomtl.training.study import Step, Study, adam
+from paretomtl.training.study import Callback, Step, Study, adam
 
 
 def explore(
@@ -65,7 +65,8 @@ def explore(
         seeds: how often each point is trained, each time with other initial weights and another order of the data.
         out: the folder for the front; without it, a temporary one that lives as long as the front.
         device: "cpu", "cuda", "cuda:1", or "auto".
-        callbacks: called with a `Step` after each step, where the point is trained.
+        callbacks: called with a `Step` after each step, where the point is trained; a `pm.Callback` is told of finished
+            points and of the whole front as well, here.
         clip: the largest norm of each loss's gradient on the shared parameters, for methods that see gradients.
         executor: where points are computed; here by default, on Ray with `pm.RayTune()`.
         front_model: one network for the whole front, such as `pm.FiLM()`, in place of one a preference. It draws the
@@ -102,7 +103,9 @@ def explore(
     )
     found = dry_run(study)
     description = describe(study, [*asked.notes, *found.notes], found.data)
-    return kept(description, out, partial(_run, executor, study), "explore", command)
+    front = kept(description, out, partial(_run, executor, study), "explore", command)
+    _told(study, "end", front, None if out is None else Store(Path(str(out))))
+    return front
 
 
 def kept(
@@ -212,12 +215,27 @@ def reported(study: Study, store: Store, there: int) -> Iterator[Report]:
     def report(news: Done | float) -> None:
         if isinstance(news, Done):
             store.log("point", id=news.point.id, state=news.point.state, seconds=news.seconds, host=news.host)
+            _told(study, "point", news.point, store)
         progress(news)
 
     try:
         yield report
     finally:
         progress.close()
+
+
+def _told(study: Study, what: str, of: Point | Front, store: Store | None) -> None:
+    """Tell the callbacks of a point or of the end; one that raises costs no model that is there."""
+    for callback in study.callbacks:
+        if not isinstance(callback, Callback):
+            continue
+        try:
+            getattr(callback, what)(of)
+        except Exception as error:
+            text = f"{type(callback).__name__}.{what} raised {type(error).__name__}: {error}"
+            if store is not None:
+                store.log("warning", text=text)
+            warnings.warn(text, stacklevel=2)
 
 
 def _not_placed(store: Store, front: Front) -> list[str]:

@@ -28,12 +28,8 @@ def from_values(
     errors: Any = None,
 ) -> Found:
     """A study without models, and its points; see `Front.from_values`."""
-    if isinstance(objectives, str):
-        raise TypeError(f"objectives={objectives!r} is one text; give a list of names")
-    described = [o if isinstance(o, Objective) else Objective(o) for o in objectives]
+    described = described_as(objectives)
     names = [o.name for o in described]
-    if len(names) < 2 or len(set(names)) < len(names):
-        raise ValueError(f"objectives={names}: give two or more different names")
     rows = check_losses(values, "values", len(names))
     signs = np.array([o.sign for o in described], dtype=np.float64)
     given = [f"point-{k + 1:03d}" for k in range(len(rows))] if ids is None else [*map(str, ids)]
@@ -72,6 +68,17 @@ def _standard_errors(errors: Any, values: np.ndarray) -> np.ndarray:
     if found.shape != values.shape or (found < 0).any():
         raise ValueError(f"errors: shape {found.shape}, least {found.min():g}; give one of at least 0 for each value")
     return found
+
+
+def described_as(objectives: Sequence[str | Objective]) -> list[Objective]:
+    """The objectives as `Objective`s: two or more, of different names."""
+    if isinstance(objectives, str):
+        raise TypeError(f"objectives={objectives!r} is one text; give a list of names")
+    described = [o if isinstance(o, Objective) else Objective(o) for o in objectives]
+    names = [o.name for o in described]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(f"objectives={names}: give two or more different names")
+    return described
 
 
 def _asked(row: Any, m: int, where: str) -> tuple[float, ...]:

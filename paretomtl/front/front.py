@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import nn
 
-from paretomtl.front import exchange, score, seeds
+from paretomtl.front import elsewhere, exchange, score, seeds
 from paretomtl.front.pick import Deployed, Pick, deployed, picked
 from paretomtl.front.preference_map import PreferenceMap, preference_map
 from paretomtl.front.rules import Constraint
@@ -23,7 +23,7 @@ from paretomtl.problem import Objective, Problem
 
 
 class Front:
-    """A front, made by `explore`, `Front.load`, `Front.from_values` or `Front.from_csv`.
+    """A front, made by `explore`, `Front.load`, or of numbers from elsewhere: `from_values`, `from_csv` and so on.
 
     A study of several seeds trains each point several times. Then `points` and the arrays hold every model; figures
     (`hypervolume`, `score`) are means over the fronts of the seeds, and a rule chooses by the points' means.
@@ -107,6 +107,76 @@ class Front:
         study, points = exchange.from_csv(path, ref_point, objectives)
         return cls(None, study, points)
 
+    @classmethod
+    def from_frame(
+        cls, frame: Any, ref_point: Sequence[float], objectives: Sequence[str | Objective] | None = None
+    ) -> "Front":
+        """A front of a pandas DataFrame: what `to_frame` returned, or any with a column an objective.
+
+        Args:
+            frame: one row a point; columns "id", "seed" and "preference NAME" are read as in points.csv.
+            ref_point: the hypervolume reference, in the sense of the values.
+            objectives: which columns; by default the measures of `to_frame`, or all other columns of numbers.
+
+        Raises:
+            EmptyFrontError, ValueError: no row; a column without numbers, or a number that is not finite, by its row.
+        """
+        return cls(None, *elsewhere.from_frame(frame, ref_point, objectives))
+
+    @classmethod
+    def from_optuna(
+        cls, study: Any, ref_point: Sequence[float], objectives: Sequence[str | Objective] | None = None
+    ) -> "Front":
+        """A front of an `optuna.Study`: its complete trials; `warnings` counts the others.
+
+        Args:
+            study: of two objectives or more; its directions are their goals.
+            ref_point: the hypervolume reference, in the sense of the values.
+            objectives: names, or `Objective`s with units; by default the study's metric names.
+
+        Raises:
+            EmptyFrontError, ValueError: no trial is complete; a value is not finite, by its trial; a goal is not the
+                study's.
+        """
+        return cls(None, *elsewhere.from_optuna(study, ref_point, objectives))
+
+    @classmethod
+    def from_pymoo(cls, result: Any, ref_point: Sequence[float], objectives: Sequence[str | Objective]) -> "Front":
+        """A front of what pymoo's `minimize` returned: its feasible solutions.
+
+        Args:
+            result: a `pymoo.core.result.Result`.
+            ref_point: the hypervolume reference, in the sense of the values.
+            objectives: names, or `Objective`s, in the order of the columns of F. pymoo minimises: where the goal is
+                "max", F has the value with its sign turned, and it is turned back.
+
+        Raises:
+            EmptyFrontError, ValueError: no solution is feasible; a value is not finite, by its row of F.
+        """
+        return cls(None, *elsewhere.from_pymoo(result, ref_point, objectives))
+
+    @classmethod
+    def from_ray(cls, result_grid: Any, ref_point: Sequence[float], objectives: Sequence[str | Objective]) -> "Front":
+        """A front of what Ray's `Tuner.fit` returned: each trial's last report; `warnings` counts those that failed.
+
+        Args:
+            result_grid: a `ray.tune.ResultGrid`. Where all trials have a "preference" in their config, it is kept.
+            ref_point: the hypervolume reference, in the sense of the values.
+            objectives: names of metrics, or `Objective`s; NAME also finds the "value/NAME" of `pm.trainable`.
+
+        Raises:
+            EmptyFrontError, ValueError: no trial succeeded; a metric is missing or not finite, by its trial.
+        """
+        return cls(None, *elsewhere.from_ray(result_grid, ref_point, objectives))
+
+    def to_frame(self) -> Any:
+        """The points as a pandas DataFrame with the columns of points.csv.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        return elsewhere.to_frame(self.every, self.names)
+
     def to_csv(self, path: str | Path) -> Path:
         """Write the points as a table, as in points.csv."""
         return exchange.to_csv(path, self.every, self.names)
@@ -160,7 +230,7 @@ class Front:
         Raises:
             ValueError: the other has other objectives, splits, another `ref_point` or other seeds.
         """
-        self._check_alike(other)
+        self.check_alike(other)
         here, there = ({f.points[0].seed: f.hypervolume() for f in x.by_seed() if f.points} for x in (self, other))
         if set(here) != set(there):
             raise ValueError(f"seeds {[*here]} here, {[*there]} in the other front; they are compared in pairs")
@@ -236,12 +306,12 @@ class Front:
     def _known(self, reference: "Front | np.ndarray") -> Float[np.ndarray, "N m"]:
         """The non-dominated points of a reference front, which must be of the same problem."""
         if isinstance(reference, Front):
-            self._check_alike(reference)
+            self.check_alike(reference)
             reference = reference.losses
         return score.distinct_front(score.check_losses(reference, "reference", len(self.names)))
 
-    def _check_alike(self, other: "Front") -> None:
-        """Figures of two fronts say something of one another only on one problem."""
+    def check_alike(self, other: "Front") -> None:
+        """An error where the other is of another problem, so that figures say nothing of one another."""
         elsewhere = None in (self.folder, other.folder)  # of a front that was not explored the splits are unknown
         for what in ("objectives", "ref_point") if elsewhere else ("objectives", "ref_point", "splits"):
             here, there = (f.study[what] if what == "splits" else getattr(f, what) for f in (self, other))
@@ -357,7 +427,9 @@ class Front:
         """How losses follow from preferences, point by point, and how far a preference in between can be trusted."""
         return preference_map(self.mean())
 
-    def plot(self, path: str | Path, pick: Pick | None = None, kind: str | None = None) -> Path:
+    def plot(
+        self, path: str | Path, pick: Pick | None = None, kind: str | None = None, width: float | None = None
+    ) -> Path:
         """Draw the front to an .svg, .pdf or .png file, with its data as .csv beside it.
 
         To an .html file it writes the explorer: a page, for any browser and without a network, to bound the measures,
@@ -366,12 +438,14 @@ class Front:
         Args:
             path: of the figure, or of the page.
             pick: a choice, to stand out.
-            kind: "matrix", one panel a pair of objectives; "parallel", one axis an objective, better up; by default the
-                plane of two objectives, or the matrix of more. A page has both; this one comes first.
+            kind: "matrix", one panel a pair of objectives; "parallel", one axis an objective, better up; "control",
+                rays asked against reached; by default the plane of two objectives, or the matrix of more. A page has
+                all of them; this one comes first.
+            width: of a figure, in inches; 3.25 is a paper's column, 6.75 two.
         """
         from paretomtl.show.plots import plot
 
-        return plot(self, path, None if pick is None else pick.point, kind)
+        return plot(self, path, None if pick is None else pick.point, kind, width)
 
     def warnings(self) -> tuple[str, ...]:
         """What a reader of this front should know.

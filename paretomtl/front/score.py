@@ -224,6 +224,28 @@ def distinct_front(losses: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "k m"]
     return np.unique(losses[nondominated(losses)], axis=0)
 
 
+def attainment(
+    fronts: Sequence[Float[np.ndarray, "_ m"]], percentiles: Sequence[float]
+) -> list[Float[np.ndarray, "_ m"]]:
+    """For each percentile, the corners of what at least that share of the fronts attain; for two or three objectives.
+
+    A front attains all that one of its points matches or betters in every loss. 50 is the median attainment surface, 0
+    what any of the fronts attains, 100 what all do. Of one front each is its non-dominated points.
+
+    Args:
+        fronts: the losses of one seed each, say.
+        percentiles: from 0 to 100.
+    """
+    import moocore
+
+    if not fronts:
+        raise EmptyFrontError("there is no front, so nothing is attained")
+    parts = [check_losses(losses, f"fronts[{k}]", fronts[0].shape[1]) for k, losses in enumerate(fronts)]
+    sets = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    found = moocore.eaf(np.vstack(parts), sets, percentiles=[*percentiles])
+    return [np.unique(found[found[:, -1] == percentile, :-1], axis=0) for percentile in percentiles]
+
+
 def igd_plus(losses: Float[np.ndarray, "n m"], reference: Float[np.ndarray, "N m"]) -> float:
     """IGD+ of the losses against the non-dominated points of a known or united front.
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -80,10 +81,10 @@ def facts(front: "Front", chosen: Point | None = None) -> Facts:
         half = None if intervals is None or np.isnan(intervals[k]).any() else tuple(intervals[k].tolist())
         marks.append(Mark(p.id, kind, p.losses["validate"], asked, p.control_error, half))
     return Facts(
-        labels=tuple(_label(o, front.study["measured"]) for o in front.objectives),
+        labels=labels(front),
         names=front.names,
         marks=tuple(marks),
-        staircase=_staircase(score.distinct_front(losses), front.ref_point) if len(front.names) == 2 else None,
+        staircase=staircase(score.distinct_front(losses), front.ref_point) if len(front.names) == 2 else None,
         ref_point=front.ref_point,
         ideals=None if front.ideals is None else tuple(front.ideals.tolist()),
         hypervolume=score.volume(losses, front.ref_point) if shown is every else _mean_volume(front),
@@ -113,16 +114,21 @@ def table(shown: Facts) -> str:
     return out.getvalue()
 
 
+def labels(front: "Front") -> tuple[str, ...]:
+    """What its axes are."""
+    return tuple(_label(o, front.study["measured"]) for o in front.objectives)
+
+
 def _label(objective: Objective, measured: bool) -> str:
     """An axis: the loss, what it was divided by, and its unit unless that is a measure's."""
     divided = "" if objective.scale == 1 else f" / {objective.scale:g}"
     return f"{objective.name} loss{divided}" + (f" [{objective.unit}]" if objective.unit and not measured else "")
 
 
-def _staircase(losses: np.ndarray, ref_point: tuple[float, ...]) -> np.ndarray:
-    """The border of what the points attain, from above the first to right of the last."""
+def staircase(losses: Float[np.ndarray, "n 2"], far: Sequence[float] | np.ndarray) -> Float[np.ndarray, "k 2"]:
+    """The border of what the points attain, from above the first to right of the last, at least as far as `far`."""
     steps = np.unique(losses, axis=0)
-    far = np.maximum(losses.max(axis=0), ref_point)
+    far = np.maximum(losses.max(axis=0), far)
     corners = [[steps[0, 0], far[1]], steps[0]]
     for before, here in itertools.pairwise(steps):
         corners += [[here[0], before[1]], here]

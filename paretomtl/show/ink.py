@@ -14,6 +14,11 @@ def fitted(label: str, inches: float) -> str:
     return "\n".join(lines if len(lines) < 5 else [*lines[:2], f"{lines[2]}…", lines[-1]])
 
 
+def short(id: str) -> str:
+    """The number that a point's id ends with, whatever its seed."""
+    return id.partition("-seed-")[0].rpartition("-")[2].lstrip("0")
+
+
 def number(value: float, low: float, high: float) -> str:
     """A number on an axis from low to high, with the digits that tell apart what is a hundredth of the axis apart."""
     value = value if abs(value) > 1e-9 * (high - low) else 0.0

@@ -95,7 +95,7 @@ function start(raw) {
     byId("asked-note").textContent = plots[2].note();
   }
   state.plots = plots;
-  if (data.first === "parallel") byId("scatter-view").before(byId("parallel-view"));
+  if (data.first !== "scatter-view") byId("scatter-view").before(byId(data.first));
   const controls = new Controls(byId("rule"), state);
   const card = new ChoiceCard(byId("choice"), byId("chosen"), state);
 

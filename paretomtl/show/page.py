@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SCRIPTS = ("numbers", "rules", "state", "plot", "scatter", "parallel", "asked", "controls", "choice", "map", "")
 LEVELS = (0.9, 0.95, 0.99)  # of confidence, that the page offers margins at
 SPLIT = "validate"
+FIRST = {"parallel": "parallel-view", "control": "asked-view"}  # by the kind of figure
 
 
 class Page(NamedTuple):
@@ -102,7 +103,7 @@ def facts(front: "Front", chosen: Point | None = None, kind: str | None = None) 
         rays=alike and bool((losses >= 0).all() and (free.signs > 0).all()),
         map=_map(front, free, alike) if all(p.network is not None for p in front.points) else None,
         chosen=None if chosen is None else base(chosen) if several else chosen.id,
-        first="parallel" if kind == "parallel" else "scatter",
+        first=FIRST.get(kind, "scatter-view"),
     )
 
 

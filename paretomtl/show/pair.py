@@ -1,22 +1,20 @@
 """Two objectives: the plane, with the rays asked for and reached."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from paretomtl.show import view
 from paretomtl.show.facts import Facts
-from paretomtl.show.ink import BLUE, DARK, GREY, ORANGE
+from paretomtl.show.ink import BLUE, DARK, GREY, ORANGE, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def draw(shown: Facts) -> "Figure":
+def draw(shown: Facts, width: float | None = None) -> "Figure":
     """The figure of two objectives."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = plane(width)
     reach = np.array([m.interval or (0.0, 0.0) for m in shown.marks])
     there = np.vstack([shown.losses() - reach, shown.losses() + reach, shown.ref_point])
     low = np.minimum(there.min(axis=0), 0)  # of imported values that are to be large, the losses are negative
@@ -28,8 +26,17 @@ def draw(shown: Facts) -> "Figure":
         _draw_rays(axes, shown, limits)
     _draw_points(axes, shown)
     _draw_ideals(axes, shown)
-    figure.legend(loc="outside right upper", frameon=False)
+    view.legend(figure, width, loc="outside right upper")
     return figure
+
+
+def plane(width: float | None) -> "tuple[Figure, Any]":
+    """An empty figure of two objectives, and its axes."""
+    from matplotlib.figure import Figure
+
+    inches = 6.4 if width is None else width
+    figure = Figure(figsize=(inches, 0.75 * inches), layout="constrained")
+    return figure, figure.subplots()
 
 
 def _draw_attained(axes, shown: Facts) -> None:
@@ -74,8 +81,7 @@ def _draw_points(axes, shown: Facts) -> None:
                 zorder=4,
                 clip_on=False,
             )
-        number = mark.id.rpartition("-")[2].lstrip("0")
-        axes.annotate(number, mark.losses, xytext=(7, 6), textcoords="offset points", fontsize=7.5, color=DARK)
+        axes.annotate(short(mark.id), mark.losses, xytext=(7, 6), textcoords="offset points", fontsize=7.5, color=DARK)
 
 
 def _draw_ideals(axes, shown: Facts) -> None:

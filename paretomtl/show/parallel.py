@@ -7,26 +7,31 @@ import numpy as np
 from jaxtyping import Float
 
 from paretomtl.front import score
+from paretomtl.show import view
 from paretomtl.show.facts import Facts
 from paretomtl.show.ink import BLUE, DARK, ORANGE, PALE, fitted, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STEP = 1.25  # inches between the axes
+STEP, LEAST = 1.25, 0.5  # inches between the axes
 
 
-def draw(shown: Facts) -> "Figure":
+def draw(shown: Facts, width: float | None = None) -> "Figure":
     """A line a point."""
     from matplotlib.figure import Figure
 
     m = len(shown.names)
-    figure = Figure(figsize=(max(4.8, STEP * m + 0.6), 4.4), layout="constrained")
+    step = STEP if width is None else (width - 0.6) / m
+    if width is not None:
+        view.check_room(step, LEAST, f"each of {m} axes", width)
+    size = (max(4.8, STEP * m + 0.6) if width is None else width, 3.0 if view.narrow(width) else 4.4)
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     axes.set(xlim=(-0.45, m - 0.55), ylim=(-0.02, 1.02), ylabel="better →")  # upright, so the arrow points up
     axes.spines[:].set_visible(False)
     axes.set_yticks([])
-    axes.set_xticks(range(m), [fitted(label, STEP - 0.1) for label in shown.labels])
+    axes.set_xticks(range(m), [fitted(label, step if view.narrow(width) else step - 0.1) for label in shown.labels])
     axes.tick_params(length=0, pad=16)
     axes.xaxis.tick_top()
     ends = shown.ends()
@@ -35,7 +40,7 @@ def draw(shown: Facts) -> "Figure":
     if shown.ideals is not None:
         heights = _heights(np.array([shown.ideals]), ends)[0]
         axes.plot(heights, "_", color=DARK, ms=14, mew=1.8, zorder=5, label="trained alone (ideals)")
-    figure.legend(loc="outside lower center", ncols=int(figure.get_figwidth() // 2.4), frameon=False)
+    view.legend(figure, width, loc="outside lower center", ncols=int(figure.get_figwidth() // 2.4))
     return figure
 
 

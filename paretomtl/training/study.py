@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,10 +11,14 @@ from jaxtyping import Float
 from paretomtl.conditioned.front_model import FrontModel
 from paretomtl.conditioned.rehearsal import check_fit
 from paretomtl.gradients import check_clip
+from paretomtl.point import Point
 from paretomtl.preference import Refine
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver, Sweep
 from paretomtl.training.seeds import OPENING, SOLVING, reproducible, reseed, seed_of
+
+if TYPE_CHECKING:
+    from paretomtl.front.front import Front
 
 
 def adam(parameters: Any) -> torch.optim.Optimizer:
@@ -44,6 +48,28 @@ class Step(NamedTuple):
     step: int
     losses: dict[str, float]
     weights: dict[str, float]
+
+
+class Callback:
+    """A callback that is told of more than steps; write over what you need.
+
+    It travels to the workers as it is, so what it holds must be picklable. `step` is called where a point is trained,
+    and what it raises fails that point; the others where `explore` was called, and what they raise is a warning, for
+    the models are there by then.
+    """
+
+    def __call__(self, step: Step) -> None:
+        """A callback is called with a step."""
+        self.step(step)
+
+    def step(self, step: Step) -> None:
+        """After each step."""
+
+    def point(self, point: Point) -> None:
+        """After a point was computed and recorded, whether it is "done" or "failed"; not for one that was there."""
+
+    def end(self, front: "Front") -> None:
+        """When the front is whole, also where nothing was left to compute; not if all points failed."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +113,7 @@ class Study:
         optimizer: `(parameters) -> optimizer`, or `-> (optimizer, scheduler)`; the scheduler steps after every step.
         seed: of the study.
         device: where models and batches live.
-        callbacks: called with a `Step` after each step, where the point is trained.
+        callbacks: called with a `Step` after each step, where the point is trained; see `Callback` for more.
         clip: the largest norm of each loss's gradient on the shared parameters; None leaves them as they are.
         seeds: how often each point is trained, each time with other initial weights and another order of the data.
         front_model: one network for all points, in place of one a point.
@@ -126,6 +152,11 @@ class Study:
             )
         if not isinstance(self.seeds, int) or isinstance(self.seeds, bool) or self.seeds < 1:
             raise ValueError(f"seeds={self.seeds!r}: give a whole number of at least 1; seed= sets the first of them")
+        for k, callback in enumerate(self.callbacks):
+            if not callable(callback) or isinstance(callback, type):
+                raise TypeError(
+                    f"callbacks[{k}]={callback!r} cannot be called; give a function of a Step, or a Callback"
+                )
         self._check_fleet()
         self._check_refine()
         check_fit(self.front_model, self.solver, self.problem, len(self.preferences), self.fleet)

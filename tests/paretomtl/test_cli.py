@@ -142,9 +142,10 @@ def test_plot(here, tmp_path, capsys):
 
 def test_plot_of_a_kind(here, tmp_path):
     folder = str(here[0] / "runs/a")
-    for name, options in (("plane", []), ("lines", ["--kind", "parallel"]), ("panels", ["--kind", "matrix"])):
+    kinds = {"lines": ["--kind", "parallel"], "panels": ["--kind", "matrix"], "asked": ["--kind", "control"]}
+    for name, options in ({"plane": [], "column": ["--width", "3.25"]} | kinds).items():
         assert main(["plot", folder, "-o", str(tmp_path / f"{name}.svg"), *options]) == 0
-    assert len({path.read_bytes() for path in tmp_path.glob("*.svg")}) == 3
+    assert len({path.read_bytes() for path in tmp_path.glob("*.svg")}) == 5
 
 
 def rewrite(path: Path, **changes) -> None:
@@ -209,6 +210,7 @@ def test_methods(capsys):
         ("select runs/a", 2, "--best --knee --regret --aspire --weigh --order"),
         ("plot runs/a -o x.jpg", 1, ".svg, .pdf, .png"),
         ("plot runs/a -o x.svg --kind radar", 2, "argument --kind"),
+        ("plot runs/a -o x.svg --width 0", 1, "width=0.0: give inches"),
     ],
 )
 def test_bad_usage_is_a_line_and_a_code(here, monkeypatch, capsys, command, code, said):

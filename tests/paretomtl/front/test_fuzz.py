@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import paretomtl as pm
-from paretomtl.front.select import Knee
+from paretomtl.front.rules import Knee
 from paretomtl.front.store import Store
 from paretomtl.front.verify import verify
 from paretomtl.show import report

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from paretomtl.show import view
 from paretomtl.show.plots import STYLE
 
 LONG = [
@@ -17,12 +18,13 @@ LONG = [
 SCALES = np.array([1e-4, 1.0, 3.2e6, 40.0, 1e-9, 12345.0, 1.0, 2.0, 3.0, 4.0])
 
 
-def assert_legible(draw, shown):
+def assert_legible(draw, shown, width=None):
     """No text leaves the figure and no two overlap, but for touching ones."""
-    with mpl.rc_context(STYLE):
-        figure = draw(shown)
+    with mpl.rc_context(STYLE | view.texts(width)):
+        figure = draw(shown, width)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
+    assert width is None or figure.get_figwidth() == width
     renderer = canvas.get_renderer()
     texts = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
     beyond = _beyond(figure)

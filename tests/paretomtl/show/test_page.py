@@ -466,7 +466,7 @@ def test_a_pick_is_chosen_from_the_start(opened):
 
 def test_the_kind_comes_first(opened):
     front = front_of(TWO, ideals=())
-    for kind, first in ((None, "scatter-view"), ("matrix", "scatter-view"), ("parallel", "parallel-view")):
+    for kind, first in ((None, "scatter-view"), ("parallel", "parallel-view"), ("control", "asked-view")):
         one = opened(front, kind=kind)
         assert one.page.locator(".views section").first.get_attribute("id") == first
 
@@ -548,6 +548,14 @@ def test_small_fronts_have_words_and_no_nan(opened, rows):
         handle.press("End")
     one.settle()
     assert not re.search(r"NaN|Infinity", one.text("body"))
+
+
+def test_a_page_has_no_width_and_one_front(tmp_path):
+    with pytest.raises(ValueError, match=r"width=3.25: a page is as wide as its window"):
+        front_of(TWO).plot(tmp_path / "front.html", width=3.25)
+    with pytest.raises(ValueError, match=r"a plot is written as .svg, .pdf, .png, not '.html'"):
+        pm.plot_fronts({"one": front_of(TWO)}, tmp_path / "fronts.html")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_front_has_no_page(tmp_path):
