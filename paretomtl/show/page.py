@@ -103,7 +103,7 @@ def facts(front: "Front", chosen: Point | None = None, kind: str | None = None) 
         rays=alike and bool((losses >= 0).all() and (free.signs > 0).all()),
         map=_map(front, free, alike) if all(p.network is not None for p in front.points) else None,
         chosen=None if chosen is None else base(chosen) if several else chosen.id,
-        first=FIRST.get(kind, "scatter-view"),
+        first=FIRST.get(kind or "matrix", "scatter-view"),
     )
 
 
