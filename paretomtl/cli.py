@@ -16,11 +16,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from paretomtl import rule_options
 from paretomtl.exploration import explore
-from paretomtl.front.front import Front, Pick
+from paretomtl.front.front import Front
 from paretomtl.front.migrate import migrate
+from paretomtl.front.pick import Pick
 from paretomtl.front.schema import expected
-from paretomtl.front.select import Knee
 from paretomtl.front.store import Store
 from paretomtl.front.verify import verify
 from paretomtl.named import (
@@ -99,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     _on_front(_command(commands, "show", _show, "print a front: its points and its figures"))
 
     select = _on_front(_command(commands, "select", _select, "choose a point by a rule"))
-    _add_rule(select, required=True)
+    rule_options.add(select, required=True)
 
     plot = _on_front(_command(commands, "plot", _plot, "draw a front"))
     plot.add_argument("-o", "--output", type=Path, required=True, help="an .svg, .pdf or .png file")
@@ -109,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a panel a pair of objectives; an axis an objective; what was asked for against what was reached",
     )
     plot.add_argument("--width", type=float, metavar="INCHES", help="3.25 is a paper's column, 6.75 two")
-    _add_rule(plot, required=False)
+    rule_options.add(plot, required=False)
 
     _on_front(_command(commands, "verify", _verify, "check every file of a front; 1 if any is damaged"))
     _on_front(_command(commands, "migrate", _migrate, "write a front of an older version anew in the present schema"))
@@ -127,15 +128,6 @@ def _command(commands: Any, name: str, command: Callable, text: str) -> argparse
 def _on_front(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path, metavar="DIR", help="a front's folder")
     return parser
-
-
-def _add_rule(parser: argparse.ArgumentParser, required: bool) -> None:
-    rule = parser.add_mutually_exclusive_group(required=required)
-    rule.add_argument("--best", metavar="OBJECTIVE", help="the best in this one …")
-    rule.add_argument("--knee", action="store_true", help="where the front bulges most")
-    parser.add_argument(
-        "--subject-to", metavar="OBJECTIVE=BOUND", action="append", default=[], help="… of those no worse than this"
-    )
 
 
 def _say(asked: argparse.Namespace, text: str, value: Any) -> None:
@@ -321,7 +313,8 @@ def _select(asked: argparse.Namespace) -> int:
         _say(asked, pick.why, report.choice(pick, asked.folder))
         return FAILED
     chosen = report.choice(pick, asked.folder)
-    _say(asked, f"chosen: {pick.why}\nweights: {chosen['weights'] or 'none'}", chosen)
+    lines = [f"chosen: {pick.why}", *(f"next: {r}" for r in pick.runners_up), f"weights: {chosen['weights'] or 'none'}"]
+    _say(asked, "\n".join(lines), chosen)
     return OK
 
 
@@ -334,23 +327,8 @@ def _plot(asked: argparse.Namespace) -> int:
 
 
 def _pick(front: Front, asked: argparse.Namespace) -> Pick | None:
-    if asked.subject_to and asked.best is None:
-        raise Usage("--subject-to goes with --best")
-    if asked.knee:
-        return front.select(Knee())
-    if asked.best is None:
-        return None
-    return front.select(best=asked.best, subject_to=dict(map(_bound, asked.subject_to)))
-
-
-def _bound(text: str) -> tuple[str, float]:
-    name, equals, number = text.rpartition("=")
-    try:
-        if equals and name:
-            return name, float(number)
-    except ValueError:
-        pass
-    raise Usage(f"--subject-to {text!r}: write OBJECTIVE=NUMBER, such as left=0.35")
+    rule = rule_options.rule(asked)
+    return None if rule is None else front.select(rule)
 
 
 def _verify(asked: argparse.Namespace) -> int:

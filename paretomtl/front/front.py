@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import nn
 
-from paretomtl.front import exchange, score, seeds
+from paretomtl.front import elsewhere, exchange, score, seeds
 from paretomtl.front.pick import Deployed, Pick, deployed, picked
 from paretomtl.front.preference_map import PreferenceMap, preference_map
 from paretomtl.front.rules import Constraint
@@ -23,7 +23,7 @@ from paretomtl.problem import Objective, Problem
 
 
 class Front:
-    """A front, made by `explore`, `Front.load`, `Front.from_values` or `Front.from_csv`.
+    """A front, made by `explore`, `Front.load`, or of numbers from elsewhere: `from_values`, `from_csv` and so on.
 
     A study of several seeds trains each point several times. Then `points` and the arrays hold every model; figures
     (`hypervolume`, `score`) are means over the fronts of the seeds, and a rule chooses by the points' means.
@@ -71,6 +71,7 @@ class Front:
         ref_point: Sequence[float],
         preferences: Float[np.ndarray, "n m"] | Sequence[Sequence[float]] | None = None,
         ids: Sequence[str] | None = None,
+        errors: Float[np.ndarray, "n m"] | Sequence[Sequence[float]] | None = None,
     ) -> "Front":
         """A front of numbers from elsewhere, without models.
 
@@ -81,8 +82,9 @@ class Front:
             ref_point: the hypervolume reference, in the sense of the values.
             preferences: what was asked for, row by row, if that is known.
             ids: names of the points.
+            errors: the values' standard errors, which rules keep margins by.
         """
-        study, points = exchange.from_values(values, objectives, ref_point, preferences, ids)
+        study, points = exchange.from_values(values, objectives, ref_point, preferences, ids, errors=errors)
         return cls(None, study, points)
 
     @classmethod
@@ -104,6 +106,76 @@ class Front:
         """
         study, points = exchange.from_csv(path, ref_point, objectives)
         return cls(None, study, points)
+
+    @classmethod
+    def from_frame(
+        cls, frame: Any, ref_point: Sequence[float], objectives: Sequence[str | Objective] | None = None
+    ) -> "Front":
+        """A front of a pandas DataFrame: what `to_frame` returned, or any with a column an objective.
+
+        Args:
+            frame: one row a point; columns "id", "seed" and "preference NAME" are read as in points.csv.
+            ref_point: the hypervolume reference, in the sense of the values.
+            objectives: which columns; by default the measures of `to_frame`, or all other columns of numbers.
+
+        Raises:
+            EmptyFrontError, ValueError: no row; a column without numbers, or a number that is not finite, by its row.
+        """
+        return cls(None, *elsewhere.from_frame(frame, ref_point, objectives))
+
+    @classmethod
+    def from_optuna(
+        cls, study: Any, ref_point: Sequence[float], objectives: Sequence[str | Objective] | None = None
+    ) -> "Front":
+        """A front of an `optuna.Study`: its complete trials; `warnings` counts the others.
+
+        Args:
+            study: of two objectives or more; its directions are their goals.
+            ref_point: the hypervolume reference, in the sense of the values.
+            objectives: names, or `Objective`s with units; by default the study's metric names.
+
+        Raises:
+            EmptyFrontError, ValueError: no trial is complete; a value is not finite, by its trial; a goal is not the
+                study's.
+        """
+        return cls(None, *elsewhere.from_optuna(study, ref_point, objectives))
+
+    @classmethod
+    def from_pymoo(cls, result: Any, ref_point: Sequence[float], objectives: Sequence[str | Objective]) -> "Front":
+        """A front of what pymoo's `minimize` returned: its feasible solutions.
+
+        Args:
+            result: a `pymoo.core.result.Result`.
+            ref_point: the hypervolume reference, in the sense of the values.
+            objectives: names, or `Objective`s, in the order of the columns of F. pymoo minimises: where the goal is
+                "max", F has the value with its sign turned, and it is turned back.
+
+        Raises:
+            EmptyFrontError, ValueError: no solution is feasible; a value is not finite, by its row of F.
+        """
+        return cls(None, *elsewhere.from_pymoo(result, ref_point, objectives))
+
+    @classmethod
+    def from_ray(cls, result_grid: Any, objectives: Sequence[str | Objective], ref_point: Sequence[float]) -> "Front":
+        """A front of what Ray's `Tuner.fit` returned: each trial's last report; `warnings` counts those that failed.
+
+        Args:
+            result_grid: a `ray.tune.ResultGrid`. Where all trials have a "preference" in their config, it is kept.
+            objectives: names of metrics, or `Objective`s; NAME also finds the "value/NAME" of `pm.trainable`.
+            ref_point: the hypervolume reference, in the sense of the values.
+
+        Raises:
+            EmptyFrontError, ValueError: no trial succeeded; a metric is missing or not finite, by its trial.
+        """
+        return cls(None, *elsewhere.from_ray(result_grid, objectives, ref_point))
+
+    def to_frame(self) -> Any:
+        """The points as a pandas DataFrame with the columns of points.csv.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        return elsewhere.to_frame(self.every, self.names)
 
     def to_csv(self, path: str | Path) -> Path:
         """Write the points as a table, as in points.csv."""

@@ -200,7 +200,7 @@ def _first_best(subsets, volume: Callable[[Sequence[int]], float]) -> list[int]:
 
 
 def _best_of_two(losses: Float[np.ndarray, "n 2"], reference: Float[np.ndarray, " 2"], k: int) -> list[int]:
-    """By dynamic programming along the front: what a point adds depends on the one kept before it alone (Auger 2009)."""
+    """By dynamic programming along the front: what a point adds depends on the one kept before it."""
     order = np.lexsort(losses.T[::-1])
     x, y = losses[order].T
     parts = (reference[0] - x)[None, :] * (y[:, None] - y[None, :])  # of point j after point i

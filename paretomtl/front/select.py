@@ -67,7 +67,7 @@ class Noise(NamedTuple):
     deviation: Float[np.ndarray, "n m"] | None
     n: Int[np.ndarray, " n"]
 
-    def __getitem__(self, rows: Any) -> "Noise":  # type: ignore[override]
+    def of(self, rows: Any) -> "Noise":
         """Of some of the points."""
         return Noise(*(None if part is None else part[rows] for part in (self.sampling, self.deviation, self.n)))
 
@@ -136,7 +136,8 @@ class Candidates(NamedTuple):
                 "return (value, standard error) pairs"
             )
         none = np.zeros(self.values.shape)
-        sampling, deviation = (none if part is None else part for part in self.noise[:2])
+        sampling = none if self.noise.sampling is None else self.noise.sampling
+        deviation = none if self.noise.deviation is None else self.noise.deviation
         return np.sqrt(sampling**2 + deviation**2 / self.noise.n[:, None])
 
     def number(self, k: int, j: int) -> str:
@@ -193,11 +194,11 @@ def candidates(
     if unmeasured:
         there = ", ".join(map(repr, sorted(done[0].values, reverse=True)))
         raise ValueError(f"split={split!r} was not measured at {unmeasured[0]}; it has {there}")
-    known = Noise(sampling(done, split), None, np.ones(len(done), dtype=np.int64)) if noise is None else noise[rows]
+    known = Noise(sampling(done, split), None, np.ones(len(done), dtype=np.int64)) if noise is None else noise.of(rows)
     values = np.array([p.values[split] for p in done])
     costs = Candidates(done, values, objectives, known).costs
     kept = np.flatnonzero(score.nondominated(costs))
-    return Candidates([done[i] for i in kept], values[kept], objectives, known[kept], ideals)
+    return Candidates([done[i] for i in kept], values[kept], objectives, known.of(kept), ideals)
 
 
 def sampling(points: Sequence[Point], split: str) -> Float[np.ndarray, "n m"] | None:

@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from paretomtl.point import Point
 
@@ -14,20 +15,30 @@ MOST_ROWS = 1_000_000
 SHOWN = 5  # of the lines that are refused
 
 
-def written(points: Sequence[Point], names: Sequence[str]) -> str:
-    """One row a point."""
+def cells(points: Sequence[Point], names: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
+    """The columns, and one row a point; None where there is nothing."""
     splits = sorted({split for p in points for split in p.losses}, reverse=True)
     columns = ["id", "seed", "corner", "state", *(f"preference {n}" for n in names)]
     columns += [f"{part} {split} {n}" for part in ("loss", "value") for split in splits for n in names]
+    told = sorted({split for p in points for split in p.errors}, reverse=True)
+    columns += [f"error {split} {n}" for split in told for n in names]
     columns += ["control_error", "status", "reason", "weights"]
+    nothing, rows = (None,) * len(names), []
+    for p in points:
+        numbers = [n for part in (p.losses, p.values) for split in splits for n in part.get(split, nothing)]
+        numbers += [n for split in told for n in p.errors.get(split, nothing)]
+        row = [p.id, p.seed, p.corner, p.state, *(p.preference or nothing), *numbers]
+        rows.append([*row, p.control_error, p.status, p.reason, p.weights])
+    return columns, rows
+
+
+def written(points: Sequence[Point], names: Sequence[str]) -> str:
+    """One row a point, under a header."""
+    columns, rows = cells(points, names)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([plain(column) for column in columns])
-    nothing = ("",) * len(names)
-    for p in points:
-        numbers = [n for part in (p.losses, p.values) for split in splits for n in part.get(split, nothing)]
-        row = [p.id, p.seed, p.corner, p.state, *(p.preference or nothing), *numbers]
-        row += [p.control_error, p.status, p.reason, p.weights]
+    for row in rows:
         writer.writerow(["" if cell is None else plain(cell) if isinstance(cell, str) else cell for cell in row])
     return out.getvalue()
 
@@ -69,7 +80,7 @@ def columns(path: str | Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise ValueError(f"{path}: two columns have one name, of {head}")
     ragged = [f"line {line} has {len(row)} cells" for line, row in rows if len(row) != len(head)]
     if ragged:  # a decimal comma, say, would put numbers under the wrong names
-        raise ValueError(f"{path}: {_few(ragged)}, the header has {len(head)}. Mend or remove these lines")
+        raise ValueError(f"{path}: {few(ragged)}, the header has {len(head)}. Mend or remove these lines")
     return head, rows
 
 
@@ -88,9 +99,10 @@ def numbers(path: str | Path, rows: Sequence[tuple[int, list[str]]], head: Seque
                 refused.append(f"line {line}: {name} is {row[place][:40]!r}")
         found.append(values)
     if refused:
-        raise ValueError(f"{path}: every row needs finite numbers; {_few(refused)}. Mend or remove these lines")
+        raise ValueError(f"{path}: every row needs finite numbers; {few(refused)}. Mend or remove these lines")
     return found
 
 
-def _few(texts: Sequence[str]) -> str:
+def few(texts: Sequence[str]) -> str:
+    """The first ones, and how many more there are."""
     return "; ".join(texts[:SHOWN]) + (f", and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")

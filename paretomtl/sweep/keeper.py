@@ -21,6 +21,11 @@ class Files(Keeper):
         super().__init__(seconds)
         self.store = store
 
+    @property
+    def study(self) -> str:
+        """The id of the study that the checkpoints are of."""
+        return self.store.id
+
     @abstractmethod
     def put(self, name: str, files: dict[str, bytes]) -> None:
         """Write these files, in this order, in the place of those that were put under that name before.
@@ -40,14 +45,14 @@ class Files(Keeper):
 
     def write(self, name: str, asked: list, found: Encoded) -> None:
         """Pack and put it; an interrupt waits so long."""
-        packed = checkpoints.packed(name, self.store.id, asked, found)
+        packed = checkpoints.packed(name, self.study, asked, found)
         with held():
             self.put(name, packed)
 
     def read(self, name: str, asked: list) -> Encoded | None:
         """What was put, if it is whole; else a warning."""
         try:
-            return checkpoints.unpacked(name, self.store.id, asked, self.get)
+            return checkpoints.unpacked(name, self.study, asked, self.get)
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from paretomtl.front import checkpoints
+from paretomtl.front.schema import identity
 from paretomtl.front.store import Store
 from paretomtl.point import Point
 from paretomtl.preference import design
@@ -59,12 +60,15 @@ def trainable(
 
 
 def _train(config: dict[str, Any], study: Study, optimizer: Callable[..., Any]) -> None:
+    if _is_done():
+        return  # a scheduler paused it after its last report
+    whatever = identity(describe(study))  # the preference of this trial
     study = replace(study, preferences=_preference(config, study.problem), optimizer=_optimizer(config, optimizer))
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(Path(scratch) / "point")
         store.create(describe(study))
         job, splits = study.jobs[0], study.open()
-        asked, run = asked_for(study.problem, job), _Reporting(study, job, splits, keeper=_Kept(store))
+        asked, run = asked_for(study.problem, job), _Reporting(study, job, splits, keeper=_Kept(store, whatever))
         try:
             with reproducible():
                 trained = run.train(asked)
@@ -76,6 +80,15 @@ def _train(config: dict[str, Any], study: Study, optimizer: Callable[..., Any]) 
             _metrics(study.problem, _measured(point)) | {"control_error": point.control_error, "status": point.status},
             checkpoint=tune.Checkpoint.from_directory(store.folder),
         )
+
+
+def _is_done() -> bool:
+    """Whether the checkpoint to go on from is that of a last report, with the point's record."""
+    checkpoint = tune.get_checkpoint()
+    if checkpoint is None:
+        return False
+    with checkpoint.as_directory() as folder:
+        return not (Path(folder) / KEPT).is_dir()
 
 
 def _preference(config: Mapping[str, Any], problem: Problem) -> np.ndarray:
@@ -137,9 +150,15 @@ class _Reporting(Run):
 class _Kept(Files):
     """Checkpoints that go with the metrics of a report."""
 
-    def __init__(self, store: Store):
+    def __init__(self, store: Store, study: str):
         super().__init__(store, 0.0)
         self.metrics: dict[str, float] = {}
+        self._study = study
+
+    @property
+    def study(self) -> str:
+        """That of all trials: one may go on where another was, which had another preference."""
+        return self._study
 
     def put(self, name: str, files: dict[str, bytes]) -> None:
         """Report them."""

@@ -75,6 +75,24 @@ def test_select(here, capsys):
     assert "lowest a" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        ("--regret", pm.rules.MinMaxRegret()),
+        ("--aspire a=.3 --aspire b=.2", pm.rules.ReferencePoint({"a": 0.3, "b": 0.2})),
+        ("--weigh a=1 --weigh b=3", pm.rules.Weights({"a": 1.0, "b": 3.0})),
+        ("--weigh a=1 --weigh b=3 --tchebycheff", pm.rules.Weights({"a": 1.0, "b": 3.0}, "tchebycheff")),
+        ("--order b=.1 --order a", pm.rules.Lexicographic(["b", "a"], {"b": 0.1})),
+    ],
+)
+def test_select_by_every_rule(here, capsys, options, rule):
+    folder = here[0] / "runs/a"
+    assert main(["select", str(folder), *options.split()]) == 0
+    out, pick = capsys.readouterr().out, pm.Front.load(folder).select(rule)
+    assert f"chosen: {pick.why}\n" in out
+    assert f"next: {pick.runners_up[0]}\n" in out
+
+
 @pytest.mark.fault(36)
 def test_select_without_a_feasible_point(here, capsys):
     assert main(["select", str(here[0] / "runs/a"), "--best", "a", "--subject-to", "b=1e-9"]) == 1
@@ -182,7 +200,14 @@ def test_methods(capsys):
         ("select runs/a --best z", 1, "'z' is not one of 'a', 'b'"),
         ("select runs/a --best a --subject-to b", 2, "OBJECTIVE=NUMBER"),
         ("select runs/a --knee --subject-to b=1", 2, "goes with --best"),
-        ("select runs/a", 2, "--best --knee"),
+        ("select runs/a --knee --margin .9", 2, "--margin goes with --best"),
+        ("select runs/a --best a --tchebycheff", 2, "--tchebycheff goes with --weigh"),
+        ("select runs/a --best a --subject-to b=1 --subject-to b=2", 2, "--subject-to gives 'b' twice"),
+        ("select runs/a --best a --subject-to b=9 --margin .95", 1, "is unknown; explore with seeds=2 or more"),
+        ("select runs/a --aspire a=1", 1, "aspirations has no number for 'b'"),
+        ("select runs/a --weigh a=1 --weigh b=x", 2, "--weigh 'b=x': write OBJECTIVE=NUMBER"),
+        ("select runs/a --knee --regret", 2, "not allowed with argument"),
+        ("select runs/a", 2, "--best --knee --regret --aspire --weigh --order"),
         ("plot runs/a -o x.jpg", 1, ".svg, .pdf, .png"),
         ("plot runs/a -o x.svg --kind radar", 2, "argument --kind"),
         ("plot runs/a -o x.svg --width 0", 1, "width=0.0: give inches"),

@@ -11,7 +11,7 @@ from paretomtl.front.select import Candidates, Choice, Rule, ranked
 class MinMaxRegret(Rule):
     """The point that is nowhere far from the best there could have been.
 
-    The regret in a measure is its distance from the ideal, in units of the distance from there to the front's worst. The
+    The regret in a measure is its distance from the ideal, in units of the ideal's distance from the front's worst. The
     ideal is the measure of the model that was trained on this objective alone, where the front has it and it is better,
     else the front's best. Ties go to the smaller sum of regrets. A measure without regret anywhere counts
     nothing.

@@ -13,7 +13,7 @@ import paretomtl_solvers as ps
 from paretomtl.front import files
 from paretomtl.preference import control_error
 from tests import toys
-from tests.fronts import failed, point, stored
+from tests.fronts import facts_of, failed, point, stored
 
 BOTH = [pm.Objective("accuracy", "%", "max"), pm.Objective("cost")]
 VALUES = [[90.0, 3.0], [70.0, 1.0], [60.0, 2.0], [50.0, 0.5]]  # the third is dominated
@@ -36,10 +36,6 @@ def read(tmp_path, content, objectives=None):
     path = tmp_path / "table.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return pm.Front.from_csv(path, [2.0, 2.0], objectives)
-
-
-def facts_of(front):
-    return [(p.id, p.seed, p.losses["validate"], p.values["validate"], p.preference) for p in front.points]
 
 
 # --- values ---

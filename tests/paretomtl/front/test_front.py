@@ -205,7 +205,8 @@ def test_a_chosen_model_has_the_losses_that_are_stored(front, problem, best):
     i = front.names.index(best)
     assert pick.point.losses["validate"][i] == front.losses[:, i].min()
     assert pick.why.startswith(f"{pick.point.id} has the lowest {best}")
-    assert pick.point not in pick.runners_up
+    assert pick.point not in [r.point for r in pick.runners_up]
+    assert pick.agreement is None
     model = pick.load(toys.TwoHeads)
     assert not model.training
     measured = pm.evaluate(problem, model)
@@ -232,6 +233,7 @@ def test_select_by_bound_and_by_rule(front):
         ({"best": "c"}, r"'c' is not one of 'a', 'b'"),
         ({"rule": pm.rules.Knee(), "best": "a"}, "not both"),
         ({"rule": pm.rules.Knee(), "subject_to": {"a": 1.0}}, "not both"),
+        ({"rule": pm.rules.Knee(), "margin": 0.95}, "not both"),
     ],
 )
 def test_select_says_what_it_needs(front, given, said):

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paretomtl.front.score import EmptyFrontError
 from paretomtl.front.rules import Constraint, Knee
+from paretomtl.front.score import EmptyFrontError
 from paretomtl.front.select import Candidates, NoFeasiblePoint, Noise, candidates
 from paretomtl.point import Point
 from paretomtl.problem import Objective

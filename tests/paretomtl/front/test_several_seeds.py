@@ -123,16 +123,53 @@ def test_a_point_is_dominated_within_its_seed_alone(tmp_path):
 def test_a_rule_sees_means_and_hands_back_the_nearest_model(front, tmp_path):
     pick = front.select(best="a")
     assert pick.why.startswith("point-003 has the lowest a")
-    assert pick.why.endswith(f"; these are means over 3 seeds, and {pick.point.id} is the model nearest to its mean")
+    told = f"; these are means over 3 seeds, {pick.agreement * 3:.0f} of which choose the same alone, and "
+    assert pick.why.endswith(f"{told}{pick.point.id} is the model nearest to its mean")
     assert pick.load(toys.TwoHeads)
-    assert {p.id.partition("-seed")[0] for p in pick.runners_up} == {"point-001", "point-002"}
+    assert {r.point.id.partition("-seed")[0] for r in pick.runners_up} == {"point-001", "point-002"}
     # the model of one seed that is best of all is of a point that is worse on average
     made = seeded(tmp_path, [(0.0, 1.0), (0.3, 0.9)], [(1.0, 1.0), (0.4, 0.9)], [(0.8, 1.0), (0.32, 0.5)])
     pick = made.select(best="a")
     assert pick.point.id == "p2-seed-1"
+    assert pick.agreement == pytest.approx(2 / 3)  # of the first seed's own front it is p1
+    assert "3 seeds, 2 of which choose the same alone" in pick.why
     with pytest.raises(pm.NoFeasiblePoint, match=r"nearest is p2 with a = 0\.34") as caught:
         made.select(best="a", subject_to={"a": 0.01})
     assert caught.value.nearest == pick.point
+
+
+def test_a_seed_without_a_feasible_point_does_not_agree(tmp_path):
+    made = seeded(tmp_path, [(0.1, 0.9), (0.9, 0.1)], [(0.1, 0.8), (0.9, 0.1)], [(0.9, 0.9), None])
+    pick = made.select(best="a", subject_to={"b": 0.87})
+    assert pick.agreement == pytest.approx(1 / 3)
+    assert made.select(pm.rules.Knee()).agreement is None  # nothing was chosen
+
+
+def test_a_margin_is_of_the_spread_over_seeds_and_of_the_measures_errors(tmp_path):
+    seeds = [[(0.1 + d, 0.5 - d), (0.5, 0.1)] for d in (-0.05, 0.0, 0.05)]
+    plain = seeded(tmp_path / "plain", *seeds)
+    assert plain.select(best="b", subject_to={"a": 0.5}).point.id.startswith("p2")
+    just = 0.1 + stats.t.isf(0.05, 2) * 0.05 * np.sqrt(1 + 1 / 3)  # the mean, and a prediction bound for one seed more
+    for off, id in ((1e-9, "p1"), (-1e-9, None)):
+        try:
+            assert plain.select(best="b", subject_to={"a": just + off}, margin=0.95).point.id.startswith(str(id))
+        except pm.NoFeasiblePoint:
+            assert id is None
+    rows = [point(p.id, p.losses["validate"], seed=p.seed, errors={"validate": (0.2, 0.2)}) for p in plain.points]
+    noisy = stored(tmp_path, rows)
+    just = 0.1 + np.hypot(just - 0.1, stats.norm.isf(0.05) * 0.2)
+    assert noisy.select(best="b", subject_to={"a": just + 1e-9}, margin=0.95).point.id.startswith("p1")
+    with pytest.raises(pm.NoFeasiblePoint, match="at worst"):
+        noisy.select(best="b", subject_to={"a": just - 1e-9}, margin=0.95)
+
+
+def test_regret_is_against_the_means_of_the_ideals(tmp_path):
+    rows = [point(f"p{k}-seed-{s + 1}", row, seed=s) for s in (0, 1) for k, row in enumerate([(0.2, 1.0), (1.0, 0.5)])]
+    alone = [("a", 0, (0.0, 0.9)), ("a", 1, (-2.0, 0.9)), ("b", 0, (0.9, 0.5)), ("b", 1, (0.9, 0.5))]
+    corners = [point(f"ideal-{name}-seed-{s + 1}", row, seed=s, corner=name) for name, s, row in alone]
+    why = stored(tmp_path, [*rows, *corners]).select(pm.rules.MinMaxRegret()).why
+    assert why.startswith("p1 (a 1, b 0.5) has the least worst regret, 1 of the way")
+    assert "100% in a, 0% in b" in why  # p0: 60 % in a, from -1 on, and 100 % in b
 
 
 def test_a_trade_off_is_told_from_noise(front):

@@ -75,9 +75,7 @@ each_rule = pytest.mark.parametrize("name", RULES)
 
 def made(rows, ids=None):
     ids = [f"p{k:02d}" for k in range(len(rows))] if ids is None else ids
-    return [
-        Point(id, (), values={"validate": tuple(map(float, row))}) for id, row in zip(ids, rows, strict=True)
-    ]
+    return [Point(id, (), values={"validate": tuple(map(float, row))}) for id, row in zip(ids, rows, strict=True)]
 
 
 def answer(name, case, points=None, scale=None):
@@ -187,6 +185,7 @@ def test_each_choice_says_why_with_its_numbers(name):
     assert str(first).startswith(f"{first.point.id} gains ")
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("bad", [np.nan, np.inf, "1", None, True])
 def test_numbers_that_are_none(bad):
     among = candidates(made([(0.0, 1.0), (1.0, 0.0)]), [Objective("a"), Objective("b")])
