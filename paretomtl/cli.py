@@ -102,8 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     select = _on_front(_command(commands, "select", _select, "choose a point by a rule"))
     rule_options.add(select, required=True)
 
-    plot = _on_front(_command(commands, "plot", _plot, "draw a front"))
-    plot.add_argument("-o", "--output", type=Path, required=True, help="an .svg, .pdf or .png file")
+    plot = _on_front(_command(commands, "plot", _plot, "draw a front, or write it as a page to explore"))
+    plot.add_argument("-o", "--output", type=Path, required=True, help="an .svg, .pdf or .png file, or an .html page")
     plot.add_argument(
         "--kind",
         choices=["matrix", "parallel", "control"],

@@ -58,3 +58,10 @@ def test_the_wheel_has_the_two_packages_and_no_more(fresh):
 def test_without_ray_the_error_says_what_to_install(fresh):
     printed = run(fresh, "-c", "import paretomtl as pm\ntry: pm.RayTune\nexcept ImportError as e: print(e)", cwd="/")
     assert "pip install 'paretomtl[ray]'" in printed
+
+
+def test_the_wheel_has_the_parts_of_the_explorer(fresh, tmp_path):
+    front = "pm.Front.from_values([[1.0, 2.0], [2.0, 1.0]], ['a', 'b'], [3.0, 3.0])"
+    run(fresh, "-c", f"import paretomtl as pm, sys; {front}.plot('front.html'); "
+                     "assert 'matplotlib' not in sys.modules", cwd=tmp_path)  # fmt: skip
+    assert "</html>" in (tmp_path / "front.html").read_text()

@@ -434,12 +434,16 @@ class Front:
     ) -> Path:
         """Draw the front to an .svg, .pdf or .png file, with its data as .csv beside it.
 
+        To an .html file it writes the explorer: a page, for any browser and without a network, to bound the measures,
+        to try the rules, and to copy the line of Python that loads the model chosen.
+
         Args:
-            path: of the figure.
+            path: of the figure, or of the page.
             pick: a choice, to stand out.
             kind: "matrix", one panel a pair of objectives; "parallel", one axis an objective, better up; "control",
-                rays asked against reached; by default the plane of two objectives, or the matrix of more.
-            width: in inches; 3.25 is a paper's column, 6.75 two.
+                rays asked against reached; by default the plane of two objectives, or the matrix of more. A page has
+                all of them; this one comes first.
+            width: of a figure, in inches; 3.25 is a paper's column, 6.75 two.
         """
         from paretomtl.show.plots import plot
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from paretomtl.front.score import check_losses
 
@@ -86,6 +86,22 @@ def left_out(r: Float[np.ndarray, "n m"], losses: Float[np.ndarray, "n m"]) -> F
         if np.isfinite(guess).all():
             found.append(np.abs(guess - losses[k]))
     return np.max(found, axis=0) if found else None
+
+
+def triangles(r: Float[np.ndarray, "n m"]) -> Int[np.ndarray, "k m"] | None:
+    """The points between whose losses a straight line (or a plane) is laid, by place; None where none are found."""
+    n, m = r.shape
+    if m == 2:
+        order = np.argsort(r[:, 0], kind="stable")
+        return np.stack([order[:-1], order[1:]], axis=1)
+    if n < m or n > MOST_POINTS or m > MOST_OBJECTIVES:
+        return None
+    from scipy.spatial import Delaunay, QhullError
+
+    try:
+        return Delaunay(r[:, :-1]).simplices.astype(np.int64)
+    except QhullError:
+        return None
 
 
 def _left_out_of_line(x: Float[np.ndarray, " n"], losses: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " m"] | None:

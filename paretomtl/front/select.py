@@ -2,7 +2,7 @@
 
 A rule chooses among the points that no other dominates in the measures, in each measure's own sense; so no choice is
 ever dominated. Scores are compared to nine digits of the front's range, so that rounding breaks no tie; ties go to the
-earlier id. The page of a front (`show/page.js`) computes the same.
+earlier id. The page of a front (`show/page_rules.js`) computes the same.
 """
 
 from abc import ABC, abstractmethod

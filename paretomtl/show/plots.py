@@ -1,11 +1,11 @@
-"""The figures of a front: facts first, drawing second, and the facts as a CSV file beside the figure."""
+"""The figures of a front: facts first, drawing second, and the facts as a CSV file beside the figure or the page."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paretomtl.point import Point
-from paretomtl.show import control, matrix, pair, parallel, several, view
+from paretomtl.show import control, matrix, page, pair, parallel, several, view
 from paretomtl.show.facts import facts, table
 
 if TYPE_CHECKING:
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from paretomtl.front.front import Front
 
-FORMATS = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}  # no times: equal bytes
+FIGURES = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}  # no times: equal bytes
+PAGE = ".html"
 KINDS = {  # the facts, how they are drawn, and how they are written
     "matrix": (facts, matrix.draw, table),
     "parallel": (facts, parallel.draw, table),
@@ -33,21 +34,28 @@ STYLE: dict[Any, Any] = {
 def plot(
     front: "Front", path: str | Path, chosen: Point | None = None, kind: str | None = None, width: float | None = None
 ) -> Path:
-    """Draw a front to an .svg, .pdf or .png file, and write its data as .csv beside it.
+    """Draw a front to an .svg, .pdf or .png file, or write it as a page, .html; and its data as .csv beside it.
 
     Args:
         front: of two or more objectives.
         path: of the figure.
         chosen: one of its points, to stand out.
         kind: "matrix", one panel a pair of objectives; "parallel", one axis an objective, better up; "control", what
-            was asked for against what was reached; by default the plane of two objectives, or the matrix of more.
-        width: in inches.
+            was asked for against what was reached; by default the plane of two objectives, or the matrix of more. A
+            page has all of them; this one comes first.
+        width: of a figure, in inches.
     """
-    path = _checked(path, width)
+    path = _checked(path, width, (*FIGURES, PAGE))
     if kind is not None and kind not in KINDS:
         raise ValueError(f"kind={kind!r} is not one of {', '.join(map(repr, KINDS))}")
     collect, draw, written = KINDS[kind or "matrix"]
     shown: Any = collect(front, chosen)
+    if path.suffix.lower() == PAGE:
+        text = page.write(page.facts(front, chosen, kind))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        path.with_suffix(".csv").write_text(written(shown), encoding="utf-8")
+        return path
     draw = pair.draw if kind is None and len(shown.names) == 2 else draw
     return _write(path, lambda: draw(shown, width), written(shown), width)
 
@@ -68,18 +76,20 @@ def plot_fronts(fronts: "Mapping[str, Front]", path: str | Path, width: float | 
     Raises:
         EmptyFrontError, ValueError: one has no point, or differs from another in objectives, splits or `ref_point`.
     """
-    path = _checked(path, width)
+    path = _checked(path, width, tuple(FIGURES))
     shown = several.facts(fronts)
     return _write(path, lambda: several.draw(shown, width), several.table(shown), width)
 
 
-def _checked(path: str | Path, width: float | None) -> Path:
+def _checked(path: str | Path, width: float | None, formats: tuple[str, ...]) -> Path:
     path = Path(path)
     view.check_width(width)
-    if path.suffix.lower() not in FORMATS:
+    if path.suffix.lower() not in formats:
         raise ValueError(
-            f"{path.name!r}: a plot is written as {', '.join(FORMATS)}, not {path.suffix or 'a bare name'!r}"
+            f"{path.name!r}: a plot is written as {', '.join(formats)}, not {path.suffix or 'a bare name'!r}"
         )
+    if width is not None and path.suffix.lower() == PAGE:
+        raise ValueError(f"width={width!r}: a page is as wide as its window; give a width with {', '.join(FIGURES)}")
     return path
 
 
@@ -89,6 +99,6 @@ def _write(path: Path, draw: Callable[[], "Figure"], data: str, width: float | N
     with mpl.rc_context(STYLE | view.texts(width)):
         figure = draw()
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150, metadata=FORMATS[path.suffix.lower()])
+        figure.savefig(path, dpi=150, metadata=FIGURES[path.suffix.lower()])
     path.with_suffix(".csv").write_text(data, encoding="utf-8")
     return path
