@@ -83,7 +83,7 @@ class Front:
             ref_point: the hypervolume reference, in the sense of the values.
             preferences: what was asked for, row by row, if that is known.
             ids: names of the points.
-            seeds: of several runs, which each row is of, from 0 on; ids that differ by "-seed-1", "-seed-2" … are alike.
+            seeds: which run each row is of, from 0 on; ids that end in "-seed-1", "-seed-2" … are of one point.
             errors: the values' standard errors, which rules keep margins by.
         """
         study, points = exchange.from_values(values, objectives, ref_point, preferences, ids, seeds, errors)
