@@ -51,13 +51,12 @@ def _numbers(option: str, texts: Sequence[str]) -> dict[str, float]:
     found = {}
     for text in texts:
         name, _, number = text.rpartition("=")
+        if name in found:
+            raise Usage(f"{option} gives {name!r} twice")
         try:
-            value = float(number)
+            found[name] = float(number)
         except ValueError:
             name = ""
         if not name:
             raise Usage(f"{option} {text!r}: write OBJECTIVE=NUMBER, such as left=0.35")
-        if name in found:
-            raise Usage(f"{option} gives {name!r} twice")
-        found[name] = value
     return found

@@ -71,6 +71,7 @@ class Front:
         ref_point: Sequence[float],
         preferences: Float[np.ndarray, "n m"] | Sequence[Sequence[float]] | None = None,
         ids: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
         errors: Float[np.ndarray, "n m"] | Sequence[Sequence[float]] | None = None,
     ) -> "Front":
         """A front of numbers from elsewhere, without models.
@@ -82,9 +83,10 @@ class Front:
             ref_point: the hypervolume reference, in the sense of the values.
             preferences: what was asked for, row by row, if that is known.
             ids: names of the points.
+            seeds: which run each row is of, from 0 on; ids that end in "-seed-1", "-seed-2" … are of one point.
             errors: the values' standard errors, which rules keep margins by.
         """
-        study, points = exchange.from_values(values, objectives, ref_point, preferences, ids, errors=errors)
+        study, points = exchange.from_values(values, objectives, ref_point, preferences, ids, seeds, errors)
         return cls(None, study, points)
 
     @classmethod

@@ -28,7 +28,8 @@ class Pick:
         point: the chosen one.
         why: a sentence with the numbers that decided.
         runners_up: the next points by the rule, with what each gains and gives up against the chosen one.
-        agreement: of a study of several seeds, the share of the seeds whose own fronts give the same choice; else None.
+        agreement: of a study of several seeds, the share of the seeds whose own points give the same choice, with the
+            spread over all seeds in their margins; else None.
     """
 
     def __init__(

@@ -69,7 +69,8 @@ class Noise(NamedTuple):
 
     def of(self, rows: Any) -> "Noise":
         """Of some of the points."""
-        return Noise(*(None if part is None else part[rows] for part in (self.sampling, self.deviation, self.n)))
+        sampling, deviation = (None if part is None else part[rows] for part in (self.sampling, self.deviation))
+        return Noise(sampling, deviation, self.n[rows])
 
 
 class Candidates(NamedTuple):

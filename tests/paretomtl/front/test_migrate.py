@@ -15,8 +15,8 @@ from paretomtl.cli import main
 from paretomtl.front import files as written
 from paretomtl.front.files import DamagedFile
 from paretomtl.front.migrate import migrate
-from paretomtl.front.schema import SCHEMA
 from paretomtl.front.rules import Knee
+from paretomtl.front.schema import SCHEMA
 from paretomtl.front.store import Store
 from paretomtl.front.verify import verify
 from tests import toys
