@@ -22,7 +22,7 @@ demo: .venv/installed
 
 # a file of tests is one process's; those of Ray and of whole sweeps each want to be alone in it
 test: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: .venv/installed
 	$(BIN)/python -m pytest -m "not gpu and not bench"

@@ -19,6 +19,12 @@ torch.set_num_threads(1)
 # A run in the background ignores Ctrl-C, and so would the processes that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).parent.parent
+LONGEST = ("test_docs.py", "cluster/", "show/test_page.py", "test_wheel.py", "test_cli.py")  # files, or their folders
+
+
+def pytest_collection_modifyitems(items):
+    """What takes longest begins first, so that of two processes none waits for the other in the end."""
+    items.sort(key=lambda item: next((k for k, part in enumerate(LONGEST) if part in str(item.path)), len(LONGEST)))
 
 
 @pytest.fixture(autouse=True)

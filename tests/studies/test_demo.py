@@ -54,6 +54,7 @@ def test_writes_the_figure_and_its_data(demo):
     assert sum(row["mark"] == "chosen" for row in rows) == 1
 
 
+@pytest.mark.slow  # minutes of both cores; tests/cluster has the same of smaller problems
 def test_two_workers_on_ray_give_the_same_bytes(demo, tmp_path):
     command = [sys.executable, "-m", "studies.digit_pairs", "--ray", "--out", str(tmp_path / "demo")]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
