@@ -87,6 +87,7 @@ def test_a_worker_that_is_killed_is_replaced(running, tmp_path, sent):
     assert len(ids) == 7
 
 
+@pytest.mark.slow
 @pytest.mark.fault(61)
 def test_a_point_that_kills_each_worker_fails_and_the_others_go_on(running, tmp_path):
     deaths = tmp_path / "deaths"

@@ -243,7 +243,10 @@ PROMISED = [
         line,
         promise,
         id=f"{line.solver} {promise.__name__}",
-        marks=[pytest.mark.fault(row) for row in FAULTS.get(getattr(promise, "func", promise), ())],
+        marks=[
+            *(pytest.mark.fault(row) for row in FAULTS.get(getattr(promise, "func", promise), ())),
+            *([pytest.mark.slow] if isinstance(line.solver, ps.CoGrad) and line.solver.hessian != "paper" else []),
+        ],
     )
     for line in TABLE
     for promise in line.promises

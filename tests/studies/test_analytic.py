@@ -103,6 +103,7 @@ def test_what_is_not_defined_is_an_error(given, message):
         fonseca(**given)
 
 
+@pytest.mark.slow
 @pytest.mark.fault(26)
 def test_three_objectives_come_to_their_rays_or_say_that_these_miss_the_front(tmp_path):
     out = tmp_path / "front"

@@ -25,6 +25,7 @@ def test_exact_points_are_where_the_largest_weighted_loss_is_least():
     assert on_rays(front, asked).tolist() == [[0.4, 0.4], [0.0, 1.0]]
 
 
+@pytest.mark.slow
 def test_fonseca_comes_to_its_rays(capsys):
     ways = [way for way in FONSECA if isinstance(way.solver, (ps.Tchebycheff, ps.EPO))]
     conditioned_fronts.fonseca_table(ways)

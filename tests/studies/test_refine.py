@@ -1,10 +1,13 @@
 """The tables of preferences in rounds: what they promise, on the quick problem."""
 
+import pytest
+
 import paretomtl as pm
 from studies import refine
 from studies.refine import designs, known, main, rows
 
 
+@pytest.mark.slow
 def test_rounds_on_zdt1(monkeypatch):
     """More hypervolume and a smaller gap than as many even preferences."""
     few = {name: asked for name, asked in designs(15).items() if name in ("even", "Refine(5)")}

@@ -158,6 +158,7 @@ def test_epo_comes_to_its_rays_or_says_that_they_do_not_meet_the_front():
     assert (r * losses)[1:] == pytest.approx((r * losses).max(), rel=1e-3)  # the face is cooler than was asked
 
 
+@pytest.mark.slow
 def test_tchebycheff_comes_close_to_the_least_worst_loss():
     problem = rocket_injector()
     known = problem.truth.front

@@ -28,7 +28,7 @@ from tests.damage import explored
 
 ROOT = Path(pm.__file__).parents[1]
 OLD = ROOT / "tests" / "old_fronts" / "schema-1"
-N = 500
+N = 250
 FORBIDDEN = {"pickle.find_class", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork"}
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod"}
 # --- what is then done with it ---
@@ -153,16 +153,17 @@ def led_out(events, folder, here):
 @pytest.mark.fault(81)
 @pytest.mark.fault(85)
 @pytest.mark.fault(86)
-def test_damaged_folders(tmp_path):
+@pytest.mark.parametrize("first", [0, pytest.param(N, marks=pytest.mark.slow)])
+def test_damaged_folders(tmp_path, first):
     command = [sys.executable, "-m", "tests.paretomtl.front.test_fuzz", str(tmp_path)]
-    run = subprocess.run([*command, "0", str(N)], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    run = subprocess.run([*command, str(first), str(N)], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
     ended, told = json.loads(run.stdout.splitlines()[-1])
     assert not told, "\n".join(told)
     assert ended["verify"] == N
     assert min(ended[step] for step in ("load_model", "knee", "best", "table", "score")) > N / 2
     assert min(ended[step] for step in ("explore", "restore")) >= N / 5
-    assert ended["plot"] > 3
+    assert ended["plot"] > 1
 
 
 if __name__ == "__main__":

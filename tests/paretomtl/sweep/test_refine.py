@@ -93,7 +93,7 @@ def test_by_hypervolume_where_a_straight_front_would_gain_most():
 
 
 @pytest.mark.parametrize("by", CRITERIA)
-@pytest.mark.parametrize(("start", "each"), [(6, 3), (10, 4)])
+@pytest.mark.parametrize(("start", "each"), [pytest.param(6, 3, marks=pytest.mark.slow), (10, 4)])
 def test_three_objectives(by, start, each):
     total, front = 30, weighted_sum_of_a_sphere
     asked = refined(pm.Refine(start, total, each, by), front, 3, (1.1, 1.1, 1.1))
