@@ -292,7 +292,7 @@ class _Forward(tune.Callback):
             self._ran = time.monotonic()
         elif time.monotonic() - self._ran > PATIENCE:
             self._ran = math.inf  # once is enough
-            text = f"no worker runs: Ray has no room for {dict(self._resources)}, and waits until there is"
+            text = f"no worker runs: Ray has no room for {dict(self._resources)}, or is slow to start one, and waits"
             self._store.log("warning", text=text)
             warnings.warn(text, stacklevel=2)
 
