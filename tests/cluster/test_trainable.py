@@ -25,10 +25,13 @@ from ray import tune  # isort: skip
 from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining  # isort: skip
 from ray.tune.search import ConcurrencyLimiter, Searcher  # isort: skip
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*degrees off the ray:UserWarning",
-    "ignore::pytest.PytestUnraisableExceptionWarning",  # Tune leaves its logs open
-)
+pytestmark = [
+    pytest.mark.slow,  # minutes of Ray's start-ups; test_ray_tune and test_elsewhere use trainable as well
+    pytest.mark.filterwarnings(
+        "ignore:.*degrees off the ray:UserWarning",
+        "ignore::pytest.PytestUnraisableExceptionWarning",  # Tune leaves its logs open
+    ),
+]
 SGD = partial(torch.optim.SGD, lr=0.1)
 
 
@@ -150,7 +153,6 @@ def test_a_trial_whose_worker_dies_goes_on_from_its_checkpoint(tmp_path):
     assert result.metrics["loss/a"] == front.losses[0, 0]
 
 
-@pytest.mark.slow
 def test_a_population_goes_on_from_one_another_at_other_preferences(tmp_path):
     told = Reports()
     population = PopulationBasedTraining(
@@ -188,7 +190,6 @@ def slow_problem() -> pm.Problem:
     return toys.two_regressions(losses=slowly)
 
 
-@pytest.mark.slow
 @pytest.mark.fault(63)
 @pytest.mark.fault(82)
 def test_a_tuner_is_restored_after_its_driver_was_killed(tmp_path):
