@@ -3,6 +3,8 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from paretomtl.autograd.loss_function import closure
+from paretomtl.callbacks import Callback, TensorBoard
 from paretomtl.conditioned.film import FiLM
 from paretomtl.conditioned.front_model import FrontModel
 from paretomtl.conditioned.hypernetwork import Hypernetwork
@@ -11,22 +13,19 @@ from paretomtl.conditioned.low_rank import LowRank
 from paretomtl.conditioned.sampling import Sampling
 from paretomtl.descent import Descent
 from paretomtl.exploration import explore
-from paretomtl.front import rules
-from paretomtl.front.front import Front
-from paretomtl.front.pick import Deployed, Pick
-from paretomtl.front.score import EmptyFrontError, Score
-from paretomtl.front.select import NoFeasiblePoint
-from paretomtl.front.verify import verify
-from paretomtl.loss_function import closure
-from paretomtl.point import Point
+from paretomtl.front import Front
+from paretomtl.objective import Objective
+from paretomtl.point import Code, Point
+from paretomtl.points.score import EmptyFrontError, Score
 from paretomtl.preference import Refine
-from paretomtl.problem import Objective, Problem, Truth
+from paretomtl.problem import Problem, Truth
+from paretomtl.selection import rules
+from paretomtl.selection.pick import Deployed, Pick
+from paretomtl.selection.select import NoFeasiblePoint
 from paretomtl.show.plots import plot_fronts
-from paretomtl.show.tensorboard import TensorBoard
 from paretomtl.solver import (
     Aggregation,
     Closure,
-    Code,
     EpochMeans,
     Gradients,
     Scalarization,
@@ -37,9 +36,10 @@ from paretomtl.solver import (
     Walker,
     Weighting,
 )
+from paretomtl.storage.verify import verify
 from paretomtl.sweep.interrupt import Interrupted
 from paretomtl.training.measuring import evaluate
-from paretomtl.training.study import Callback, Step
+from paretomtl.training.study import Step
 from paretomtl.walking import walk
 
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from paretomtl.gradients import NonFinite, Taken, check_clip, descend, follow, leaves
-from paretomtl.loss_function import Losses
+from paretomtl.autograd.gradients import NonFinite, Taken, check_clip, descend, follow, leaves
+from paretomtl.autograd.loss_function import Losses
+from paretomtl.point import Code
 from paretomtl.preference import normalised
-from paretomtl.solver import Code, Solver, Status, Stepper, Sweep, solved
+from paretomtl.solver import Solver, Status, Stepper, Sweep, solved
 
 Named = Mapping[str, Tensor | None]
 

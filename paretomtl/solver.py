@@ -19,31 +19,11 @@ by -learning_rate * direction. State is a value, handed in and returned; its ten
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-
-
-class Code(IntEnum):
-    """How a solver's call ended, for one point."""
-
-    SOLVED = 0
-    STATIONARY = 1  # no direction lowers the losses; nothing more to do there
-    RELAXED = 2  # the program had no solution as stated, and a relaxed one was solved
-    FELL_BACK = 3  # the solvers failed, and min-norm weights stand in
-    SUSPECTED = 4  # noisy problem: the ray seems not to meet the front
-    UNREACHABLE = 5  # deterministic problem: the ray does not meet the front
-    NOT_CONVERGED = 6  # deterministic problem: neither what was asked for nor shown to be out of reach
-    SKIPPED = 7  # gradients overflowed in reduced precision; the scaler skips this step
-    ENDED = 8  # a walk has come to where what it lowers cannot fall any more
-
-    @property
-    def word(self) -> str:
-        """The name in plain words."""
-        return self.name.lower().replace("_", " ")
 
 
 class Status(NamedTuple):

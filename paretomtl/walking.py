@@ -9,35 +9,27 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from paretomtl.exploration import kept, reported
-from paretomtl.front.front import Front
-from paretomtl.front.store import Store, digest_of
-from paretomtl.gradients import NonFinite, check_finite
-from paretomtl.layout import difference, layout
-from paretomtl.point import Point
-from paretomtl.preference import control_error, normalised
+from paretomtl.front import Front
+from paretomtl.point import Code, Point
+from paretomtl.preference import normalised
+from paretomtl.preflight.description import describe
+from paretomtl.preflight.dry_run import dry_run, resolve_device
 from paretomtl.problem import Problem
-from paretomtl.solver import Code, Gradients, Walker
+from paretomtl.solver import Walker
+from paretomtl.storage.store import Store, digest_of
 from paretomtl.sweep.here import Done
 from paretomtl.sweep.interrupt import held
-from paretomtl.training.description import describe
-from paretomtl.training.dry_run import dry_run, resolve_device
-from paretomtl.training.loop import Splits, Trained, failed, weights_of
-from paretomtl.training.mean_losses import MeanLosses
-from paretomtl.training.measuring import measured
-from paretomtl.training.seeds import MEASURING, reproducible, reseed, seed_of
+from paretomtl.sweep.keeping import kept, reported
+from paretomtl.training.loop import weights_of
+from paretomtl.training.seeds import reproducible
 from paretomtl.training.study import Study, Walk
-
-BY = 0.05  # of the loss, from point to point, where nothing else is asked
-HALF = 0.5  # of the fall that was predicted must come; else the step is halved
-SHORTEST = 1 / 16  # of what is asked for; where not even that comes, the walk ends
+from paretomtl.training.walk import Way
+from paretomtl.training.weights import difference, layout
 
 
 def walk(
@@ -83,7 +75,7 @@ def walk(
     study = Study(problem, solver, r[None], False, None, points, device=resolve_device(device), walk=asked)
     found = dry_run(study)
     with reproducible():
-        way = _Way(study, study.open(), start)
+        way = Way(study, study.open(), start)
     return kept(describe(study, found.notes, found.data), out, partial(_compute, study, way), "walk")
 
 
@@ -110,7 +102,7 @@ def _start(problem: Problem, model: nn.Module) -> dict[str, Tensor]:
     return weights
 
 
-def _compute(study: Study, way: "_Way", store: Store, there: list[Point]) -> None:
+def _compute(study: Study, way: Way, store: Store, there: list[Point]) -> None:
     """Compute what is absent, each point from the weights of the one before it."""
     known, last = {p.id: p for p in there}, None
     ids = [id for id, *_ in study.places]
@@ -128,131 +120,3 @@ def _compute(study: Study, way: "_Way", store: Store, there: list[Point]) -> Non
             if point.state != "done" or point.status == Code.ENDED.word:
                 return
             last = point.weights
-
-
-class _Step(NamedTuple):
-    """Along the front: where it leads (None where it ends), what it cost, and whether MINRES or its like converged."""
-
-    there: Float[Tensor, " n"] | None
-    products: int
-    relaxed: bool
-
-
-class _Way:
-    """A model on its way.
-
-    Args:
-        study: what is asked for.
-        splits: the problem's data, opened.
-        start: weights.
-
-    Raises:
-        ValueError: a loss or a gradient is not finite at the start, or can never be measured.
-    """
-
-    def __init__(self, study: Study, splits: Splits, start: dict[str, Tensor]):
-        self._study, self._splits, self._names = study, splits, study.problem.names
-        self._solver: Walker = study.solver  # type: ignore[assignment]
-        self._preference = torch.tensor(study.preferences[0])
-        self._model = study.problem.model().to(study.device).eval()
-        self._model.load_state_dict(start)
-        assert study.walk is not None
-        train = splits.get("train")
-        self._losses = MeanLosses(study.problem, self._model, train, study.device, study.walk.hessian_batches)
-        try:
-            self._gradients()
-        except NonFinite as error:
-            raise ValueError(f"model: {error} on train; give one whose losses and gradients are finite") from error
-        self._ahead: _Step | None = None  # from where the model stands, where it was looked for
-
-    def go_to(self, weights: dict[str, Tensor]) -> None:
-        """Stand there; where the model stands there already, what is known of the way ahead is kept."""
-        here = weights_of(self._model)
-        if any(not torch.equal(here[name], weights[name]) for name in here):
-            self._model.load_state_dict(weights)
-            self._losses.move(self._losses.parameters)
-            self._ahead = None
-
-    def next(self, id: str, first: bool, final: bool) -> Trained:
-        """Go to the next point, or stay for the first one; unless it is the final one, see if the way ends there."""
-        asked, counts = Point(id, tuple(self._preference.tolist())), {}
-        try:
-            return Trained(self._found(id, first, final, counts), weights_of(self._model))
-        except Exception as error:
-            return Trained(failed(asked, error, None, counts, ()), None)
-
-    def _found(self, id: str, first: bool, final: bool, counts: dict[str, int]) -> Point:
-        """The next point; what it took is counted on the way."""
-        steps = []
-        if not first:
-            steps.append(self._ahead or self._look_ahead())
-            assert steps[0].there is not None
-            self._losses.move(steps[0].there)
-        before = self._losses.moves
-        status = self._solver.finish(self._losses, None, self._preference)
-        assert status is not None
-        counts |= {"steps": len(steps), "corrections": self._losses.moves - before}
-        code, warnings = Code(int(status.code)), []
-        if code != Code.STATIONARY:
-            warnings.append("not quite on the front: its corrections ended before its gradients cancelled out")
-        weights = self._solver.weights(self._losses).tolist()
-        self._ahead = None if final else self._look_ahead()
-        if self._ahead is not None and self._ahead.there is None:
-            steps.append(self._ahead)
-            code = Code.ENDED
-            warnings.append(self._why_it_ends(weights))
-        counts |= {"products": sum(s.products for s in steps), "relaxed": sum(s.relaxed for s in steps)}
-        reseed(seed_of(0, 0, MEASURING))
-        found = measured(self._study.problem, self._model, self._splits, self._study.device)
-        return Point(
-            id, tuple(weights), None, "done",
-            **found._asdict(),
-            control_error=float(control_error(np.array(found.losses["validate"]), np.array(weights))),
-            status=code.word,
-            residual=float(status.residual),
-            counts=dict(counts),
-            warnings=tuple(warnings),
-        )  # fmt: skip
-
-    def _look_ahead(self) -> _Step:
-        """The step from here: as long as its prediction says, and halved until the fall that it predicts comes."""
-        before = self._losses.products
-        found, r = self._gradients(), self._preference
-        direction, _, status = self._solver.update(None, self._losses, r)
-        slope = float(r.to(found.jacobian) @ (found.jacobian @ direction))
-        there = self._tried(direction / slope, float(r.to(found.losses) @ found.losses)) if slope > 0 else None
-        return _Step(there, self._losses.products - before, bool(status.code == Code.RELAXED))
-
-    def _tried(self, unit: Float[Tensor, " n"], value: float) -> Float[Tensor, " n"] | None:
-        """The longest step in units of predicted fall that brings half of it; None where not even the shortest does."""
-        here, share = self._losses.parameters, 1.0
-        while share >= SHORTEST:
-            fall = share * self._asked(value)
-            there = self._losses.within(here - fall * unit)
-            losses = self._losses(there)
-            if fall > 0 and value - float(self._preference.to(losses) @ losses) >= HALF * fall:
-                return there
-            share /= 2
-        return None
-
-    def _asked(self, value: float) -> float:
-        """How much what is asked for is to fall, from a value on."""
-        assert self._study.walk is not None
-        return BY * abs(value) if self._study.walk.by is None else self._study.walk.by
-
-    def _gradients(self) -> Gradients:
-        """Losses and gradients here, which must be finite."""
-        found = self._losses.gradients()
-        check_finite(found.losses, self._names)
-        check_finite(found.jacobian.norm(dim=1), self._names, before="the gradient of ")
-        return found
-
-    def _why_it_ends(self, weights: Sequence[float]) -> str:
-        losses = self._losses.gradients().losses
-        value = float(self._preference.to(losses) @ losses)
-        shown = " and ".join(f"{w:.3g} of {name!r}" for name, w in zip(self._names, weights, strict=True))
-        return (
-            f"the walk ends: what was asked to fall is {value:.3g} on train, and no step lowers it by "
-            f"{SHORTEST * self._asked(value):.2g}. The weights are {shown}: where these are about what was asked for, "
-            "the front ends; elsewhere a smaller by= may lead on"
-        )

@@ -34,9 +34,9 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorData
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.front.pick import among
-from paretomtl.front.select import candidates
 from paretomtl.point import Point
+from paretomtl.selection.pick import among
+from paretomtl.selection.select import candidates
 from studies import data
 from studies.conditioned_fronts import OneCycle, markdown
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 import paretomtl as pm
-from paretomtl.front.score import hypervolume
+from paretomtl.points.score import hypervolume
 
 REFERENCE = 1.1
 START = 0.1  # standard deviation of the start

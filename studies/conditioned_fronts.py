@@ -33,9 +33,9 @@ from jaxtyping import Float
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.front import score
-from paretomtl.front.preference_map import monotone
-from paretomtl.front.seeds import compare, interval
+from paretomtl.points import score
+from paretomtl.points.preference_map import monotone
+from paretomtl.points.seeds import compare, interval
 from paretomtl.preference import even
 from studies.analytic import fonseca
 from studies.digit_pairs import BATCH, SIZES, WIDTHS, Size, Width, digit_pairs

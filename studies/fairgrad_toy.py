@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import paretomtl_solvers as ps
-from paretomtl.front.score import distinct_front
+from paretomtl.points.score import distinct_front
 
 STARTS = ((-8.5, 7.5), (0.0, 0.0), (9.0, 9.0), (-7.5, -0.5), (9.0, -1.0))
 ALPHAS = (0.0, 1.0, 2.0, 10.0)

@@ -24,8 +24,8 @@ from jaxtyping import Float
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.front import score
-from paretomtl.loss_function import closure
+from paretomtl.autograd.loss_function import closure
+from paretomtl.points import score
 from paretomtl.preference import control_error, even
 from paretomtl_solvers import qp
 from paretomtl_solvers.pareto_mtl import sector

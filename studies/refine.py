@@ -26,8 +26,8 @@ import numpy as np
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.front import score
-from paretomtl.front.seeds import compare
+from paretomtl.points import score
+from paretomtl.points.seeds import compare
 from studies.analytic import zdt1, zdt2
 from studies.conditioned_fronts import EPOCHS, SIZE, OneCycle, markdown
 from studies.digit_pairs import BATCH, SIZES, digit_pairs

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import paretomtl as pm
-from paretomtl.front.score import hypervolume, nondominated
+from paretomtl.points.score import hypervolume, nondominated
 
 NAMES = ("face temperature", "combustion length", "tip temperature")
 # The suite's ideal and nadir. The ideal is rounded down by under 2e-9: the suite's own third one is 1.8e-10 above what

@@ -19,7 +19,7 @@ import numpy as np
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.front.score import hypervolume
+from paretomtl.points.score import hypervolume
 from studies.known_fronts import FONSECA, QUADRATICS, SGD, Table, distances
 
 BUDGETS = (60, 120, 240, 480)

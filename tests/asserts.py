@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 import paretomtl as pm
-from paretomtl.solver import Aggregation, Code, Scalarization, Solver, Status, Stepper, Sweep, Weighting
+from paretomtl.point import Code
+from paretomtl.solver import Aggregation, Scalarization, Solver, Status, Stepper, Sweep, Weighting
 
 ROUNDING = 1e-6  # what the programs are solved to
 VANISHED = 1e-7  # a direction's norm beside the largest gradient's: below, it is zero

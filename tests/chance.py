@@ -5,8 +5,8 @@ import json
 import os
 import shutil
 
-from paretomtl.front.files import SEAL, sealed, to_json
-from paretomtl.front.schema import identity
+from paretomtl.storage.files import SEAL, sealed, to_json
+from paretomtl.storage.schema import identity
 
 HUGE = 10**400  # as written out in JSON: an integer that no float holds
 ODD = [

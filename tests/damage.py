@@ -9,9 +9,9 @@ import pytest
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.cli import main
-from paretomtl.front.files import SEAL, sealed
-from paretomtl.front.schema import identity
-from paretomtl.front.verify import verify
+from paretomtl.storage.files import SEAL, sealed
+from paretomtl.storage.schema import identity
+from paretomtl.storage.verify import verify
 from tests import toys
 
 KINDS = {"study": "study.json", "front": "front.json", "table": "points.csv", "log": "log.jsonl"}

@@ -8,8 +8,8 @@ import torch
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.front.store import Store
-from paretomtl.front.verify import verify
+from paretomtl.storage.store import Store
+from paretomtl.storage.verify import verify
 from tests import toys
 from tests.folders import files
 

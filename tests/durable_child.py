@@ -13,8 +13,8 @@ import traceback
 import warnings
 from pathlib import Path
 
-from paretomtl.front import files, store
-from paretomtl.front.verify import verify
+from paretomtl.storage import files, store
+from paretomtl.storage.verify import verify
 from paretomtl.sweep.here import Here
 from tests.durable import explore
 

@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 import numpy as np
 
 import paretomtl as pm
-from paretomtl.front.store import Store
 from paretomtl.preference import control_error
+from paretomtl.storage.store import Store
 
 
 def point(name, row, **changes):

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 import paretomtl as pm
-from paretomtl.conditioned.loop import Learned, Training
-from paretomtl.front.store import Store
+from paretomtl.storage.store import Store
 from paretomtl.sweep.keeper import Files
 from paretomtl.training.fleet import train_fleet
 from paretomtl.training.loop import Trained, train_point
+from paretomtl.training.network import Learned, Training
 from paretomtl.training.study import Study
 from tests.one_point import SGD, same
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 import paretomtl as pm
-from paretomtl.gradients import descend, follow
-from paretomtl.loss_function import closure
+from paretomtl.autograd.gradients import descend, follow
+from paretomtl.autograd.loss_function import closure
 from paretomtl.solver import Aggregation, Stepper, Weighting, solved
 
 NAMES = ("a", "b", "c")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import paretomtl as pm
 from paretomtl.cli import main as command
-from paretomtl.front.verify import verify
+from paretomtl.storage.verify import verify
 from paretomtl.sweep.here import Here
 from tests import toys
 from tests.durable import explore

@@ -15,11 +15,19 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
+from paretomtl.autograd.gradients import (
+    NonFinite,
+    among,
+    check_finite,
+    clipped,
+    gramian_of,
+    jacobian_by_point,
+    pull_back,
+)
+from paretomtl.autograd.loss_function import LossModule
 from paretomtl.conditioned.bounds import bounded
 from paretomtl.conditioned.front_model import Conditioned, Generated
 from paretomtl.conditioned.modulation import CONVOLUTIONS, Change, Modulated
-from paretomtl.gradients import NonFinite, among, check_finite, clipped, gramian_of, jacobian_by_point, pull_back
-from paretomtl.loss_function import LossModule
 from paretomtl.problem import Problem
 from paretomtl.solver import Aggregation, Scalarization, Solver, Status, Weighting, solved
 

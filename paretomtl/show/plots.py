@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paretomtl.point import Point
-from paretomtl.show import control, matrix, page, pair, parallel, several, view
-from paretomtl.show.facts import facts, table
+from paretomtl.points.points import Points
+from paretomtl.show.figures import control, matrix, pair, parallel, several, view
+from paretomtl.show.figures.facts import facts, table
+from paretomtl.show.page import page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from paretomtl.front.front import Front
 
 FIGURES = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}  # no times: equal bytes
 PAGE = ".html"
@@ -32,7 +33,7 @@ STYLE: dict[Any, Any] = {
 
 
 def plot(
-    front: "Front", path: str | Path, chosen: Point | None = None, kind: str | None = None, width: float | None = None
+    front: Points, path: str | Path, chosen: Point | None = None, kind: str | None = None, width: float | None = None
 ) -> Path:
     """Draw a front to an .svg, .pdf or .png file, or write it as a page, .html; and its data as .csv beside it.
 
@@ -60,7 +61,7 @@ def plot(
     return _write(path, lambda: draw(shown, width), written(shown), width)
 
 
-def plot_fronts(fronts: "Mapping[str, Front]", path: str | Path, width: float | None = None) -> Path:
+def plot_fronts(fronts: Mapping[str, Points], path: str | Path, width: float | None = None) -> Path:
     """Draw several fronts of one problem to one .svg, .pdf or .png file, and write its data as .csv beside it.
 
     Of two objectives each front has the border of what it attains, and its points, dominated ones hollow. Of several

@@ -3,22 +3,21 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from paretomtl.front import score
-from paretomtl.front.score import EmptyFrontError
 from paretomtl.point import Point
+from paretomtl.points import score
+from paretomtl.points.points import Points
+from paretomtl.points.score import EmptyFrontError
+from paretomtl.selection.pick import Pick
 
-if TYPE_CHECKING:
-    from paretomtl.front.front import Front, Pick
 
-
-def text(front: "Front") -> str:
+def text(front: Points) -> str:
     """The points, their means over several seeds, the figures, and whether there is a trade-off to be seen.
 
     Of one network for all preferences, also how well losses are known between the points.
     """
-    parts = [front.table()]
+    parts = [table(front)]
     if front.points and front.study["seeds"] > 1:
         trade = front.tradeoff()
         parts += [str(front.spread()), f"trade-off: {trade.why}"]
@@ -31,12 +30,12 @@ def text(front: "Front") -> str:
     return "\n\n".join(parts)
 
 
-def _of_one_network(front: "Front") -> bool:
+def _of_one_network(front: Points) -> bool:
     """Whether any preference can be asked for, so that it matters what lies between those that were."""
     return bool(front.points) and all(p.network is not None for p in front.points)
 
 
-def facts(front: "Front") -> dict[str, Any]:
+def facts(front: Points) -> dict[str, Any]:
     """The same, for JSON; what is undefined or not available is None."""
     try:
         figures = front.score()._asdict()
@@ -52,19 +51,19 @@ def facts(front: "Front") -> dict[str, Any]:
         "spread": front.spread()._asdict() if several else None,
         "tradeoff": front.tradeoff()._asdict() if several else None,
         "map": _map(front) if _of_one_network(front) else None,
-        "warnings": list(front.warnings()),
+        "warnings": list(told(front)),
     }
     return _plain(found)
 
 
-def _map(front: "Front") -> dict[str, Any]:
+def _map(front: Points) -> dict[str, Any]:
     found = front.map()
     return {"interpolation_error": found.error, "monotone": list(found.monotone)}
 
 
-def told(front: "Front", damage: Sequence[str]) -> tuple[str, ...]:
+def told(front: Points) -> tuple[str, ...]:
     """What a reader of a front should know, of its files too."""
-    found = [*front.study["notes"], *damage]
+    found = [*front.study["notes"], *front.damage]
     found += [f"{p.id} is corrupt: {p.reason}" for p in front.corrupt]
     if front.failed:
         reasons = "; ".join(f"{', '.join(ids)}: {why}" for why, ids in _by(front.failed, lambda p: [p.reason]).items())
@@ -80,7 +79,7 @@ def told(front: "Front", damage: Sequence[str]) -> tuple[str, ...]:
     return (*found, *(f"{', '.join(ids)}: {warning}" for warning, ids in told.items()))
 
 
-def _beyond_reference(front: "Front") -> list[str]:
+def _beyond_reference(front: Points) -> list[str]:
     n, outside = len(front.points), score.n_outside(front.losses, front.ref_point)
     reference = f"the reference ({', '.join(f'{r:g}' for r in front.ref_point)})"
     if outside == n:
@@ -90,7 +89,7 @@ def _beyond_reference(front: "Front") -> list[str]:
     return [text] if outside else []
 
 
-def table(front: "Front") -> str:
+def table(front: Points) -> str:
     """One line a point: preference, losses by split, validation measures if any, control error, status."""
     splits = front.study["splits"]
     asked = front.names if any(p.preference for p in front.every) else ()
@@ -127,7 +126,7 @@ def _by(points: Sequence[Point], texts: Callable[[Point], Sequence[str | None]])
     return found
 
 
-def choice(pick: "Pick", folder: Path) -> dict[str, Any]:
+def choice(pick: Pick, folder: Path) -> dict[str, Any]:
     """A choice, for JSON."""
     point = pick.point
     weights = None if point is None or point.weights is None else folder / "weights" / f"{point.weights}.safetensors"
@@ -140,7 +139,7 @@ def choice(pick: "Pick", folder: Path) -> dict[str, Any]:
     }
 
 
-def _point(front: "Front", point: Point) -> dict[str, Any]:
+def _point(front: Points, point: Point) -> dict[str, Any]:
     named = {s: dict(zip(front.names, numbers, strict=True)) for s, numbers in point.losses.items()}
     values = {s: dict(zip(front.names, numbers, strict=True)) for s, numbers in point.values.items()}
     return {

@@ -8,17 +8,16 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from paretomtl.conditioned.loop import Learned, Training, network_of
-from paretomtl.front.store import Store
-from paretomtl.point import Point
-from paretomtl.solver import Code
+from paretomtl.point import Code, Point
+from paretomtl.preflight.dry_run import resolve_device
+from paretomtl.storage.store import Store
 from paretomtl.sweep.interrupt import held
 from paretomtl.sweep.keeper import InFolder
 from paretomtl.training import memory
 from paretomtl.training.checkpoint import Keeper
-from paretomtl.training.dry_run import resolve_device
 from paretomtl.training.fleet import train_fleet
 from paretomtl.training.loop import Splits, Trained, off_ray, train_point
+from paretomtl.training.network import Learned, Training, network_of
 from paretomtl.training.study import Job, Study
 
 

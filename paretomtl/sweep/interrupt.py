@@ -1,6 +1,6 @@
 """Ctrl-C and SIGTERM while a sweep runs: the file in work is finished, then all stops; a second one stops at once.
 
-A write that is broken off leaves the old file or none (see `paretomtl.front.files.write`), so that nothing is lost.
+A write that is broken off leaves the old file or none (see `paretomtl.storage.files.write`), so that nothing is lost.
 """
 
 import contextlib

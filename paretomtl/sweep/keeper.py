@@ -3,10 +3,11 @@
 import contextlib
 from abc import abstractmethod
 
-from paretomtl.front import checkpoints
-from paretomtl.front.store import Store
+from paretomtl.storage import checkpoints
+from paretomtl.storage.checkpoints import Encoded
+from paretomtl.storage.store import Store
 from paretomtl.sweep.interrupt import held
-from paretomtl.training.checkpoint import Encoded, Keeper
+from paretomtl.training.checkpoint import Keeper
 
 
 class Files(Keeper):

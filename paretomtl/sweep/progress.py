@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 
-from paretomtl.front import score
+from paretomtl.points import score
 from paretomtl.sweep.here import Done
 
 LINE = "{desc} |{bar:12}| {remaining} left{postfix}"  # 80 columns, with a failure or two

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from paretomtl.front import files
+from paretomtl.storage import files
 from paretomtl.sweep.interrupt import put_back
 
 # Read by ray on import: no usage reports, and no output of its own beside our progress line.

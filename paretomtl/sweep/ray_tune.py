@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 import cloudpickle
 import torch
 
-from paretomtl.front.store import Store
 from paretomtl.point import Point
+from paretomtl.storage.store import Store
 from paretomtl.sweep.here import Done, Executor, Report, check_seconds
 from paretomtl.sweep.ray_cluster import (
     Resources,

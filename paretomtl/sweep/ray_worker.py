@@ -10,8 +10,8 @@ from typing import Any
 
 import cloudpickle
 
-from paretomtl.front import checkpoints, files
-from paretomtl.front.store import Store
+from paretomtl.storage import checkpoints, files
+from paretomtl.storage.store import Store
 from paretomtl.sweep.here import Done, compute
 from paretomtl.sweep.keeper import Files, InFolder
 from paretomtl.sweep.ray_cluster import exceptions, tune

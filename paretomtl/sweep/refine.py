@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from paretomtl.front import score
-from paretomtl.front.store import Store
 from paretomtl.point import Point
+from paretomtl.points import score
 from paretomtl.preference import Refine, apart
+from paretomtl.storage.store import Store
 from paretomtl.training.study import Job, Study
 
 NEARER = 16  # times as near as in an even design two preferences may come; what still lies between them is a jump

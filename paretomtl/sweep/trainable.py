@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from paretomtl.front import checkpoints
-from paretomtl.front.schema import identity
-from paretomtl.front.store import Store
 from paretomtl.point import Point
 from paretomtl.preference import design
+from paretomtl.preflight.description import describe
+from paretomtl.preflight.dry_run import resolve_device
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver
+from paretomtl.storage import checkpoints
+from paretomtl.storage.schema import identity
+from paretomtl.storage.store import Store
 from paretomtl.sweep.keeper import Files
 from paretomtl.sweep.ray_cluster import tune
-from paretomtl.training.description import describe
-from paretomtl.training.dry_run import resolve_device
 from paretomtl.training.loop import Run, asked_for
 from paretomtl.training.measuring import Measured, measure
 from paretomtl.training.seeds import MEASURING, reproducible, reseed, seed_of

@@ -11,22 +11,16 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from paretomtl.storage.checkpoints import Encoded
 from paretomtl.training.study import Job
 
 MOST_OF_TIME = 0.05  # that goes into checkpoints, where they take long
-
-
-class Encoded(NamedTuple):
-    """A nested value as JSON can hold it, and its tensors by the names that stand there in their place."""
-
-    value: Any
-    tensors: dict[str, Tensor]
 
 
 def encoded(value: Any) -> Encoded:

@@ -17,11 +17,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._pytree import tree_map
 
+from paretomtl.autograd.gradients import NonFinite, Taken, among, descend
+from paretomtl.autograd.loss_function import Apart, NoLabel
 from paretomtl.conditioned.losses import UNFIT, vmapped_attention
 from paretomtl.conditioned.rehearsal import CLOSE
-from paretomtl.gradients import NonFinite, Taken, among, descend
-from paretomtl.loss_function import Apart, NoLabel
-from paretomtl.solver import Code, EpochMeans, Status, Stepper
+from paretomtl.point import Code
+from paretomtl.solver import EpochMeans, Status, Stepper
 from paretomtl.training.batches import Batches, Splits
 from paretomtl.training.checkpoint import InWork, Keeper, asked_of, learner, restore_learner
 from paretomtl.training.loop import (

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from paretomtl.gradients import NonFinite, Taken, among, descend, follow
-from paretomtl.loss_function import closure
-from paretomtl.point import Point
+from paretomtl.autograd.gradients import NonFinite, Taken, among, descend, follow
+from paretomtl.autograd.loss_function import closure
+from paretomtl.point import Code, Point
 from paretomtl.preference import control_error
 from paretomtl.problem import Problem
-from paretomtl.solver import Code, EpochMeans, Scalarization, Solver, Status, Stepper, solved
+from paretomtl.solver import EpochMeans, Scalarization, Solver, Status, Stepper, solved
 from paretomtl.training import memory
 from paretomtl.training.batches import Batches, Splits
 from paretomtl.training.checkpoint import InWork, Keeper, asked_of, learner, restore_learner

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from paretomtl.loss_function import Losses, closure
+from paretomtl.autograd.loss_function import Losses, closure
 from paretomtl.problem import Problem
 from paretomtl.solver import Closure, Gradients
 from paretomtl.training.measuring import length, to_device

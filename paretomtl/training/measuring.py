@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from paretomtl.gradients import check_finite
+from paretomtl.autograd.gradients import check_finite
 from paretomtl.problem import Problem
 
 

@@ -2,23 +2,19 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
+from paretomtl.autograd.gradients import check_clip
 from paretomtl.conditioned.front_model import FrontModel
 from paretomtl.conditioned.rehearsal import check_fit
-from paretomtl.gradients import check_clip
-from paretomtl.point import Point
 from paretomtl.preference import Refine
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver, Sweep
 from paretomtl.training.seeds import OPENING, SOLVING, reproducible, reseed, seed_of
-
-if TYPE_CHECKING:
-    from paretomtl.front.front import Front
 
 
 def adam(parameters: Any) -> torch.optim.Optimizer:
@@ -48,28 +44,6 @@ class Step(NamedTuple):
     step: int
     losses: dict[str, float]
     weights: dict[str, float]
-
-
-class Callback:
-    """A callback that is told of more than steps; write over what you need.
-
-    It travels to the workers as it is, so what it holds must be picklable. `step` is called where a point is trained,
-    and what it raises fails that point; the others where `explore` was called, and what they raise is a warning, for
-    the models are there by then.
-    """
-
-    def __call__(self, step: Step) -> None:
-        """A callback is called with a step."""
-        self.step(step)
-
-    def step(self, step: Step) -> None:
-        """After each step."""
-
-    def point(self, point: Point) -> None:
-        """After a point was computed and recorded, whether it is "done" or "failed"; not for one that was there."""
-
-    def end(self, front: "Front") -> None:
-        """When the front is whole, also where nothing was left to compute; not if all points failed."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from paretomtl.solver import Closure, Code, Gradients, Status, Stepper, solved
+from paretomtl.point import Code
+from paretomtl.solver import Closure, Gradients, Status, Stepper, solved
 
 HESSIANS = ("paper", "fisher", "hvp")
 

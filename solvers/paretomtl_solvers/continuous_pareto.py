@@ -20,8 +20,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from paretomtl.gradients import gramian_of
-from paretomtl.solver import Closure, Code, Status, Walker
+from paretomtl.autograd.gradients import gramian_of
+from paretomtl.point import Code
+from paretomtl.solver import Closure, Status, Walker
 from paretomtl_solvers import qp
 
 ARMIJO, HALVINGS = 1e-4, 40

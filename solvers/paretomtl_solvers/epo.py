@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from paretomtl.point import Code
 from paretomtl.preference import control_error, floored
-from paretomtl.solver import Closure, Code, EpochMeans, Status, Sweep, Weighting
+from paretomtl.solver import Closure, EpochMeans, Status, Sweep, Weighting
 from paretomtl_solvers import qp
 from paretomtl_solvers.polish import polish
 

@@ -21,9 +21,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from paretomtl.front.hypervolume_gradient import hypervolume_gradient
-from paretomtl.front.score import nondominated
-from paretomtl.problem import check_reference
+from paretomtl.objective import check_reference
+from paretomtl.points.hypervolume_gradient import hypervolume_gradient
+from paretomtl.points.score import nondominated
 from paretomtl.solver import Scalarization, Status, Sweep, solved
 from paretomtl_solvers.phase_one import check_part, steps_of_phase_one
 from paretomtl_solvers.tchebycheff import Tchebycheff, above

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from paretomtl.solver import Code, Status, Sweep, Weighting
+from paretomtl.point import Code
+from paretomtl.solver import Status, Sweep, Weighting
 from paretomtl_solvers import qp
 
 NORMALISATIONS = ("none", "l2", "loss", "loss+")

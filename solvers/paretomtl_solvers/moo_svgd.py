@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from paretomtl.gradients import gramian_of
+from paretomtl.autograd.gradients import gramian_of
 from paretomtl.solver import Aggregation, Status, Sweep, solved
 from paretomtl_solvers.mgda import MGDA
 from paretomtl_solvers.phase_one import check_part, steps_of_phase_one

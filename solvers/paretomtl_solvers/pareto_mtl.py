@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from paretomtl.point import Code
 from paretomtl.preference import ray
-from paretomtl.solver import Closure, Code, Status, Sweep, Weighting
+from paretomtl.solver import Closure, Status, Sweep, Weighting
 from paretomtl_solvers import qp
 from paretomtl_solvers.phase_one import steps_of_phase_one
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from paretomtl.problem import check_reference
+from paretomtl.objective import check_reference
 from paretomtl.solver import Scalarization, Status, solved
 from paretomtl_solvers.cosmos import check_penalty, cosine, cosine_gradient, unit_ray
 from paretomtl_solvers.hypervolume_ascent import growth

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from paretomtl.solver import Closure, Code
+from paretomtl.point import Code
+from paretomtl.solver import Closure
 from paretomtl_solvers import qp
 
 WIDEST, NARROWEST, SHRINK = 0.1, 1e-6, 0.98  # relative width of the active set, over the iterations

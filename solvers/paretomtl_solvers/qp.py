@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from paretomtl.solver import Code
+from paretomtl.point import Code
 
 FEASIBLE = 1e-6  # how far a checked answer may be outside a scaled constraint
 FREE = -2.0  # a bound that no row of a scaled program can reach; -inf in a parameter breaks solvers

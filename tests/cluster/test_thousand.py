@@ -12,7 +12,7 @@ import torch
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.front.verify import verify
+from paretomtl.storage.verify import verify
 from paretomtl.sweep import (
     here,
     ray_cluster,  # noqa: F401 - before ray, whose settings it makes

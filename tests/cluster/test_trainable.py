@@ -15,7 +15,7 @@ import torch
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.front.store import Store
+from paretomtl.storage.store import Store
 from paretomtl.sweep import ray_cluster  # noqa: F401 - before ray, whose settings it makes
 from paretomtl.sweep.interrupt import put_back
 from tests import toys

@@ -16,7 +16,7 @@ import torch
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.front.store import Store
+from paretomtl.storage.store import Store
 from paretomtl.sweep import ray_cluster, ray_tune, ray_worker  # before ray, whose settings it makes
 from paretomtl.sweep.here import Here
 from paretomtl.sweep.interrupt import put_back

@@ -8,7 +8,7 @@ from torch import nn
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.solver import Code
+from paretomtl.point import Code
 from tests import toys
 from tests.one_point import SGD, apart
 

@@ -15,8 +15,8 @@ from functools import partial
 import pytest
 
 from paretomtl.cli import main
-from paretomtl.front.store import Store
-from paretomtl.front.verify import verify
+from paretomtl.storage.store import Store
+from paretomtl.storage.verify import verify
 from tests.durable import PATHS, assert_goes_on, at, explore
 from tests.folders import files, logged
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import paretomtl as pm
-from paretomtl.front.files import TEMPORARY, write
-from paretomtl.front.verify import verify
+from paretomtl.storage.files import TEMPORARY, write
+from paretomtl.storage.verify import verify
 from paretomtl.sweep.interrupt import CAUGHT, Interrupted, caught, held
 from tests.durable import PATHS, ROOT, assert_goes_on, at, explore
 from tests.folders import files, logged

@@ -6,7 +6,7 @@ import torch
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.solver import Code
+from paretomtl.point import Code
 from tests import toys
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:.*degrees off the ray:UserWarning")]

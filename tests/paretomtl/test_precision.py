@@ -8,8 +8,9 @@ from torch import nn
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.gradients import NonFinite, check_clip, descend
-from paretomtl.solver import Code, Scalarization, solved
+from paretomtl.autograd.gradients import NonFinite, check_clip, descend
+from paretomtl.point import Code
+from paretomtl.solver import Scalarization, solved
 from tests import toys
 from tests.one_point import SGD, apart
 from tests.three_heads import (

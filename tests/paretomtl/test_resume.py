@@ -16,8 +16,8 @@ import torch
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl import exploration
+from paretomtl.preflight import description
 from paretomtl.sweep.here import Here
-from paretomtl.training import description
 from tests import toys
 from tests.folders import differences, everything, files, logged
 

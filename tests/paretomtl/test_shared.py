@@ -13,9 +13,9 @@ from functools import partial
 import pytest
 
 import paretomtl as pm
-from paretomtl.front import files as files_of_ours
-from paretomtl.front.store import Store
-from paretomtl.front.verify import verify
+from paretomtl.storage import files as files_of_ours
+from paretomtl.storage.store import Store
+from paretomtl.storage.verify import verify
 from paretomtl.sweep.here import Here
 from tests.durable import PATHS, ROOT, explore
 from tests.folders import files, logged

@@ -12,7 +12,7 @@ from torch import nn
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.cli import main
-from paretomtl.front.verify import verify
+from paretomtl.storage.verify import verify
 from studies import known_fronts as study
 from studies.analytic import fonseca, quadratics, zdt1
 from tests import toys

@@ -8,7 +8,8 @@ import torch
 from scipy.optimize import linprog, nnls
 from torch import Tensor
 
-from paretomtl.solver import Code, Solver, Walker
+from paretomtl.point import Code
+from paretomtl.solver import Solver, Walker
 from paretomtl_solvers.epo import anchor
 from tests.asserts import ROUNDING, Of, answer, closure, sweep, unit_rays
 

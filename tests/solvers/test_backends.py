@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import paretomtl_solvers as ps
-from paretomtl.solver import Code
+from paretomtl.point import Code
 from tests.asserts import answer
 from tests.catalogue import HOLD_ZERO, JACOBIANS, LOSSES, PREFERENCES
 from tests.solvers.certificates import epo_program

@@ -9,7 +9,8 @@ import scipy.optimize
 import torch
 
 import paretomtl_solvers as ps
-from paretomtl.solver import Code, Sweep
+from paretomtl.point import Code
+from paretomtl.solver import Sweep
 from paretomtl_solvers import fairgrad, qp
 from tests import asserts
 from tests.catalogue import JACOBIANS

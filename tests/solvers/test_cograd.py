@@ -6,7 +6,7 @@ from torch import nn
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.solver import Code
+from paretomtl.point import Code
 
 HESSIANS = ["paper", "fisher", "hvp"]
 R = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)

@@ -6,7 +6,7 @@ import torch
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.solver import Code
+from paretomtl.point import Code
 from studies.analytic import fonseca, quadratics, zdt1
 
 FIRST, LAST = torch.eye(2, dtype=torch.float64)

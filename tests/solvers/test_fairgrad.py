@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import paretomtl_solvers as ps
-from paretomtl.solver import Code
+from paretomtl.point import Code
 from paretomtl_solvers.fairgrad import newton
 from tests.asserts import answer
 

@@ -7,7 +7,8 @@ from torch import nn
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.solver import Code, Sweep
+from paretomtl.point import Code
+from paretomtl.solver import Sweep
 from paretomtl_solvers.pareto_mtl import sector, unit_rays
 
 FIVE = ((0.1, 0.9), (0.3, 0.7), (0.5, 0.5), (0.7, 0.3), (0.9, 0.1))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import paretomtl_solvers as ps
-from paretomtl.front.score import hypervolume
+from paretomtl.points.score import hypervolume
 from paretomtl.preference import even
 from paretomtl.training.study import Study
 from studies.analytic import fonseca

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from paretomtl.solver import Code
+from paretomtl.point import Code
 from paretomtl_solvers import qp
 from tests.catalogue import HOLD_ZERO, JACOBIANS
 from tests.solvers.certificates import certify_least_norm

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import paretomtl_solvers as ps
-from paretomtl.solver import Code
+from paretomtl.point import Code
 from tests.asserts import unit_rays
 
 FROM_IDEAL = [ps.Tchebycheff, ps.AugmentedTchebycheff, ps.SmoothTchebycheff, ps.PBI]

@@ -10,7 +10,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.solver import Code, Sweep
+from paretomtl.point import Code
+from paretomtl.solver import Sweep
 from paretomtl_solvers.epo import anchor
 from paretomtl_solvers.pareto_mtl import sector, unit_rays
 

@@ -7,7 +7,7 @@ from scipy.integrate import quad
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.front.score import nondominated
+from paretomtl.points.score import nondominated
 from studies.analytic import Place, fonseca, fonseca3
 
 # a preference, and the degrees between its ray and the minimiser of max r_i l_i: 0 where the ray meets the front

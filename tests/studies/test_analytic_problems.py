@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.front.score import hypervolume, nondominated
+from paretomtl.points.score import hypervolume, nondominated
 from studies.analytic import dtlz2, fonseca, linear_regression, quadratics, quadratics3, zdt1, zdt2
 
 BOXED = (zdt1, zdt2, dtlz2)

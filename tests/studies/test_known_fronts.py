@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.front.score import hypervolume
+from paretomtl.points.score import hypervolume
 from paretomtl.preference import control_error, ray
 from studies import known_fronts as study
 from studies.analytic import fonseca

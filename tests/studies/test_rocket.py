@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.front.score import hypervolume, nondominated
+from paretomtl.points.score import hypervolume, nondominated
 from studies.rocket import IDEAL, NADIR, lattice_front, objectives, rocket_injector
 
 # By the suite's reproblem.py (github.com/ryojitanabe/reproblems), run at these places.

@@ -10,10 +10,11 @@ from torch.func import functional_call
 
 import paretomtl as pm
 import paretomtl_solvers as ps
+from paretomtl.autograd.gradients import NonFinite
+from paretomtl.autograd.loss_function import NoLabel
 from paretomtl.conditioned.losses import dealt, samples, step, takes_vmap
-from paretomtl.gradients import NonFinite
-from paretomtl.loss_function import NoLabel
-from paretomtl.solver import Code, Status, Sweep, solved
+from paretomtl.point import Code
+from paretomtl.solver import Status, Sweep, solved
 from tests.networks import KINDS, Encoder, batch, losses, mlp, moved, preferences, problem
 
 SOME: dict[str, pm.FrontModel] = KINDS | {

@@ -5,7 +5,7 @@ import pytest
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.show.facts import facts
+from paretomtl.show.figures.facts import facts
 from tests.fronts import front_of, point
 from tests.toys import two_regressions
 

@@ -9,11 +9,12 @@ import torch
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.show import facts as drawn
-from paretomtl.show import pair, report
+from paretomtl.show import report
+from paretomtl.show.figures import facts as drawn
+from paretomtl.show.figures import pair
 from tests import toys
 from tests.fronts import failed, point, stored
-from tests.paretomtl.show.legible import assert_legible
+from tests.paretomtl.show.figures.legible import assert_legible
 
 
 def explored(seeds):

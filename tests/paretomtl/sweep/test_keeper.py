@@ -15,10 +15,10 @@ import torch
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.front import checkpoints
-from paretomtl.front import files as files_of_ours
-from paretomtl.front.store import Store
-from paretomtl.front.verify import verify
+from paretomtl.storage import checkpoints
+from paretomtl.storage import files as files_of_ours
+from paretomtl.storage.store import Store
+from paretomtl.storage.verify import verify
 from paretomtl.sweep.here import Here
 from paretomtl.sweep.keeper import InFolder
 from tests import toys

@@ -11,11 +11,12 @@ import torch
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.front import files as front_files
-from paretomtl.front import schema, score
-from paretomtl.front.store import Store
-from paretomtl.front.verify import verify
+from paretomtl.points import score
 from paretomtl.preference import apart, even
+from paretomtl.storage import files as front_files
+from paretomtl.storage import schema
+from paretomtl.storage.store import Store
+from paretomtl.storage.verify import verify
 from paretomtl.sweep.here import Here
 from paretomtl.sweep.refine import neighbours, place
 from tests import toys

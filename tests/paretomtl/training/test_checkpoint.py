@@ -15,8 +15,9 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, WeightedRa
 
 import paretomtl as pm
 import paretomtl_solvers as ps
+from paretomtl.storage.checkpoints import Encoded
 from paretomtl.training import watch
-from paretomtl.training.checkpoint import Encoded, Keeper, decoded, encoded, same
+from paretomtl.training.checkpoint import Keeper, decoded, encoded, same
 from studies.analytic import fonseca
 from tests import toys
 from tests.networks import Tied

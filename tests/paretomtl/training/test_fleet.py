@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.front.store import Store
+from paretomtl.storage.store import Store
 from paretomtl.training.fleet import narrowed, stacked
 from studies.analytic import fonseca, zdt1
 from tests import toys

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import paretomtl as pm
-from paretomtl.loss_function import closure
+from paretomtl.autograd.loss_function import closure
 from paretomtl.training.mean_losses import MeanLosses
 from studies.analytic import quadratics
 from tests import toys

@@ -10,7 +10,7 @@ import torch
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.front.verify import verify
+from paretomtl.storage.verify import verify
 from paretomtl.training import memory
 from tests import toys
 from tests.one_point import SGD

@@ -1,0 +1,162 @@
+"""Fronts from and to elsewhere: arrays, tables, JSON; and the means of points that differ by their seed alone."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from paretomtl.objective import Objective, check_reference
+from paretomtl.point import Point
+from paretomtl.points import replicates
+from paretomtl.points.score import check_losses
+from paretomtl.preference import normalised
+from paretomtl.storage import files, schema, table
+
+Found = tuple[dict[str, Any], list[Point]]  # a study, as far as it is known, and its points
+
+
+def from_values(
+    values: Any,
+    objectives: Sequence[str | Objective],
+    ref_point: Sequence[float],
+    preferences: Any = None,
+    ids: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    errors: Any = None,
+) -> Found:
+    """A study without models, and its points; see `Front.from_values`."""
+    described = described_as(objectives)
+    names = [o.name for o in described]
+    rows = check_losses(values, "values", len(names))
+    signs = np.array([o.sign for o in described], dtype=np.float64)
+    given = [f"point-{k + 1:03d}" for k in range(len(rows))] if ids is None else [*map(str, ids)]
+    if len(given) != len(rows) or len(set(given)) < len(given):
+        raise ValueError(f"ids: {len(set(given))} different ones for {len(rows)} points; give one each")
+    asked: list[tuple[float, ...]] = [()] * len(rows)
+    if preferences is not None:
+        if len(preferences) != len(rows):
+            raise ValueError(f"preferences: {len(preferences)} rows for {len(rows)} points; give one each")
+        asked = [_asked(r, len(names), f"preferences[{k}]") for k, r in enumerate(preferences)]
+    numbers = [0] * len(rows) if seeds is None else list(seeds)
+    points = [
+        _point(id, r, value, value * signs, seed)
+        for id, r, value, seed in zip(given, asked, rows, numbers, strict=True)
+    ]
+    if errors is not None:
+        points = [
+            dataclasses.replace(p, errors={"validate": tuple(row)})
+            for p, row in zip(points, _standard_errors(errors, rows).tolist(), strict=True)
+        ]
+    study = {
+        "objectives": [dataclasses.asdict(o) for o in described],
+        "ref_point": (check_reference(ref_point, len(names)) * signs).tolist(),
+        "points": [{"id": p.id, "preference": list(p.preference), "corner": None, "seed": p.seed} for p in points],
+        "splits": ["validate"],
+        "notes": [],
+        "measured": any(o.goal == "max" for o in described),
+        "seeds": max(numbers) + 1,
+    }
+    return study, points
+
+
+def _standard_errors(errors: Any, values: np.ndarray) -> np.ndarray:
+    """Checked against the values that they are of."""
+    found = check_losses(errors, "errors", values.shape[1])
+    if found.shape != values.shape or (found < 0).any():
+        raise ValueError(f"errors: shape {found.shape}, least {found.min():g}; give one of at least 0 for each value")
+    return found
+
+
+def described_as(objectives: Sequence[str | Objective]) -> list[Objective]:
+    """The objectives as `Objective`s: two or more, of different names."""
+    if isinstance(objectives, str):
+        raise TypeError(f"objectives={objectives!r} is one text; give a list of names")
+    described = [o if isinstance(o, Objective) else Objective(o) for o in objectives]
+    names = [o.name for o in described]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(f"objectives={names}: give two or more different names")
+    return described
+
+
+def _asked(row: Any, m: int, where: str) -> tuple[float, ...]:
+    """A preference, checked; as it is where it is on the simplex, so that it is read as it was written."""
+    on_simplex, given = normalised(row, m, where), np.asarray(row, dtype=np.float64)
+    return tuple((given if np.allclose(given, on_simplex, rtol=0, atol=1e-12) else on_simplex).tolist())
+
+
+def _point(id: str, r: tuple[float, ...], value: np.ndarray, loss: np.ndarray, seed: int) -> Point:
+    return Point(
+        files.check_name(id),
+        r,
+        losses={"validate": tuple(loss.tolist())},
+        values={"validate": tuple(value.tolist())},
+        control_error=replicates.off_ray(loss, r) if (loss >= 0).all() else None,
+        seed=seed,
+    )
+
+
+def from_csv(path: str | Path, ref_point: Sequence[float], objectives: Sequence[str | Objective] | None) -> Found:
+    """A study without models, and its points; see `Front.from_csv`."""
+    head, rows = table.columns(path)
+    prefix = "value validate "
+    if "state" in head and any(name.startswith(prefix) for name in head):
+        rows = _points_only(head, rows)
+    else:
+        prefix = ""
+    if objectives is None:
+        objectives = [name[len(prefix) :] for name in head if name.startswith(prefix) and (prefix or name != "id")]
+    names = [o.name if isinstance(o, Objective) else o for o in objectives]
+    missing = [name for name in names if prefix + name not in head]
+    if missing:
+        there = ", ".join(map(repr, head)) or "none"
+        raise ValueError(f"{path}: there is no column {prefix + missing[0]!r}; it has {there}")
+    values = table.numbers(path, rows, head, [prefix + name for name in names])
+    if not values:
+        raise ValueError(f"{path}: there is no point in it")
+    asked = [name for name in head if prefix and name.startswith("preference ")]
+    known = set(asked) == {f"preference {name}" for name in names}  # of fewer objectives, nothing was asked
+    known = known and any(row[head.index(name)] for name in asked for _, row in rows)
+    preferences = table.numbers(path, rows, head, [f"preference {name}" for name in names]) if known else None
+    ids = [row[head.index("id")] for _, row in rows] if "id" in head else None
+    seeds = None
+    if prefix and "seed" in head:
+        found = table.numbers(path, rows, head, ["seed"])
+        seeds = [int(number) for (number,) in found]
+        if any(
+            seed != number or not 0 <= seed < schema.MOST_POINTS for seed, (number,) in zip(seeds, found, strict=True)
+        ):
+            raise ValueError(f"{path}: a seed is not a whole number of at least 0")
+    told = [f"error validate {name}" for name in names]
+    errors = table.numbers(path, rows, head, told) if prefix and set(told) <= set(head) else None
+    return from_values(np.array(values, dtype=np.float64), objectives, ref_point, preferences, ids, seeds, errors)
+
+
+def _points_only(head: list[str], rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+    """The rows of a points.csv that are points of the front: those that succeeded, without the corners."""
+    corner, state = head.index("corner") if "corner" in head else None, head.index("state")
+    return [(k, row) for k, row in rows if row[state] == "done" and (corner is None or not row[corner])]
+
+
+def to_csv(path: str | Path, points: Sequence[Point], names: Sequence[str]) -> Path:
+    """Write points as a table."""
+    path = Path(path)
+    files.write(path, table.written(points, names).encode())
+    return path
+
+
+def to_json(path: str | Path, study: Mapping[str, Any], points: Sequence[Point], names: Sequence[str]) -> Path:
+    """Write a study and its points as one file."""
+    path = Path(path)
+    records = []
+    for point in points:
+        found = dataclasses.asdict(point)
+        found["preference"] = dict(zip(names, point.preference, strict=False))
+        for part in (*schema.BY_OBJECTIVE, schema.ERRORS):
+            found[part] = {s: dict(zip(names, numbers, strict=True)) for s, numbers in found[part].items()}
+        records.append(found)
+    head = {"schema": schema.SCHEMA, "version": version("paretomtl")}
+    files.write(path, files.to_json(head | {"study": dict(study), "points": records}))
+    return path

@@ -1,0 +1,94 @@
+"""The hypervolume's gradient with respect to the losses, by facets (Emmerich and Deutz, "Time complexity and zeros of
+the hypervolume indicator gradient field", EVOLVE 2014).
+
+A point whose loss j falls moves the face of its box that looks along j. Points with a smaller loss j already dominate a
+part of what the face moves over; the rest of it, a volume in the m - 1 other objectives, is how fast the hypervolume
+grows.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from paretomtl.objective import check_reference
+from paretomtl.points.score import check_losses, hypervolume, nondominated
+
+
+def hypervolume_gradient(
+    losses: Float[np.ndarray, "n m"], ref_point: Sequence[float] | np.ndarray
+) -> Float[np.ndarray, "n m"]:
+    """The matrix dHV / dl_ij, never above 0; for two objectives or more.
+
+    0 for points that another one dominates, and for those that do not dominate the reference. Where points have a loss
+    in common the hypervolume has one-sided derivatives only: the point of the lower index counts as the smaller one, so
+    that of equal points the first has all and the others have 0.
+
+    Args:
+        losses: one row a point.
+        ref_point: up to where the hypervolume counts, m numbers in the losses' units.
+
+    Returns:
+        In the hypervolume's unit over that of loss j. Exact where `score.hypervolume` of m - 1 objectives is.
+
+    Raises:
+        ValueError: no point, fewer than two objectives, something not finite, or volumes beyond floating point.
+    """
+    losses = check_losses(losses)
+    m = losses.shape[1]
+    if m < 2:
+        raise ValueError(f"losses has shape {losses.shape}; give two objectives or more")
+    reference = check_reference(ref_point, m)
+    with np.errstate(over="ignore", invalid="ignore"):
+        gradient = _of_two(losses, reference) if m == 2 else _of_more(losses, reference)
+    if not np.isfinite(gradient).all():
+        raise ValueError(f"the hypervolume gradient up to {reference.tolist()} overflows; scale the losses")
+    return gradient
+
+
+def _of_two(losses: Float[np.ndarray, "n 2"], reference: Float[np.ndarray, " 2"]) -> Float[np.ndarray, "n 2"]:
+    """A step along the front's stairs: to the left neighbour's second loss, and to the right one's first."""
+    order = np.lexsort(losses.T[::-1])  # by the first loss, then the second, then the index
+    first, second = losses[order].T
+    lowest = np.minimum.accumulate(np.append(reference[1], second))[:-1]  # so far, of those before
+    order = order[(second < lowest) & (first < reference[0])]
+    first, second = losses[order].T
+    gradient = np.zeros(losses.shape)
+    gradient[order, 0] = second - np.append(reference[1], second[:-1])
+    gradient[order, 1] = first - np.append(first[1:], reference[0])
+    return gradient
+
+
+def _of_more(losses: Float[np.ndarray, "n m"], reference: Float[np.ndarray, " m"]) -> Float[np.ndarray, "n m"]:
+    gradient = np.zeros(losses.shape)
+    front = _front(losses, reference)
+    for j in range(losses.shape[1]):
+        others = np.delete(losses, j, axis=1)
+        up_to = np.delete(reference, j)
+        order = front[np.argsort(losses[front, j], kind="stable")]
+        for k, i in enumerate(order):
+            gradient[i, j] = -_uncovered(others[i], others[order[:k]], up_to)
+    return gradient
+
+
+def _front(losses: Float[np.ndarray, "n m"], reference: Float[np.ndarray, " m"]) -> Int[np.ndarray, " k"]:
+    """Which points no other dominates, of those that dominate the reference; of equal ones the first.
+
+    Then every face has something uncovered, and the rest have exactly 0, not what rounding leaves.
+    """
+    inside = np.flatnonzero((losses < reference).all(axis=1))
+    if not len(inside):
+        return inside
+    kept = inside[nondominated(losses[inside])]
+    _, first = np.unique(losses[kept], axis=0, return_index=True)
+    return kept[np.sort(first)]
+
+
+def _uncovered(
+    corner: Float[np.ndarray, " d"], others: Float[np.ndarray, "k d"], reference: Float[np.ndarray, " d"]
+) -> float:
+    """The volume from a corner up to the reference, less what others dominate of it; at least 0."""
+    box = float(np.prod(reference - corner))
+    covered = hypervolume(np.maximum(others, corner), reference) if len(others) else 0.0
+    assert covered is not None  # all are inside the reference
+    return max(box - covered, 0.0)

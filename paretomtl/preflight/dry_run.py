@@ -1,0 +1,177 @@
+"""What one batch can reveal, before any work starts: every error names the field, the value and the remedy."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from paretomtl.autograd.gradients import reached
+from paretomtl.autograd.loss_function import NoLabel
+from paretomtl.conditioned.rehearsal import rehearse
+from paretomtl.conditioned.sampling import Preferences
+from paretomtl.preflight.known_data import known_data
+from paretomtl.problem import Problem
+from paretomtl.solver import Aggregation, Weighting
+from paretomtl.training import fleet
+from paretomtl.training.measuring import to_device
+from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
+from paretomtl.training.study import Study
+
+APART = 1e3  # times: losses further apart than this on the first batch are hardly on one scale
+
+
+def resolve_device(device: str) -> str:
+    """The device to use; "auto" is CUDA where there is one.
+
+    Raises:
+        ValueError: not a device, or CUDA is asked for and absent.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise ValueError(f"device={device!r} is not a torch device; give 'cpu', 'cuda' or 'auto'") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={device!r}, but torch sees no CUDA device here; give 'cpu', or 'auto' for either")
+    return device
+
+
+class Found(NamedTuple):
+    """What a dry run found worth noting, and by what the data of each split are known again."""
+
+    notes: list[str]
+    data: dict[str, dict[str, Any]]
+
+
+def dry_run(study: Study) -> Found:
+    """One batch of each split through a new model: names, shapes, signs, graph, lengths; then what is worth noting."""
+    if torch.device(study.device).type == "cuda" and not torch.cuda.is_available():
+        study = replace(study, device="cpu")  # the executor has a GPU elsewhere
+    problem, notes = study.problem, []
+    splits = study.open()
+    _check_lengths(splits, study)
+    study.solver.init(study.sweep(study.jobs[0], study.budget(splits)))  # where it needs what is not there, it says so
+    with reproducible():
+        reseed(seed_of(study.seed, 0, INITIAL))
+        model, second = problem.model(), problem.model()
+        _check_models(model, second)
+        model = model.to(study.device)
+        model.train()
+        for split, batches in splits.items():
+            batch = to_device(_first(batches, split), study.device)
+            losses = problem.loss_list(model, batch)
+            if split == "train" or problem.deterministic:
+                notes += _check_graph(study, losses, model) + _scales(problem, losses)
+                notes += _rehearsed(study, second.to(study.device), batch)
+                if study.fleet is not None:
+                    fleet.rehearse(study, model, batch)
+            _check_signs(study, losses, split)
+    known = {} if problem.deterministic else known_data(splits)
+    if "test" in known and known["test"] == known["validate"]:
+        notes.append("test and validate hold the same data: what is chosen on validate is not tested on unseen data")
+    return Found(notes, known)
+
+
+def _rehearsed(study: Study, model: nn.Module, batch: Any) -> list[str]:
+    """One step of a front model on a model that is not needed for anything else."""
+    if study.front_model is None:
+        return []
+    network = study.front_model.attach(model, len(study.problem.names))
+    r = Preferences(study.front_model.sampling, len(study.problem.names), 0).draw(
+        study.front_model.sampling.in_step(None)
+    )
+    try:
+        return rehearse(network, study.front_model, study.solver, study.problem, batch, r.to(study.device))
+    except NoLabel:  # as the first batch may have none
+        return []
+
+
+def _check_models(model: Any, second: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model() returned {type(model).__name__}; return a torch.nn.Module")
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        raise TypeError("model() returned a DistributedDataParallel, which is not supported; return the plain module")
+    mine = {p.data_ptr() for p in model.parameters() if p.numel()}
+    if model is second or any(p.data_ptr() in mine for p in second.parameters() if p.numel()):
+        raise ValueError(
+            "model() returned the same weights twice; build a new module at each call, else points share one model"
+        )
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError("model() has no parameter that requires a gradient; there is nothing to train")
+
+
+def _check_lengths(splits: dict[str, Iterable[Any]], study: Study) -> None:
+    for split, batches in splits.items():
+        try:
+            len(batches)  # type: ignore[arg-type]
+        except TypeError:
+            if split == "train" and study.steps is not None and study.walk is None:
+                continue
+            steps = split == "train" and study.walk is None
+            remedy = "give steps= in place of epochs=" if steps else "give batches that end"
+            raise ValueError(f"{split} has no length, so it may never end; {remedy}") from None
+
+
+def _first(batches: Iterable[Any], split: str) -> Any:
+    for batch in batches:
+        return batch
+    raise ValueError(f"{split} is empty: it gave no batch; check its data, its batch size and drop_last")
+
+
+def _check_graph(study: Study, losses: list, model: nn.Module) -> list[str]:
+    """An error where a loss reaches no parameter; a note where it shares none, if the method weighs gradients."""
+    there = [(name, loss) for name, loss in zip(study.problem.names, losses, strict=True) if loss is not None]
+    found = reached([loss for _, loss in there], [p for p in model.parameters() if p.requires_grad])
+    for (name, loss), reach in zip(there, found, strict=True):
+        if not any(reach):
+            why = "does not depend on the model's parameters" if loss.requires_grad else "has no gradient (detached?)"
+            raise ValueError(
+                f"loss {name!r} {why}; compute it from the model's output without .detach(), .item() or numpy"
+            )
+    # what a loss shares with one that has no label here cannot be seen
+    if not isinstance(study.solver, (Weighting, Aggregation)) or len(there) < len(losses):
+        return []
+    shared = [sum(column) > 1 for column in zip(*found, strict=True)]
+    apart = [
+        f"loss {name!r} reaches no parameter that another loss reaches"
+        for (name, _), reach in zip(there, found, strict=True)
+        if not any(mine and common for mine, common in zip(reach, shared, strict=True))
+    ]
+    if apart and study.solver.stateful:
+        raise ValueError(f"{apart[0]}, and {type(study.solver).__name__} carries its state from step to step and needs "
+                         "every loss to; give the losses a common trunk, or use a method without state")  # fmt: skip
+    return [
+        f"{what}: it has no say in the shared direction, and its own parameters follow its gradient alone"
+        for what in apart
+    ]
+
+
+def _scales(problem: Problem, losses: list) -> list[str]:
+    """A note where losses are of wildly different size."""
+    sizes = {n: abs(float(loss.detach())) for n, loss in zip(problem.names, losses, strict=True) if loss is not None}
+    sizes = {name: size for name, size in sizes.items() if size > 0}
+    if len(sizes) < 2:
+        return []
+    small, large = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)
+    if not APART * sizes[small] < sizes[large] < float("inf"):
+        return []
+    already = next(o.scale for o in problem.described if o.name == large)
+    return [
+        f"loss {large!r} is {sizes[large] / sizes[small]:.1e} times loss {small!r} on the first batch "
+        f"({sizes[large]:.3g} and {sizes[small]:.3g}); to divide it: "
+        f"pm.Objective({large!r}, scale={sizes[large] * already:.2g})"
+    ]
+
+
+def _check_signs(study: Study, losses: list, split: str) -> None:
+    if not study.solver.nonnegative:
+        return
+    for name, loss in zip(study.problem.names, losses, strict=True):
+        if loss is not None and float(loss.detach()) < 0:
+            raise ValueError(
+                f"loss {name!r} is {float(loss.detach()):.4g} on the first batch of {split}, and "
+                f"{type(study.solver).__name__} needs losses of at least 0; shift it, or use Linear"
+            )

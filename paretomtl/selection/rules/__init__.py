@@ -1,0 +1,23 @@
+"""The rules by which one point of a front is chosen."""
+
+from paretomtl.selection.rules.constraint import Constraint
+from paretomtl.selection.rules.knee import Knee
+from paretomtl.selection.rules.lexicographic import Lexicographic
+from paretomtl.selection.rules.min_max_regret import MinMaxRegret
+from paretomtl.selection.rules.reference_point import ReferencePoint
+from paretomtl.selection.rules.weights import Weights
+from paretomtl.selection.select import Candidates, Choice, NoFeasiblePoint, Rule, RunnerUp
+
+__all__ = [
+    "Candidates",
+    "Choice",
+    "Constraint",
+    "Knee",
+    "Lexicographic",
+    "MinMaxRegret",
+    "NoFeasiblePoint",
+    "ReferencePoint",
+    "Rule",
+    "RunnerUp",
+    "Weights",
+]

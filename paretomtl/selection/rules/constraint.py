@@ -1,0 +1,78 @@
+"""The best in one measure among the points that keep bounds (the epsilon-constraint method: Haimes et al., 1971)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from paretomtl.selection.select import Candidates, Choice, NoFeasiblePoint, Rule, count, finite
+
+
+@dataclass(frozen=True)
+class Constraint(Rule):
+    """The best point in one measure among those that keep bounds on others; ties go to the next objectives' best.
+
+    Args:
+        best: the objective to be best in.
+        subject_to: objective -> bound; "no worse than", in the measure's own sense.
+        margin: None to compare what was measured with the bounds. A level of confidence, such as 0.95, to compare what
+            a model may truly have, at worst, at this one-sided level: the measure, and a margin for its standard error
+            on the split (where the problem's measure tells it) and for the spread over seeds (where there are several).
+    """
+
+    best: str
+    subject_to: Mapping[str, float] = field(default_factory=dict)
+    margin: float | None = None
+
+    def __post_init__(self):
+        if self.margin is not None and not 0.5 < finite(self.margin, "margin") < 1:
+            raise ValueError(f"margin={self.margin!r} is a level of confidence, such as 0.95; give one from 0.5 to 1")
+
+    def choose(self, among: Candidates) -> Choice:
+        """The feasible point with the best measure."""
+        i = among.column(self.best)
+        excess = np.zeros(among.values.shape)
+        margins = None if self.margin is None or not self.subject_to else among.margins(self.margin)
+        at_worst = among.costs if margins is None else among.costs + margins
+        for name, bound in self.subject_to.items():
+            j = among.column(name)
+            bound = finite(bound, f"subject_to[{name!r}]")
+            excess[:, j] = np.maximum(at_worst[:, j] - among.objectives[j].sign * bound, 0)
+        feasible = np.flatnonzero(~excess.any(axis=1))
+        bounds = self._bounds(among)
+        if not len(feasible):
+            raise self._none_feasible(among, excess, margins, bounds)
+        rest = [j for j in range(len(among.objectives)) if j != i]
+        order = feasible[np.lexsort(among.costs[feasible][:, [*reversed(rest), i]].T)].tolist()
+        superlative = "highest" if among.objectives[i].sign < 0 else "lowest"
+        why = f"{among.points[order[0]].id} has the {superlative} {self.best}, {among.number(order[0], i)}, "
+        why += f"of the {count(feasible)} " + (f"with {bounds}" if bounds else "that none dominates")
+        if margins is not None:
+            why += f"; it keeps {self._kept(among, order[0], at_worst)} at worst"
+        if len(order) > 1:
+            why += f"; next is {among.points[order[1]].id} with {among.number(order[1], i)}"
+        return among.chosen(order, why)
+
+    def _bounds(self, among: Candidates) -> str:
+        signs = {o.name: "≥" if o.sign < 0 else "≤" for o in among.objectives}
+        bounds = " and ".join(f"{name} {signs[name]} {bound:g}" for name, bound in self.subject_to.items())
+        return bounds + (f" at {self.margin:.4g} confidence" if bounds and self.margin is not None else "")
+
+    def _kept(self, among: Candidates, k: int, at_worst: np.ndarray) -> str:
+        """What the bounded measures of a point may be, at worst."""
+        places = map(among.column, self.subject_to)
+        return ", ".join(f"{among.names[j]} = {among.signs[j] * at_worst[k, j]:.4g}" for j in places)
+
+    def _none_feasible(self, among: Candidates, excess, margins, bounds: str) -> NoFeasiblePoint:
+        worst = (excess / np.where(among.spans > 0, among.spans, 1)).max(axis=1)
+        k = int(np.argmin(worst))
+        nearest, broken = among.points[k], np.flatnonzero(excess[k] > 0)
+        values = [f"{among.names[j]} = {among.values[k, j]:.8g}" for j in broken]
+        if margins is not None:
+            values = [
+                f"{v}, at worst {among.values[k, j] + among.signs[j] * margins[k, j]:.8g}"
+                for v, j in zip(values, broken, strict=True)
+            ]
+        return NoFeasiblePoint(
+            f"no point of the front has {bounds}; nearest is {nearest.id} with {', '.join(values)}", nearest
+        )

@@ -1,0 +1,99 @@
+"""Three and more objectives: one panel a pair of them. A point is dominated in all objectives, not in a panel's two."""
+
+import itertools
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from paretomtl.show.figures import view
+from paretomtl.show.figures.facts import Facts
+from paretomtl.show.figures.ink import BLUE, DARK, GREY, ORANGE, fitted, number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LEAST = 0.55  # inches of a panel, below which the numbers on its axes run into one another
+
+
+def draw(shown: Facts, width: float | None = None) -> "Figure":
+    """The lower triangle of the pairs; objective j is the abscissa of column j, objective i the ordinate of row i."""
+    figure, panels = triangle(shown.labels, view.limits(shown.ends(), shown.ref_point), width)
+    for pair, axes in panels.items():
+        _draw_panel(axes, shown, list(pair), size(shown.names))
+    view.legend(figure, width, loc="outside right upper" if len(shown.names) == 2 else "upper right")
+    return figure
+
+
+def size(names: tuple[str, ...]) -> float:
+    """Of a point, where so many objectives are drawn."""
+    return 5.0 if len(names) < 5 else 3.5
+
+
+def triangle(
+    labels: tuple[str, ...], limits: Float[np.ndarray, "m 2"], width: float | None
+) -> "tuple[Figure, dict[tuple[int, int], Any]]":
+    """The empty panels by their pairs, abscissa first, with all that the axes say."""
+    from matplotlib.figure import Figure
+
+    m, narrow = len(labels), view.narrow(width)
+    beside = 2.8 if m == 2 and not narrow else 0.8  # for the legend, which has no empty corner there
+    side = 1 + 3.2 / (m - 1) if width is None else (width - beside) / (m - 1)  # of a panel, in inches
+    if width is not None:
+        view.check_room(side, LEAST, f"each panel of {m} objectives", width)
+    figure = Figure(figsize=(side * (m - 1) + beside, side * (m - 1) + 0.6), layout="constrained")
+    if narrow:
+        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)  # type: ignore[union-attr]
+    found, panels = {}, figure.subplots(m - 1, m - 1, sharex="col", sharey="row", squeeze=False)
+    for row, j in itertools.product(range(m - 1), repeat=2):
+        axes, i = panels[row, j], row + 1
+        if j >= i:
+            axes.remove()
+            continue
+        found[j, i] = axes
+        axes.set(xlim=limits[j], ylim=limits[i])
+        axes.locator_params(nbins=2 if side < 0.8 else 3 if m > 4 or narrow else 5)
+        axes.xaxis.set_major_formatter(partial(_tick, limits[j]))
+        axes.yaxis.set_major_formatter(partial(_tick, limits[i]))
+        axes.tick_params(labelsize=7.5)
+        axes.label_outer()
+        if i == m - 1:
+            axes.set_xlabel(fitted(labels[j], side))
+        if j == 0:
+            axes.set_ylabel(fitted(labels[i], side))
+    figure.align_labels()
+    return figure, found
+
+
+def _tick(limits: Float[np.ndarray, " 2"], value: float, place: int | None = None) -> str:
+    del place
+    return number(value, *limits)
+
+
+def _draw_panel(axes, shown: Facts, pair: list[int], size: float) -> None:
+    for kind, color, label in (("dominated", GREY, "dominated"), ("front", BLUE, "front"), ("chosen", BLUE, None)):
+        there = shown.losses(kind)[:, pair]
+        if len(there):
+            axes.plot(*there.T, "o", color=color, ms=size, mew=0, label=label, zorder=3)
+    if shown.chosen is not None:
+        ring = {"ms": 2.2 * size, "mfc": "none", "mec": ORANGE, "mew": 1.6, "label": f"chosen: {shown.chosen.id}"}
+        axes.plot(*np.array(shown.chosen.losses)[pair], "o", **ring, zorder=4)
+    if shown.ideals is not None:
+        style = {"color": DARK, "lw": 0.8, "ls": (0, (6, 3)), "zorder": 1}
+        axes.axvline(shown.ideals[pair[0]], **style, label="trained alone (ideals)")
+        axes.axhline(shown.ideals[pair[1]], **style)
+    draw_reference(axes, shown.ref_point, pair, size, _reference(shown))
+
+
+def draw_reference(axes, ref_point: tuple[float, ...], pair: list[int], size: float, label: str) -> None:
+    """A cross at the reference."""
+    axes.plot(*np.array(ref_point)[pair], "x", color=DARK, ms=1.3 * size, mew=1.4, label=label)
+
+
+def _reference(shown: Facts) -> str:
+    seen = view.reference(shown.ends(), shown.ref_point)
+    if shown.hypervolume is None:
+        return seen
+    value, error = shown.hypervolume
+    return f"{seen}\nhypervolume {value:.4g}" + (f" ± {error:.2g}" if error else "")

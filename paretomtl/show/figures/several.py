@@ -1,0 +1,178 @@
+"""Several fronts in one figure: what each attains; of several seeds the median, and a band from best to worst."""
+
+import csv
+import io
+import itertools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from paretomtl.points import score
+from paretomtl.points.points import Points
+from paretomtl.show.figures import matrix, pair, view
+from paretomtl.show.figures.facts import labels, staircase
+from paretomtl.show.figures.ink import DARK, GREY, fitted
+from paretomtl.storage.table import plain
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+# Okabe's and Ito's colours but for the yellow, which is too pale on white; dashes and markers tell them apart in grey.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (7, 1.5, 1.5, 1.5)))
+MARKERS = "osD^vP*X"
+LEVELS = {"median": 50.0, "best": 0.0, "worst": 100.0}  # in percent of the seeds, at least; 0 is one of them
+ONE_SEED = "attained"
+
+
+class One(NamedTuple):
+    """One of the fronts.
+
+    ids, seeds, losses, front: of its points, all seeds' in turn; the last is which none of the same seed dominates.
+    surfaces: of two objectives, what it attains, as staircases by name: "attained", or of several seeds LEVELS.
+    half_width: half of the 95 % confidence interval of the hypervolume's mean over the seeds.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    seeds: tuple[int, ...]
+    losses: Float[np.ndarray, "n m"]
+    front: Bool[np.ndarray, " n"]
+    surfaces: dict[str, Float[np.ndarray, "_ 2"]]
+    hypervolume: float | None
+    half_width: float | None
+
+    @property
+    def n_seeds(self) -> int:
+        """How many have a point."""
+        return len(set(self.seeds))
+
+
+class Several(NamedTuple):
+    """All that the figure shows."""
+
+    labels: tuple[str, ...]
+    names: tuple[str, ...]
+    fronts: tuple[One, ...]
+    ref_point: tuple[float, ...]
+
+    def ends(self) -> Float[np.ndarray, "2 m"]:
+        """The smallest and the largest loss of each objective, over all fronts."""
+        there = np.vstack([one.losses for one in self.fronts])
+        return np.stack([there.min(axis=0), there.max(axis=0)])
+
+
+def facts(fronts: Mapping[str, Points]) -> Several:
+    """What there is to draw of several fronts, on the validation losses.
+
+    Raises:
+        ValueError: there is none, or one is of another problem than another.
+        EmptyFrontError: one has no point.
+    """
+    if not isinstance(fronts, Mapping):
+        raise TypeError(f"fronts is a {type(fronts).__name__}; give a dict of fronts by the names they are to have")
+    if not fronts:
+        raise ValueError("fronts is empty; give at least one")
+    for (name, one), (other, two) in itertools.combinations(fronts.items(), 2):
+        try:
+            one.check_alike(two)
+        except ValueError as error:
+            raise ValueError(f"fronts {name!r} (here) and {other!r} (the other): {error}") from error
+    every = [score.check_losses(front.losses, f"fronts[{name!r}]") for name, front in fronts.items()]
+    first = next(iter(fronts.values()))
+    far = np.vstack([*every, first.ref_point]).max(axis=0)
+    shown = tuple(_one(name, front, far) for name, front in fronts.items())
+    return Several(labels(first), first.names, shown, first.ref_point)
+
+
+def _one(name: str, front: Points, far: np.ndarray) -> One:
+    parts, figures = [part for part in front.by_seed() if part.points], front.score()
+    points = [p for part in parts for p in part.points]
+    losses = [part.losses for part in parts]
+    surfaces = {}
+    if len(front.names) == 2:
+        levels = {ONE_SEED: 100.0} if len(parts) == 1 else LEVELS
+        found = score.attainment(losses, [*levels.values()])
+        surfaces = {level: staircase(corners, far) for level, corners in zip(levels, found, strict=True)}
+    return One(
+        name,
+        tuple(p.id for p in points),
+        tuple(p.seed for p in points),
+        np.vstack(losses),
+        np.concatenate([score.nondominated(part) for part in losses]),
+        surfaces,
+        figures.hypervolume,
+        figures.hypervolume_interval,
+    )
+
+
+def table(shown: Several) -> str:
+    """The facts as the text of a CSV file."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["front", "mark", "id", "seed", *map(plain, shown.names)])
+    for one in shown.fronts:
+        name = plain(one.name)
+        for id, seed, losses, front in zip(one.ids, one.seeds, one.losses.tolist(), one.front, strict=True):
+            writer.writerow([name, "front" if front else "dominated", id, seed, *losses])
+        for level, steps in one.surfaces.items():
+            writer.writerows([name, level, "", "", *row] for row in steps.tolist())
+    writer.writerow(["", "reference", "", "", *shown.ref_point])
+    return out.getvalue()
+
+
+def draw(shown: Several, width: float | None = None) -> "Figure":
+    """The plane of two objectives; of more, a panel a pair of them, with the points alone."""
+    m, ends, reference = len(shown.names), shown.ends(), shown.ref_point
+    if m == 2 and not view.near(ends, reference).all():
+        reference = tuple(ends[1].tolist())  # one axis alone need not go so far: there is but one panel to see it in
+    limits = view.limits(ends, reference)
+    if m == 2:
+        figure, axes = pair.plane(width)
+        axes.set(xlim=limits[0], ylim=limits[1], xlabel=shown.labels[0], ylabel=shown.labels[1])
+        panels = {(0, 1): axes}
+    else:
+        figure, panels = matrix.triangle(shown.labels, limits, width)
+    size = 4.5 if m == 2 else 0.9 * matrix.size(shown.names)
+    room = width - 0.6 if width is not None and view.narrow(width) else 2.4  # in inches, for a line of the legend
+    for place, axes in panels.items():
+        _draw_panel(axes, shown, list(place), size, room)
+    view.legend(figure, width, loc="outside right upper" if m == 2 else "upper right")
+    return figure
+
+
+def _draw_panel(axes, shown: Several, pair: list[int], size: float, room: float) -> None:
+    for k, one in enumerate(shown.fronts):
+        color, marker, dashes = COLORS[k % len(COLORS)], MARKERS[k % len(MARKERS)], DASHES[k % len(DASHES)]
+        if "best" in one.surfaces:
+            band = np.vstack([one.surfaces["best"], one.surfaces["worst"][::-1]])
+            axes.fill(*band.T, facecolor=color, alpha=0.16, lw=0, zorder=1)
+        for steps in (one.surfaces.get(name) for name in (ONE_SEED, "median")):
+            if steps is not None:
+                axes.plot(*steps.T, color=color, ls=dashes, lw=1.4, zorder=2)
+        many = one.n_seeds > 1 and bool(one.surfaces)  # the median is what counts then
+        style = {"ls": "none", "marker": marker, "color": color, "zorder": 3}
+        style |= {"ms": 0.7 * size, "alpha": 0.5, "mew": 0} if many else {"ms": size, "mew": 0.6}
+        axes.plot(*one.losses[one.front][:, pair].T, **style)
+        axes.plot(*one.losses[~one.front][:, pair].T, **style | {"mfc": "none", "mew": 0.6, "ms": 0.6 * size})
+        axes.plot(
+            [], [], color=color, marker=marker, ms=size, ls=dashes if one.surfaces else "none", label=_label(one, room)
+        )
+    if any("best" in one.surfaces for one in shown.fronts):
+        axes.plot([], [], color=DARK, lw=1.4, label="line: median of the seeds")
+        axes.fill([], [], facecolor=GREY, alpha=0.4, lw=0, label="band: best to worst seed")
+    if not all(one.front.all() for one in shown.fronts):
+        axes.plot([], [], "o", mec=DARK, mfc="none", mew=0.6, ms=0.6 * size, label="dominated")
+    seen = view.reference(shown.ends(), shown.ref_point)
+    seen = seen.replace("some", "the") if len(shown.names) == 2 else seen
+    matrix.draw_reference(axes, shown.ref_point, pair, size, seen)
+
+
+def _label(one: One, room: float) -> str:
+    """Its name, its hypervolume, and how many seeds that is the mean over."""
+    volume = "no hypervolume" if one.hypervolume is None else f"hypervolume {one.hypervolume:.4g}"
+    volume += "" if one.half_width is None else f" ± {one.half_width:.2g}"
+    return f"{fitted(one.name, room)}\n{volume}" + (f", {one.n_seeds} seeds" if one.n_seeds > 1 else "")

@@ -1,0 +1,388 @@
+"""A front's folder: one record a point, written once by whoever computed it, and what is derived from the records.
+
+    study.json                      what was asked for; written once, before the first point
+    points/<id>.json                one point; the truth
+    weights/<sha256>.safetensors    its weights, under their hash
+    front.json  points.csv          derived; no times, so equal runs are equal bytes
+    log.jsonl                       times, hosts, warnings
+    checkpoints/                    of what is in training, see `checkpoints.py`; gone once the front is whole
+
+Writes are atomic, JSON is sealed by its own hash, nothing is ever unpickled, no link is followed, and every path is
+relative, so the folder can be moved.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import tempfile
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from importlib.metadata import version
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from paretomtl.point import Point
+from paretomtl.storage import files, schema, table
+from paretomtl.storage.files import DamagedFile, check_name
+
+MOST_BYTES = {
+    "study": 2**27, "front": 2**27, "record": 2**24, "header": 2**25, "table": 2**28, "log": 2**28,
+    "checkpoint": 2**27,
+}  # fmt: skip
+PARTS = ("points", "weights")
+
+
+class Scratch:
+    """A temporary folder that goes when the last front on it does."""
+
+    def __init__(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="paretomtl-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+
+class Store:
+    """The files of one front.
+
+    Args:
+        folder: where it is, or will be.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self.damage: list[str] = []  # what was found damaged on the way, where there was a way around it
+
+    # --- the study ---
+
+    def holds_front(self) -> bool:
+        """Whether there is a front already, whole or not."""
+        return any(os.path.lexists(self.folder / f"{name}.json") for name in ("study", "front")) or any(
+            self.folder.glob("points/*.json")
+        )
+
+    def create(self, study: Mapping[str, Any], command: Mapping[str, Any] | None = None) -> None:
+        """Make the folder and write study.json; it must not hold a front yet.
+
+        Args:
+            study: what is asked for; see `paretomtl.storage.schema`.
+            command: how the command line was asked for it, for `paretomtl resume`.
+
+        Raises:
+            ValueError: the study is none that could be read again, such as one of too many points.
+            OSError: there is a front already, or the folder cannot be written.
+        """
+        check_name(self.folder.resolve().name if self.folder.name in ("", ".", "..") else self.folder.name)
+        if self.holds_front():
+            raise FileExistsError(
+                f"out={str(self.folder)!r} already holds a front; give a new folder, or move that one away"
+            )
+        schema.check_study(study)
+        try:
+            for part in PARTS:
+                (self.folder / part).mkdir(parents=True, exist_ok=True)
+                self.part(part)
+            self._write_study(study, command, new=True)
+        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+            raise _not_writable(error, self.folder) from error
+        except OSError as error:
+            if error.errno == errno.EROFS:
+                raise _not_writable(error, self.folder) from error
+            raise
+
+    def _write_study(self, study: Mapping[str, Any], command: Mapping[str, Any] | None, new: bool = False) -> None:
+        found = {"schema": schema.SCHEMA, "version": version("paretomtl"), "id": schema.identity(study)}
+        files.write(self.folder / "study.json", files.sealed(found | {"study": dict(study), "command": command}), new)
+
+    @cached_property
+    def _head(self) -> dict[str, Any]:
+        """study.json, or front.json where study.json is damaged or of an older version that had none."""
+        first: Exception | None = None
+        for name in ("study", "front"):
+            path = self.folder / f"{name}.json"
+            try:
+                head = self.read_head(name)
+            except FileNotFoundError:
+                continue
+            except (DamagedFile, OSError) as error:
+                first = first or error
+                continue
+            if first is not None:
+                self.damage.append(f"{self.within(first)}; {path.name} was read in its place")
+            return head
+        if first is not None:
+            raise first
+        raise FileNotFoundError(f"{self.folder} holds no front (there is no front.json in it)")
+
+    def read_head(self, name: str) -> dict[str, Any]:
+        """The file "study" or "front", checked, with its study in the present schema.
+
+        Raises:
+            ValueError, OSError: it cannot be read, or was written by a later version.
+        """
+        path = self.folder / f"{name}.json"
+        found = schema.opened_json(files.read(path, MOST_BYTES[name]), path)
+        if name == "study" and found["schema"] == 1:
+            raise DamagedFile(f"{path} is damaged: schema 1 had no such file")
+        return {"command": None, **found, "study": schema.read_study(found, path)}
+
+    @property
+    def study(self) -> dict[str, Any]:
+        """What was asked for."""
+        return self._head["study"]
+
+    @property
+    def command(self) -> Mapping[str, Any] | None:
+        """How the command line was asked for it; None where Python was."""
+        return self._head["command"]
+
+    @property
+    def schema(self) -> int:
+        """Of the file that the study was read from."""
+        return self._head["schema"]
+
+    @cached_property
+    def id(self) -> str:
+        """The study's."""
+        return schema.identity(self.study)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The objectives' names."""
+        return [o["name"] for o in self.study["objectives"]]
+
+    # --- points ---
+
+    def write_point(self, point: Point, weights: Mapping[str, Tensor] | None) -> Point:
+        """Write a point's weights if given, then its record; the point, with the hash of its weights."""
+        path = self.part("points") / f"{check_name(point.id)}.json"
+        data = None if weights is None else _serialised(weights)
+        if data is not None:
+            point = replace(point, weights=files.sha256(data))
+        found = files.sealed(schema.record(point, self.names, self.id))  # what cannot be written is found before
+        if data is not None:
+            self._write_weights(data)
+        files.write(path, found)
+        return point
+
+    def write_weights(self, weights: Mapping[str, Tensor]) -> str:
+        """Write weights that no point has to itself; their hash."""
+        return self._write_weights(_serialised(weights))
+
+    def _write_weights(self, data: bytes) -> str:
+        digest = files.sha256(data)
+        files.write(self.part("weights") / f"{digest}.safetensors", data)
+        return digest
+
+    def take(self, other: "Store") -> None:
+        """Take over the points of another folder of this study, to the byte, with the weights that are there.
+
+        Raises:
+            ValueError, OSError: a file is damaged, or of another study.
+        """
+        for path in sorted((other.folder / "weights").glob("*.safetensors")):
+            self._write(other.check_weights(path.stem))
+        for point in other.read_points():
+            if point.state == "corrupt":
+                raise DamagedFile(str(point.reason))
+            self._write(other.folder / "points" / f"{point.id}.json")
+
+    def _write(self, path: Path) -> None:
+        """A file of another folder, at its place in this one."""
+        files.write(self.part(path.parent.name) / path.name, files.read(path, path.stat().st_size))
+
+    def read_points(self, ids: Sequence[str] | None = None) -> list[Point]:
+        """The study's points (or those of these ids) that have a record, in the study's order.
+
+        One whose record is damaged is "corrupt", with the reason.
+        """
+        asked = [point for point in self.study["points"] if ids is None or point["id"] in ids]
+        found = [self._read_point(point) for point in asked]
+        return [point for point in found if point is not None]
+
+    def _read_point(self, asked: Mapping[str, Any]) -> Point | None:
+        path = self.folder / "points" / f"{check_name(asked['id'])}.json"
+        try:
+            path = self.part("points") / path.name
+            found = schema.opened_json(files.read(path, MOST_BYTES["record"]), path)
+            if found["schema"] < self.schema == schema.SCHEMA:
+                raise DamagedFile(f"{path} is of schema {found['schema']}, the front of schema {self.schema}")
+            return schema.read_record(found, asked, self.names, self.study["splits"], self.id, path)
+        except FileNotFoundError:
+            return None
+        except (ValueError, OSError) as error:
+            preference = tuple(map(float, asked["preference"] or ()))
+            reason = self.within(error)
+            return Point(asked["id"], preference, asked["corner"], "corrupt", reason=reason, seed=asked["seed"])
+
+    def within(self, error: Exception) -> str:
+        """An error in words, its paths within the folder."""
+        return str(error).replace(f"{self.folder}{os.sep}", "")
+
+    def read_weights(self, digest: str) -> dict[str, Tensor]:
+        """Weights by their hash, which is checked before anything of them is loaded.
+
+        Raises:
+            ValueError, OSError: they are missing or damaged.
+        """
+        from safetensors.torch import load_file
+
+        path = self.check_weights(digest)
+        try:
+            weights = load_file(path)
+        except Exception as error:  # SafetensorError and others; the hash holds, so such weights were never ours
+            raise DamagedFile(f"{path} holds no weights that can be loaded: {error}") from error
+        return dict(sorted(weights.items()))  # safetensors gives them in an order of its own, new at each call
+
+    def check_weights(self, digest: str) -> Path:
+        """The file of these weights, if it is as it was written.
+
+        Raises:
+            ValueError, OSError: it is missing or damaged.
+        """
+        path = self.part("weights") / f"{check_name(digest)}.safetensors"
+        with files.opened(path) as file:
+            expected, size = _size(file), os.fstat(file.fileno()).st_size
+        if size != expected:  # first, for the hash of a file of absurd size would take hours
+            what = "has no header of safetensors" if expected is None else f"has {size:,} bytes, not {expected:,}"
+            raise DamagedFile(f"{path} {what}; the file is damaged")
+        found = files.digest(path)
+        if found != digest:
+            raise DamagedFile(f"{path}: its SHA-256 is {found[:12]}…, not {digest[:12]}…; the file is damaged")
+        return path
+
+    def whole(self, point: Point) -> bool:
+        """Whether a point needs no more work: its record is there, and its weights are as they were written."""
+        if point.state == "corrupt":
+            return False
+        try:
+            for digest in weights_of(point):
+                self.check_weights(digest)
+        except (OSError, ValueError):
+            return False
+        return True
+
+    # --- what is derived, and the log ---
+
+    def derived(self, points: Sequence[Point]) -> dict[str, bytes]:
+        """front.json and points.csv, from the study and the records."""
+        states = {point["id"]: "absent" for point in self.study["points"]} | {p.id: p.state for p in points}
+        rows = table.written(points, self.names).encode()
+        records = {f"points/{p.id}.json": self.folder / "points" / f"{p.id}.json" for p in points if _there(p)}
+        checksums = {name: files.digest(path) for name, path in records.items()}
+        head = {"schema": schema.SCHEMA, "version": version("paretomtl"), "id": self.id, "study": self.study}
+        front = head | {"states": states, "checksums": checksums | {"points.csv": files.sha256(rows)}}
+        return {"points.csv": rows, "front.json": files.sealed(front)}
+
+    def write_front(self, points: Sequence[Point]) -> None:
+        """Write front.json and points.csv."""
+        for name, data in self.derived([p for p in points if _there(p)]).items():
+            files.write(self.folder / name, data)
+
+    def restore(self, command: Mapping[str, Any] | None = None) -> None:
+        """Make the folder fit for more points: parts that are missing, a damaged study.json, leftovers of kills.
+
+        Args:
+            command: for study.json, where it is lost.
+        """
+        for part in PARTS:
+            self.part(part).mkdir(exist_ok=True)
+        path = self.folder / "study.json"
+        head = self._head  # read from front.json if need be
+        if self.damage or not path.exists():
+            self._write_study(head["study"], head["command"] or command)
+        self.clear_temporary()
+
+    def clear_temporary(self) -> None:
+        """Remove what writes that were killed on this machine left behind."""
+        for part in (self.folder, *map(self.part, PARTS)):
+            files.clear_temporary(part)
+
+    def log(self, event: str, **facts: Any) -> None:
+        """Add a line to log.jsonl; each carries the beginning of its own SHA-256."""
+        line = log_line({"time": round(time.time(), 3), "event": event, **facts})
+        path = self.folder / "log.jsonl"
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise DamagedFile(f"{path} is a link, or no plain file, and is not written to; move it away")
+        if not path.exists():
+            with contextlib.suppress(FileExistsError):  # of another process, which begins it at this moment
+                files.write(path, line, new=True)  # whole or not at all, so that a kill leaves no empty log
+                return
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        with open(handle, "r+b", buffering=0) as log:
+            size = os.fstat(handle).st_size
+            if size and os.pread(handle, 1, size - 1) != b"\n":  # a power cut left a line unfinished
+                size = _whole_lines(handle, size)
+                os.ftruncate(handle, size)
+            try:
+                if log.write(line) < len(line):  # as where the disk fills up within it
+                    os.ftruncate(handle, size)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError as error:
+                if error.errno in files.FULL:
+                    raise files.no_room(error, path, len(line)) from error
+                raise
+
+    def part(self, name: str) -> Path:
+        """A folder within; it must not be a link, which could lead out."""
+        path = self.folder / name
+        if path.is_symlink():
+            raise DamagedFile(f"{path} is a link, which is not followed")
+        return path
+
+
+def _size(file: BufferedReader) -> int | None:
+    """How many bytes a file of safetensors has by its own header; None without one that could be ours."""
+    length = int.from_bytes(file.read(8), "little")
+    if length > MOST_BYTES["header"]:
+        return None
+    try:
+        header = json.loads(file.read(length))
+        ends = [part["data_offsets"][1] for name, part in header.items() if name != "__metadata__"]
+        return 8 + length + max(ends, default=0)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        return None
+
+
+def _whole_lines(handle: int, size: int) -> int:
+    """How many bytes of a file are lines that have an end; the last one is shorter than a mebibyte."""
+    start = max(size - 2**20, 0)
+    return start + os.pread(handle, size - start, start).rfind(b"\n") + 1
+
+
+def log_line(facts: Mapping[str, Any]) -> bytes:
+    """A line of the log, sealed."""
+    bare = json.dumps(facts, sort_keys=True)
+    return (json.dumps({**facts, "seal": files.sha256(bare.encode())[:8]}, sort_keys=True) + "\n").encode()
+
+
+def digest_of(weights: Mapping[str, Tensor]) -> str:
+    """The hash under which weights are, or would be, written."""
+    return files.sha256(_serialised(weights))
+
+
+def weights_of(point: Point) -> list[str]:
+    """The hashes of the weights that a point needs."""
+    return [digest for digest in (point.weights, point.network) if digest is not None]
+
+
+def _there(point: Point) -> bool:
+    return point.state != "corrupt"
+
+
+def _not_writable(error: OSError, folder: Path) -> OSError:
+    why = os.strerror(error.errno or 0)  # error.strerror may be a whole message of ours
+    return type(error)(error.errno, f"out={str(folder)!r} cannot be written ({why}); give another folder")
+
+
+def _serialised(weights: Mapping[str, Tensor]) -> bytes:
+    """Weights as bytes; tied weights are written once a name, which loads as it was."""
+    from safetensors.torch import save
+
+    return save({name: weights[name].detach().cpu().contiguous().clone() for name in sorted(weights)})

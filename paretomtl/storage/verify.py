@@ -1,0 +1,200 @@
+"""Whether every file of a front is as it was written; each that is not is named, with the reason."""
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from paretomtl.point import Point
+from paretomtl.storage import checkpoints, files, schema
+from paretomtl.storage.store import MOST_BYTES, PARTS, Store, log_line, weights_of
+
+PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npy", ".npz"}
+SHOWN = 5  # lines of the log that are damaged
+
+
+class Verdict(NamedTuple):
+    """What `verify` found, by file within the folder.
+
+    folder: that was looked through.
+    damaged: file -> what is wrong with it.
+    absent: points without a record; `resume` computes them.
+    stale: front.json and points.csv are older than the records, as after a kill; `resume` writes them again.
+    foreign: file -> why it is ignored: it is not part of the front.
+    """
+
+    folder: str
+    damaged: dict[str, str]
+    absent: tuple[str, ...]
+    stale: bool
+    foreign: dict[str, str]
+
+    def __str__(self) -> str:
+        """A line a finding, and what it comes to."""
+        lines = [f"damaged: {name}: {_without(name, why)}" for name, why in self.damaged.items()]
+        lines += [f"ignored: {name}: {why}" for name, why in self.foreign.items()]
+        if self.absent:
+            lines.append(f"not computed yet: {', '.join(self.absent)}")
+        if self.stale:
+            lines.append("front.json is older than the records; resume (or migrate, if that was stopped) writes it")
+        if self.damaged:
+            lines.append(f"{len(self.damaged)} damaged; the other files are as they were written")
+        else:
+            lines.append("every file is as it was written")
+        return "\n".join(lines)
+
+
+def _without(name: str, why: str) -> str:
+    """A reason that does not begin with the file's name a second time."""
+    return why.removeprefix(f"{name} is damaged: ").removeprefix(f"{name}: ")
+
+
+def verify(folder: str | Path) -> Verdict:
+    """Look through a front's folder; reads it only, and runs nothing of it.
+
+    Raises:
+        FileNotFoundError: it holds no front.
+        ValueError: neither study.json nor front.json can be read, or they are of a later version.
+    """
+    store = Store(folder)
+    study = store.study  # from one of two files; without it nothing can be said of the others
+    damaged: dict[str, str] = {}
+    study_whole = _head(store, "study", damaged)
+    front = _head(store, "front", damaged)
+    if store.schema > 1 and not os.path.lexists(store.folder / "study.json"):
+        damaged["study.json"] = "missing"
+    points = {p.id: p for p in store.read_points()}
+    for point in points.values():
+        if point.state == "corrupt":
+            damaged[f"points/{point.id}.json"] = str(point.reason)
+    kept = {digest: f"weights/{digest}.safetensors" for p in points.values() for digest in weights_of(p)}
+    for digest, name in kept.items():
+        try:
+            store.check_weights(digest)
+        except FileNotFoundError:
+            damaged[name] = "missing"
+        except (ValueError, OSError) as error:
+            damaged[name] = store.within(error)
+    stale = front is None and "front.json" not in damaged
+    if front is not None and study_whole is not None and front["study"] != study_whole["study"]:
+        damaged["front.json"] = "its study is not that of study.json"
+    elif front is not None:
+        stale = _against_front(store, front, points, damaged)
+    _log(store, damaged)
+    to_come = schema.expected(study, list(points.values()))
+    absent = tuple(id for id in to_come if id not in points and f"points/{id}.json" not in damaged)
+    known = {"study.json", "front.json", "points.csv", "log.jsonl"} | {
+        f"points/{p['id']}.json" for p in study["points"]
+    }
+    left = {p["id"] for p in study["points"]} - {p.id for p in points.values() if p.state != "corrupt"}
+    trained = checkpoints.look_through(store, left)
+    damaged |= trained.damaged
+    known |= {*kept.values(), *trained.whole, *trained.damaged}
+    return Verdict(str(folder), damaged, absent, stale, dict(_foreign(store.folder, known)) | trained.over)
+
+
+def _head(store: Store, name: str, damaged: dict[str, str]) -> dict[str, Any] | None:
+    try:
+        return store.read_head(name)
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError) as error:
+        damaged[f"{name}.json"] = store.within(error)
+        return None
+
+
+def _against_front(store: Store, front: dict[str, Any], points: dict[str, Point], damaged: dict[str, str]) -> bool:
+    """Compare records and table with what front.json says of them; whether it is only older than they are."""
+    checksums, states = front.get("checksums"), front.get("states")
+    ids = [p["id"] for p in store.study["points"]]
+    if not isinstance(states, dict) or set(states) != set(ids):
+        damaged["front.json"] = "its states are not of the study's points"
+        return False
+    known = {"points.csv", *(f"points/{id}.json" for id in ids)}
+    if not isinstance(checksums, dict) or not set(checksums) <= known:
+        damaged["front.json"] = "its checksums are not of the front's files"
+        return False
+    stale = any(states[id] == "absent" for id in points)
+    for id, point in points.items():
+        if point.state != "corrupt" and states[id] not in ("absent", point.state):
+            damaged[f"points/{id}.json"] = f"it is {point.state}, front.json says {str(states[id])[:40]!r}"
+    for name in sorted(set(checksums) - set(damaged)):
+        try:
+            limit = MOST_BYTES["table" if name == "points.csv" else "record"]
+            if files.digest(store.folder / name, limit) == checksums[name]:
+                continue
+            if _newer(store, name, points, front["schema"]):
+                stale = True
+            else:
+                damaged[name] = "it is not the file that front.json was written with"
+        except FileNotFoundError:
+            damaged[name] = "missing"
+        except (ValueError, OSError) as error:
+            damaged[name] = store.within(error)
+    if (store.folder / "points.csv").is_symlink():
+        damaged["points.csv"] = "it is a link, which is not followed"
+    return stale
+
+
+def _newer(store: Store, name: str, points: dict[str, Point], of_schema: int) -> bool:
+    """Whether a file is whole, and front.json only older: the table of now, or a record that `migrate` has written."""
+    path = store.folder / name
+    if name == "points.csv":
+        return files.digest(path) == files.sha256(store.derived(list(points.values()))[name])
+    return of_schema == 1 and files.parsed(files.read(path, MOST_BYTES["record"]), path)["schema"] > 1
+
+
+def _log(store: Store, damaged: dict[str, str]) -> None:
+    path = store.folder / "log.jsonl"
+    wrong: list[str] = []
+    try:
+        if not (text := files.read(path, MOST_BYTES["log"])):
+            wrong.append("1, which is missing,")
+    except FileNotFoundError:
+        return
+    except (ValueError, OSError) as error:
+        damaged[path.name] = store.within(error)
+        return
+    for k, line in enumerate(io.BytesIO(text), 1):
+        if not _sealed(line, store.schema):
+            wrong.append(str(k))
+        if len(wrong) > SHOWN:
+            break
+    if wrong:
+        more = " …" if len(wrong) > SHOWN else ""
+        damaged[path.name] = f"line {', '.join(wrong[:SHOWN])}{more} is not as it was written"
+
+
+def _sealed(line: bytes, of_schema: int) -> bool:
+    try:
+        facts = json.loads(line)
+        if of_schema == 1 and "seal" not in facts:  # it had none
+            return line.endswith(b"\n") and isinstance(facts, dict) and {"event", "time"} <= facts.keys()
+        return log_line({key: value for key, value in facts.items() if key != "seal"}) == line
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def _foreign(folder: Path, known: set[str]) -> Iterator[tuple[str, str]]:
+    parts = (*PARTS, checkpoints.PART)
+    for place in ("", *parts):
+        if (folder / place).is_symlink() and place:
+            continue
+        for entry in sorted(os.scandir(folder / place), key=lambda e: e.name) if (folder / place).is_dir() else ():
+            name = f"{place}/{entry.name}" if place else entry.name
+            if name in parts and not entry.is_symlink():
+                continue
+            if name not in known:
+                yield ascii(name)[1:-1], _why(entry)
+
+
+def _why(entry: os.DirEntry) -> str:
+    if entry.is_symlink():
+        return "a link; links are not followed"
+    if Path(entry.name).suffix.lower() in PICKLES:
+        return "may be a pickle, which runs code when opened; never opened"
+    if files.TEMPORARY.fullmatch(entry.name):
+        return "left by a write that was killed; resume removes it"
+    return "not part of the front"

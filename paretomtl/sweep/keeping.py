@@ -1,0 +1,167 @@
+"""From the folder of a study to its front: begin it or take it up, compute what is absent, report, and stop cleanly."""
+
+import contextlib
+import socket
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from paretomtl.callbacks import Callback
+from paretomtl.front import Front
+from paretomtl.point import Point
+from paretomtl.points.score import EmptyFrontError
+from paretomtl.preflight.description import difference
+from paretomtl.storage import checkpoints
+from paretomtl.storage.files import DamagedFile
+from paretomtl.storage.schema import expected
+from paretomtl.storage.store import Scratch, Store
+from paretomtl.sweep.here import Done, Report
+from paretomtl.sweep.interrupt import Interrupted, at_once, caught
+from paretomtl.sweep.progress import Progress
+from paretomtl.training.study import Study
+
+
+def kept(
+    description: dict[str, Any],
+    out: str | Path | None,
+    compute: Callable[[Store, list[Point]], None],
+    verb: str,
+    command: Mapping[str, Any] | None = None,
+) -> Front:
+    """Begin the folder of a study or take it up, compute what is absent, and read the front.
+
+    Args:
+        description: of the study, as stored.
+        out: the folder; without it, a temporary one that lives as long as the front.
+        compute: is given the store and the points that need no more work; it writes the others.
+        verb: the function that was called, and is to be called to go on.
+        command: how the command line asked for this.
+    """
+    keep = Scratch() if out is None else None
+    store = Store(keep.folder / "front" if keep else Path(str(out)))
+    with caught():
+        begun = False
+        try:
+            points = _begin(store, description, command)
+            begun = True
+            compute(store, points)
+            checkpoints.clear(store, ())
+            store.write_front(store.read_points())
+        except KeyboardInterrupt as error:
+            raise _stopped(store, begun, verb, kept=keep is None) from error
+        front = Front.load(store.folder, keep)
+        told = (*front.warnings(), *_not_placed(store, front))
+        for warning in told:
+            store.log("warning", text=warning)
+        store.log("ended", done=len(front.points) + len(front.corners), failed=len(front.failed))
+    for warning in told:
+        warnings.warn(warning, stacklevel=3)
+    if not front.points:
+        reasons = "; ".join(dict.fromkeys(str(p.reason) for p in front.failed))
+        where = "" if out is None else f". Their records are in {store.folder}"
+        raise EmptyFrontError(f"all points failed: {reasons}{where}")
+    return front
+
+
+def _begin(store: Store, description: dict[str, Any], command: Mapping[str, Any] | None) -> list[Point]:
+    """Make the folder, or take up what it holds; the points that need no more work."""
+    if _created(store, description, command):
+        store.restore(command)  # a kill before study.json was whole leaves something as well
+        points = []
+    else:
+        points = _taken_up(store, description, command)
+    store.write_front(points)  # of now, so that what is read or verified while the rest is computed is consistent
+    there, n = len(points), len(description["points"])
+    store.log("resumed" if there else "started", points=n, left=n - there, host=socket.gethostname())
+    return points
+
+
+def _created(store: Store, description: dict[str, Any], command: Mapping[str, Any] | None) -> bool:
+    """Make the folder, unless it holds a front, or another process is quicker."""
+    if store.holds_front():
+        return False
+    try:
+        store.create(description, command)
+    except FileExistsError:
+        if not store.holds_front():  # what exists is something else
+            raise
+        return False
+    return True
+
+
+def _taken_up(store: Store, description: dict[str, Any], command: Mapping[str, Any] | None) -> list[Point]:
+    """The points of a folder that need no more work, if it is of the study asked for."""
+    place = f"out={str(store.folder)!r}"
+    try:
+        stored = store.study
+    except FileNotFoundError as error:
+        raise ValueError(f"{place} holds records, but neither study.json nor front.json; give a new out=") from error
+    except DamagedFile as error:
+        raise ValueError(f"{place} holds a front that cannot be taken up ({error}); give a new out=") from error
+    differs = difference(stored, description)
+    if differs:
+        raise ValueError(
+            f"{place} holds another study. Give a new out=, or go back to what it was made with:\n{differs}"
+        )
+    store.restore(command)
+    points = [p for p in store.read_points() if store.whole(p)]
+    checkpoints.clear(store, {point["id"] for point in store.study["points"]} - {p.id for p in points})
+    return points
+
+
+@contextlib.contextmanager
+def reported(study: Study, store: Store, there: int) -> Iterator[Report]:
+    """What is told of each point goes to the log, and to the line of progress; `there` are there already."""
+    n = len(study.places)
+    progress = Progress(type(study.solver).__name__, n, study.problem.ref_point, there)  # type: ignore[arg-type]
+
+    def report(news: Done | float) -> None:
+        if isinstance(news, Done):
+            store.log("point", id=news.point.id, state=news.point.state, seconds=news.seconds, host=news.host)
+            tell(study, "point", news.point, store)
+        progress(news)
+
+    try:
+        yield report
+    finally:
+        progress.close()
+
+
+def tell(study: Study, what: str, of: Point | Front, store: Store | None) -> None:
+    """Tell the callbacks of a point or of the end; one that raises costs no model that is there."""
+    for callback in study.callbacks:
+        if not isinstance(callback, Callback):
+            continue
+        try:
+            getattr(callback, what)(of)
+        except Exception as error:
+            text = f"{type(callback).__name__}.{what} raised {type(error).__name__}: {error}"
+            if store is not None:
+                store.log("warning", text=text)
+            warnings.warn(text, stacklevel=2)
+
+
+def _not_placed(store: Store, front: Front) -> list[str]:
+    missing = len(expected(store.study, front.every)) - len(front.every)
+    return [f"{missing} points were not placed: fewer than two of the first round succeeded"] if missing else []
+
+
+def _stopped(store: Store, begun: bool, verb: str, kept: bool) -> Interrupted:
+    """Write what is derived of the points that are there, and say how to go on."""
+    if not kept:
+        return Interrupted("stopped; give out= to keep what is done")
+    if not begun:
+        return Interrupted(f"stopped before anything new was computed; call {verb} with the same arguments to go on")
+    points = [p for p in store.read_points() if p.state != "corrupt"]
+    written = ""
+    if not at_once():
+        try:
+            store.write_front(points)
+            store.log("interrupted", done=len(points))
+        except OSError as error:
+            written = f" (front.json is older than they are: {error})"
+    return Interrupted(
+        f"stopped: {len(points)} of {len(store.study['points'])} points are in {store.folder}{written}; "
+        f"call {verb} with the same arguments to go on"
+    )

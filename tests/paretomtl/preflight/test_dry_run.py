@@ -1,0 +1,243 @@
+"""What one batch reveals is raised before work; each message names the field, the value and the remedy."""
+
+import itertools
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import paretomtl as pm
+import paretomtl_solvers as ps
+from paretomtl.preflight.dry_run import resolve_device
+from tests import toys
+
+
+def refusal(tmp_path, error=ValueError, solver=None, budget=None, **changes) -> str:
+    """The message with which `explore` refuses the toy problem with these changes; it must leave nothing behind."""
+    out = tmp_path / "front"
+    with pytest.raises(error) as caught:
+        pm.explore(
+            toys.two_regressions(**changes),
+            solver or ps.Linear(),
+            preferences=[[0.5, 0.5]],
+            out=out,
+            **(budget or {"epochs": 1}),
+        )
+    assert not out.exists()
+    return str(caught.value)
+
+
+def changed(change, model, batch):
+    """The toy's losses after a change; at module level, as a `partial` of it is what users would write."""
+    return change(toys.losses(model, batch))
+
+
+def losses_with(change):
+    return partial(changed, change)
+
+
+def assert_names(message: str, *parts: str) -> None:
+    absent = [part for part in parts if part not in message]
+    assert not absent, f"{message!r} lacks {absent}"
+
+
+@pytest.mark.fault(5)
+@pytest.mark.parametrize(
+    ("change", "error", "named"),
+    [
+        pytest.param(
+            lambda x: {"a": x["a"], "c": x["b"]},
+            ValueError,
+            ("losses", "['a', 'c']", "['a', 'b']", "give"),
+            id="renamed",
+        ),
+        pytest.param(lambda x: {"a": x["a"]}, ValueError, ("losses", "['a']", "['a', 'b']", "give"), id="too few"),
+        pytest.param(
+            lambda x: x | {"c": x["a"]}, ValueError, ("losses", "['a', 'b', 'c']", "['a', 'b']", "give"), id="too many"
+        ),
+        pytest.param(lambda x: x | {"b": x["b"].repeat(3)}, ValueError, ("loss 'b'", "(3,)", "mean"), id="vector"),
+        pytest.param(
+            lambda x: x | {"b": x["b"][None]}, ValueError, ("loss 'b'", "(1,)", "0-dim"), id="one in a vector"
+        ),
+        pytest.param(lambda x: x | {"b": x["b"].item()}, ValueError, ("loss 'b'", "float", "0-dim"), id="a float"),
+        pytest.param(lambda x: list(x.values()), TypeError, ("losses", "list", "give a dict"), id="a list"),
+    ],
+)
+def test_losses_of_another_shape(tmp_path, change, error, named):
+    assert_names(refusal(tmp_path, error, losses=losses_with(change)), *named)
+
+
+@pytest.mark.fault(6)
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda x: x | {"b": x["b"].detach()}, id="detached"),
+        pytest.param(lambda x: x | {"b": torch.tensor(1.5)}, id="a constant"),
+        pytest.param(lambda x: x | {"b": torch.ones((), requires_grad=True).square()}, id="of other parameters"),
+    ],
+)
+@pytest.mark.parametrize("solver", [ps.Linear(), ps.EPO()])
+def test_a_loss_without_gradient_is_named(tmp_path, solver, change):
+    message = refusal(tmp_path, solver=solver, losses=losses_with(change))
+    assert_names(message, "loss 'b'", ".detach()")
+    assert "loss 'a'" not in message
+
+
+def lowered(x):
+    return x | {"b": x["b"] - 100}
+
+
+@pytest.mark.fault(13)
+def test_a_negative_loss_is_refused_with_epo(tmp_path):
+    message = refusal(tmp_path, solver=ps.EPO(), losses=losses_with(lowered))
+    assert_names(message, "loss 'b'", "is -9", "EPO", "at least 0", "shift", "Linear")
+
+
+@pytest.mark.fault(13)
+def test_a_loss_that_is_negative_in_validation_alone_is_refused_with_epo(tmp_path):
+    validate = [(x, y + 1000) for x, y in toys.loader(2)]
+    far = losses_with(lambda x: x if x["b"] < 1000 else x | {"b": -x["b"]})
+    message = refusal(tmp_path, solver=ps.EPO(), losses=far, validate=validate)
+    assert_names(message, "loss 'b'", "validate", "EPO", "shift")
+
+
+@pytest.mark.fault(13)
+def test_a_negative_loss_is_fine_with_linear():
+    problem = toys.two_regressions(losses=losses_with(lowered))
+    front = pm.explore(problem, ps.Linear(), preferences=[[0.5, 0.5]], epochs=1)
+    assert front.losses[0, 1] < 0
+
+
+@pytest.mark.fault(47)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:7"])
+def test_cuda_asked_for_and_absent(device):
+    with pytest.raises(ValueError) as caught:
+        pm.explore(toys.two_regressions(), ps.Linear(), preferences=1, epochs=1, device=device)
+    assert_names(str(caught.value), f"device={device!r}", "CUDA", "'cpu'", "'auto'")
+
+
+@pytest.mark.fault(47)
+def test_auto_takes_what_there_is():
+    assert resolve_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert resolve_device("cpu") == "cpu"
+
+
+@pytest.mark.fault(47)
+@pytest.mark.parametrize("device", ["gpu", "", "cpu:x", "CUDA please"])
+def test_a_device_that_torch_does_not_know(device):
+    with pytest.raises(ValueError) as caught:
+        pm.explore(toys.two_regressions(), ps.Linear(), preferences=1, epochs=1, device=device)
+    assert_names(str(caught.value), f"device={device!r}", "'cpu'", "'auto'")
+
+
+class Borrowing(toys.TwoHeads):
+    """Models that are new, but for a trunk that they share."""
+
+    trunk_of_all = nn.Linear(4, 1)
+
+    def __init__(self):
+        super().__init__()
+        self.trunk = self.trunk_of_all
+
+
+@pytest.mark.fault(53)
+def test_a_factory_that_returns_the_same_model_twice(tmp_path):
+    model = toys.TwoHeads()
+    assert_names(refusal(tmp_path, model=lambda: model), "model()", "same weights", "build a new module")
+
+
+@pytest.mark.fault(53)
+def test_models_that_share_a_submodule(tmp_path):
+    assert_names(refusal(tmp_path, model=Borrowing), "model()", "same weights", "build a new module")
+
+
+@pytest.mark.fault(53)
+def test_tied_weights_within_a_model_are_fine():
+    class Tied(toys.TwoHeads):
+        def __init__(self):
+            super().__init__()
+            self.b.weight = self.a.weight
+
+    front = pm.explore(toys.two_regressions(model=Tied), ps.Linear(), preferences=[[0.5, 0.5]], epochs=1)
+    loaded = front.load_model(front.points[0], Tied)
+    assert torch.equal(loaded.a.weight, loaded.b.weight)
+
+
+def test_a_model_that_is_no_module(tmp_path):
+    message = refusal(tmp_path, TypeError, model=lambda: {"trunk": nn.Linear(4, 1)})
+    assert_names(message, "model()", "dict", "torch.nn.Module")
+
+
+def test_a_model_for_data_parallel_training_is_refused(tmp_path):
+    class Wrapped(nn.parallel.DistributedDataParallel):
+        def __init__(self):  # without the process group that the real one asks for
+            nn.Module.__init__(self)
+            self.module = toys.TwoHeads()
+
+    assert_names(refusal(tmp_path, TypeError, model=Wrapped), "model()", "DistributedDataParallel", "plain module")
+
+
+def test_a_model_with_nothing_to_train(tmp_path):
+    message = refusal(tmp_path, model=lambda: toys.TwoHeads().requires_grad_(False))
+    assert_names(message, "model()", "requires a gradient")
+
+
+@pytest.mark.fault(58)
+@pytest.mark.parametrize("split", ["train", "validate", "test"])
+@pytest.mark.parametrize(
+    "batches",
+    [
+        pytest.param([], id="an empty list"),
+        pytest.param(
+            DataLoader(TensorDataset(torch.zeros(3, 4), torch.zeros(3, 2)), 4, drop_last=True), id="drop_last"
+        ),
+    ],
+)
+def test_an_empty_loader(tmp_path, split, batches):
+    assert_names(refusal(tmp_path, **{split: batches}), f"{split} is empty", "batch size", "drop_last")
+
+
+class Endless:
+    """The same few batches for ever; it has no length."""
+
+    def __iter__(self):
+        return itertools.cycle(list(toys.loader(1)))
+
+
+@pytest.mark.fault(58)
+def test_a_loader_without_length_needs_steps(tmp_path):
+    assert_names(refusal(tmp_path, train=Endless()), "train", "no length", "steps=", "epochs=")
+
+
+@pytest.mark.fault(58)
+@pytest.mark.parametrize("split", ["validate", "test"])
+def test_a_measuring_loader_without_length(tmp_path, split):
+    message = refusal(tmp_path, budget={"steps": 2}, **{split: Endless()})
+    assert_names(message, split, "no length", "give batches that end")
+
+
+@pytest.mark.fault(58)
+def test_a_loader_of_unknown_length_that_turns_out_empty(tmp_path):
+    class Nothing:
+        def __iter__(self):
+            return iter(())
+
+    assert_names(refusal(tmp_path, budget={"steps": 2}, train=Nothing()), "train is empty", "batch")
+
+
+@pytest.mark.fault(58)
+def test_an_endless_loader_with_steps():
+    front = pm.explore(toys.two_regressions(train=Endless), ps.Linear(), preferences=[[0.5, 0.5]], steps=7)
+    assert front.points[0].counts["steps"] == 7
+
+
+def test_a_loader_that_can_be_read_once(tmp_path):
+    message = refusal(tmp_path, TypeError, train=iter([next(iter(toys.loader(1)))]))
+    assert_names(message, "train", "only once", "factory")
+
+
+def test_data_that_cannot_be_iterated_over(tmp_path):
+    assert_names(refusal(tmp_path, TypeError, validate=lambda: 5), "validate", "int", "give batches")

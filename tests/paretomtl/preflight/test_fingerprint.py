@@ -1,0 +1,326 @@
+import functools
+import importlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from paretomtl.preflight import fingerprint
+
+ROOT = Path(__file__).parents[3]
+COUNT = itertools.count()
+
+BASE = '''
+import functools
+import helper_NNN as helper
+from functools import partial
+import torch
+from torch.nn.functional import mse_loss as distance
+
+SCALE = 2.0
+SECRET = "sk-very-secret"
+CACHE = [torch.zeros(3)]
+calls = 0
+
+class Base(torch.nn.Module):
+    width = 4
+
+    def forward(self, x):
+        return self.inner(x) * 3
+
+    @staticmethod
+    def inner(x):
+        return x
+
+    @property
+    def wide(self):
+        return self.width > 3
+
+class Net(Base):
+    def __init__(self):
+        """What it is."""
+        super().__init__()
+
+def unused():
+    return 17
+
+def one(x):
+    return two(x) if x else 0
+
+def two(x):
+    return one(x - 1)
+
+def with_closure(k):
+    def losses(y):
+        return y * k
+    return losses
+
+closed = with_closure(5)
+
+def decorated(f):
+    @functools.wraps(f)
+    def wrapper(*args):
+        return f(*args) + 1
+    return wrapper
+
+@decorated
+def wrapped(x):
+    return x - 1
+
+@torch.no_grad()
+def without_gradient(x):
+    return x - 9
+
+def losses(model, batch, weight=0.5, *, shift=1):
+    """The losses."""
+    global calls
+    calls += 1
+    CACHE.append(batch)
+    SECRET.upper()
+    # a comment
+    near = [v * SCALE for v in batch if v in {"a", "b", "c"}]
+    return (near, one(3), closed(2), wrapped(1), helper.used(1), distance(batch, batch), without_gradient(1))
+
+TABLE = {"a": losses, "b": two}
+build = partial(Net)
+optimizer = partial(torch.optim.Adam, lr=0.25)
+
+def model():
+    return Net()
+
+class Callable:
+    def __init__(self, k):
+        self.k, self.loss = k, two
+    def __call__(self):
+        return self.k
+    def bound(self):
+        return self.k
+
+instance = Callable(3)
+first, second = lambda x: x + 1, lambda x: x + 2
+'''
+HELPER = """
+def used(x):
+    return deeper(x)
+
+def deeper(x):
+    return x * 11
+
+def not_used(x):
+    return x * 12
+"""
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """Modules of a user, under the same names each time, with replacements in their source."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    n = next(COUNT)
+
+    def loaded(*replacements):
+        sources = {f"user_{n}": BASE, f"helper_{n}": HELPER}
+        for name, source in sources.items():
+            for old, new in replacements:
+                source = source.replace(old, new)
+            (tmp_path / f"{name}.py").write_text(source.replace("NNN", str(n)))
+            sys.modules.pop(name, None)
+        assert all(any(old in source for source in (BASE, HELPER)) for old, _ in replacements)
+        importlib.invalidate_caches()
+        return importlib.import_module(f"user_{n}")
+
+    yield loaded
+    for name in (f"user_{n}", f"helper_{n}"):
+        sys.modules.pop(name, None)
+
+
+def roots(user):
+    return {"model": user.model, "losses": user.losses, "optimizer": user.optimizer, "nothing": None}
+
+
+def short(found):
+    """Without the numbers of the tests' modules."""
+    return {key.replace("user_", "", 1).partition(".")[2] if key.startswith("user_") else key: d
+            for key, d in found.items()}  # fmt: skip
+
+
+def changed(load, *replacements, of=roots):
+    before = short(fingerprint.code(of(load())))
+    after = short(fingerprint.code(of(load(*replacements))))
+    return {key for key in before | after if before.get(key) != after.get(key)}
+
+
+def test_what_is_reached(load):
+    found = fingerprint.code(roots(load()))
+    helpers = {key.partition(".")[2] for key in found if key.startswith("helper")}
+    assert helpers == {"used", "deeper"}
+    assert {key for key in short(found) if not key.startswith("helper")} == {
+        "model", "Net", "Net.__init__", "Base", "Base.forward", "Base.inner", "Base.wide", "losses", "one", "two",
+        "with_closure.<locals>.losses", "wrapped", "decorated.<locals>.wrapper", "without_gradient",
+        "SCALE", "SECRET", "CACHE", "optimizer: arguments",
+    }  # fmt: skip
+    assert all(len(digest) == 12 and int(digest, 16) >= 0 for digest in found.values())
+
+
+def test_installed_code_and_none_leave_nothing():
+    values = {"a": torch.optim.Adam, "b": fingerprint.code, "c": None, "d": len, "e": json.dumps, "f": [1].append}
+    assert fingerprint.code(values) == {}
+    assert fingerprint.code({"train": DataLoader(TensorDataset(torch.zeros(3)))}) == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("    # a comment\n", "\n\n    # another\n    # and more\n"),
+        ('"""The losses."""', '"""Other words."""'),
+        ('    """The losses."""\n', ""),
+        ('"""What it is."""', '"""Other."""'),
+        ("one(3), closed(2)", "one( 3 ),\n        closed(2)"),
+        ("return 17", "return 18"),
+        ("return x * 12", "return x * 120"),
+        ("CACHE = [torch.zeros(3)]", "CACHE = [torch.ones(9)] * 1000"),
+        ("calls = 0", "calls = 7"),
+    ],
+)
+def test_what_does_not_matter(load, old, new):
+    assert changed(load, (old, new)) == set()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "keys"),
+    [
+        ("* 3", "* 4", {"Base.forward"}),
+        ("width = 4", "width = 5", {"Base"}),
+        ("width > 3", "width > 4", {"Base.wide"}),
+        ("return x\n", "return -x\n", {"Base.inner"}),
+        ("one(x - 1)", "one(x - 2)", {"two"}),
+        ("SCALE = 2.0", "SCALE = 2.5", {"SCALE"}),
+        ("sk-very-secret", "sk-other", {"SECRET"}),
+        ("with_closure(5)", "with_closure(6)", {"with_closure.<locals>.losses"}),
+        ("weight=0.5", "weight=0.6", {"losses"}),
+        ("shift=1", "shift=2", {"losses"}),
+        ("batch, weight=0.5, *,", "batch, weight=0.5,", {"losses"}),
+        ('"c"}', '"d"}', {"losses"}),
+        ("mse_loss as distance", "l1_loss as distance", {"losses"}),
+        ("(*args) + 1", "(*args) + 2", {"decorated.<locals>.wrapper"}),
+        ("return x - 1", "return x - 3", {"wrapped"}),
+        ("return x - 9", "return x - 8", {"without_gradient"}),
+        ("lr=0.25", "lr=0.3", {"optimizer: arguments"}),
+        ("class Net(Base)", "class Net(torch.nn.Module)", {"Net", "Base", "Base.forward", "Base.inner", "Base.wide"}),
+    ],
+)
+def test_what_matters_and_under_which_name(load, old, new, keys):
+    assert changed(load, (old, new)) == keys
+
+
+def test_helper_modules(load):
+    (key,) = changed(load, ("x * 11", "x * 110"))
+    assert key.startswith("helper")
+    assert key.endswith(".deeper")
+
+
+def test_roots_of_many_kinds(load):
+    def keys(of):
+        return {key for key in short(fingerprint.code({"root": of(load())})) if not key.startswith("helper")}
+
+    assert {"root: arguments", "Callable", "Callable.__call__", "two"} <= keys(lambda user: user.instance)
+    assert {"root: arguments", "Callable.bound"} <= keys(lambda user: user.instance.bound)
+    assert {"losses", "two", "root: arguments"} <= keys(lambda user: user.TABLE)
+    assert {"Net", "Base.forward"} <= keys(lambda user: user.build)
+    assert {"two", "one"} <= keys(lambda user: functools.lru_cache(user.two))
+    assert {"Net", "Base"} <= keys(lambda user: user.Net())
+    assert changed(load, ("Callable(3)", "Callable(4)"), of=lambda user: {"root": user.instance}) == {"root: arguments"}
+    inside = {"root: arguments"}
+    assert (
+        changed(load, ("Callable(3)", "Callable(4)"), of=lambda u: {"root": functools.partial(u.two, u.instance)})
+        == inside
+    )
+    assert changed(load, ('"b": two', '"b": one'), of=lambda user: {"root": user.TABLE}) == inside
+
+
+def test_lambdas_share_a_name(load):
+    def both(user):
+        return {"losses": [user.first, user.second]}
+
+    assert "<lambda>" in short(fingerprint.code(both(load())))
+    assert changed(load, ("x + 2", "x + 3"), of=both) == {"<lambda>"}
+    user = load()
+    assert fingerprint.code({"a": user.first, "b": user.second}) == fingerprint.code(
+        {"a": user.second, "b": user.first}
+    )
+
+
+def test_no_value_is_in_the_result(load):
+    found = fingerprint.code(roots(load()))
+    assert "SECRET" in short(found)
+    assert "sk-very-secret" not in json.dumps(found)
+
+
+def test_what_holds_itself_ends(load):
+    user = load()
+    user.CACHE.clear()
+    user.CACHE.append(user.CACHE)
+    user.TABLE["self"] = user.TABLE
+    argument = [1]
+    argument.append(argument)
+    first = fingerprint.code({**roots(user), "table": user.TABLE, "argument": functools.partial(user.two, argument)})
+    assert first == fingerprint.code(
+        {**roots(user), "table": user.TABLE, "argument": functools.partial(user.two, argument)}
+    )
+    space = {"__name__": "chain", "__file__": str(ROOT / "chain.py")}
+    exec("\n".join(f"def f{k}():\n    return f{k + 1}()" for k in range(3000)), space)
+    assert len(fingerprint.code({"model": space["f0"]})) == 3000
+
+
+SCRIPT = """
+import json, sys
+from functools import partial
+from paretomtl.preflight import fingerprint
+SCALE = 2
+WORDS = {"a", "b", "c", "d"}
+class Net:
+    names = {"x": frozenset({"p", "q", "r"})}
+    def forward(self): return SCALE
+def losses(x): return Net(), x in WORDS, x in {"u", "v", "w"}, __name__
+def show():
+    print(json.dumps(fingerprint.code({"losses": losses, "model": partial(losses, {"a", "b"}, k={"e": 1, "f": 2})})))
+if __name__ == "__main__":
+    show()
+"""
+
+
+def test_stable_over_processes_and_as_script_or_module(tmp_path):
+    (tmp_path / "train_it.py").write_text(SCRIPT)
+
+    def run(seed, *command):
+        env = {**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+        done = subprocess.run([sys.executable, *command], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    first = run(1, "train_it.py")
+    expected = {"train_it.losses", "train_it.Net", "train_it.Net.forward", "train_it.SCALE", "train_it.WORDS"}
+    assert set(first) == {*expected, "model: arguments"}
+    assert run(2, "train_it.py") == first
+    assert run(3, "-m", "train_it") == first
+    assert run(4, "-c", "import train_it; train_it.show()") == first
+    inline = run(5, "-c", SCRIPT)
+    assert set(inline) == {key.replace("train_it", "__main__") for key in first}
+    assert run(6, "-c", SCRIPT) == inline
+
+
+def test_described():
+    adam = functools.partial(torch.optim.Adam, lr=0.01)
+    assert fingerprint.described(adam) == "torch.optim.adam.Adam(lr=0.01)"
+    more = functools.partial(torch.optim.Adam, betas=(0.9, 0.99), fused=None, foreach=True, name="sk-1", x=object())
+    shown = fingerprint.described(more)
+    assert shown == "torch.optim.adam.Adam(betas=(0.9, 0.99), fused=None, foreach=True, name=…, x=object)"
+    assert fingerprint.described(textwrap.dedent) == "textwrap.dedent"
+    assert fingerprint.described(object()) == "builtins.object()"
