@@ -35,9 +35,11 @@ def _seeded():
 @pytest.fixture(autouse=True)
 def _handlers():
     """Ray leaves handlers of its own."""
-    from paretomtl.sweep.interrupt import put_back  # not above: what is imported before the shape checker is unchecked
+    from paretomtl.sweep.interrupt import (
+        restore_handlers,  # not above: what is imported before the shape checker is unchecked
+    )
 
-    with put_back():
+    with restore_handlers():
         yield
 
 

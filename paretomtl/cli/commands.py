@@ -36,7 +36,7 @@ from paretomtl.selection.pick import Pick
 from paretomtl.show import report
 from paretomtl.solver import Aggregation, Scalarization, Stepper, Weighting
 from paretomtl.storage.migrate import migrate
-from paretomtl.storage.schema import expected
+from paretomtl.storage.schema import expected_ids
 from paretomtl.storage.store import Store
 from paretomtl.storage.verify import verify
 from paretomtl.sweep.interrupt import Interrupted
@@ -259,7 +259,7 @@ def _explore(asked: argparse.Namespace, settings: Settings, command: dict[str, A
             if of_users_code(error):
                 raise UsersError(f"the code of {settings.problem.name} failed: {said(error)}") from error
             raise
-    _say(asked, f"{report.text(front)}\n\nwritten: {front.folder}", report.facts(front))
+    _say(asked, f"{report.format_report(front)}\n\nwritten: {front.folder}", report.report_as_json(front))
     return INCOMPLETE if front.failed else OK
 
 
@@ -295,10 +295,10 @@ def _flush() -> None:
 
 def _show(asked: argparse.Namespace) -> int:
     front = Front.load(asked.folder)
-    _say(asked, report.text(front), report.facts(front))
+    _say(asked, report.format_report(front), report.report_as_json(front))
     for warning in front.warnings():
         _complain(f"warning: {warning}")
-    asked_for = len(expected(front.study, front.every))
+    asked_for = len(expected_ids(front.study, front.every))
     there = len(front.points) + len(front.corners)
     if there < asked_for:
         _complain(f"incomplete: {there} of {asked_for} points")
@@ -310,9 +310,9 @@ def _select(asked: argparse.Namespace) -> int:
     pick = _pick(Front.load(asked.folder), asked)
     assert pick is not None
     if pick.point is None:
-        _say(asked, pick.why, report.choice(pick, asked.folder))
+        _say(asked, pick.why, report.choice_as_json(pick, asked.folder))
         return FAILED
-    chosen = report.choice(pick, asked.folder)
+    chosen = report.choice_as_json(pick, asked.folder)
     lines = [f"chosen: {pick.why}", *(f"next: {r}" for r in pick.runners_up), f"weights: {chosen['weights'] or 'none'}"]
     _say(asked, "\n".join(lines), chosen)
     return OK

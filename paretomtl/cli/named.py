@@ -10,7 +10,7 @@ from paretomtl.cli.study_file import Named, StudyFileError, build
 from paretomtl.conditioned.front_model import FrontModel
 from paretomtl.conditioned.kinds import KINDS
 from paretomtl.conditioned.sampling import Sampling
-from paretomtl.preflight.fingerprint import own
+from paretomtl.preflight.fingerprint import is_users_own
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver
 
@@ -93,7 +93,7 @@ def built(kind: str, made: Callable[..., Any], arguments: dict[str, Any]) -> Any
 
 def of_users_code(error: Exception) -> bool:
     """Whether code that is neither ours nor installed raised an error, or called what did."""
-    return any(own(frame.f_globals) for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(is_users_own(frame.f_globals) for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def said(error: Exception) -> str:

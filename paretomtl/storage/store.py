@@ -40,7 +40,7 @@ MOST_BYTES = {
 PARTS = ("points", "weights")
 
 
-class Scratch:
+class TemporaryFolder:
     """A temporary folder that goes when the last front on it does."""
 
     def __init__(self):
@@ -97,8 +97,10 @@ class Store:
             raise
 
     def _write_study(self, study: Mapping[str, Any], command: Mapping[str, Any] | None, new: bool = False) -> None:
-        found = {"schema": schema.SCHEMA, "version": version("paretomtl"), "id": schema.identity(study)}
-        files.write(self.folder / "study.json", files.sealed(found | {"study": dict(study), "command": command}), new)
+        found = {"schema": schema.SCHEMA, "version": version("paretomtl"), "id": schema.study_id(study)}
+        files.write(
+            self.folder / "study.json", files.seal_json(found | {"study": dict(study), "command": command}), new
+        )
 
     @cached_property
     def _head(self) -> dict[str, Any]:
@@ -127,7 +129,7 @@ class Store:
             ValueError, OSError: it cannot be read, or was written by a later version.
         """
         path = self.folder / f"{name}.json"
-        found = schema.opened_json(files.read(path, MOST_BYTES[name]), path)
+        found = schema.open_json(files.read(path, MOST_BYTES[name]), path)
         if name == "study" and found["schema"] == 1:
             raise DamagedFile(f"{path} is damaged: schema 1 had no such file")
         return {"command": None, **found, "study": schema.read_study(found, path)}
@@ -150,7 +152,7 @@ class Store:
     @cached_property
     def id(self) -> str:
         """The study's."""
-        return schema.identity(self.study)
+        return schema.study_id(self.study)
 
     @cached_property
     def names(self) -> list[str]:
@@ -162,10 +164,10 @@ class Store:
     def write_point(self, point: Point, weights: Mapping[str, Tensor] | None) -> Point:
         """Write a point's weights if given, then its record; the point, with the hash of its weights."""
         path = self.part("points") / f"{check_name(point.id)}.json"
-        data = None if weights is None else _serialised(weights)
+        data = None if weights is None else _serialise(weights)
         if data is not None:
             point = replace(point, weights=files.sha256(data))
-        found = files.sealed(schema.record(point, self.names, self.id))  # what cannot be written is found before
+        found = files.seal_json(schema.to_record(point, self.names, self.id))  # what cannot be written is found before
         if data is not None:
             self._write_weights(data)
         files.write(path, found)
@@ -173,7 +175,7 @@ class Store:
 
     def write_weights(self, weights: Mapping[str, Tensor]) -> str:
         """Write weights that no point has to itself; their hash."""
-        return self._write_weights(_serialised(weights))
+        return self._write_weights(_serialise(weights))
 
     def _write_weights(self, data: bytes) -> str:
         digest = files.sha256(data)
@@ -210,7 +212,7 @@ class Store:
         path = self.folder / "points" / f"{check_name(asked['id'])}.json"
         try:
             path = self.part("points") / path.name
-            found = schema.opened_json(files.read(path, MOST_BYTES["record"]), path)
+            found = schema.open_json(files.read(path, MOST_BYTES["record"]), path)
             if found["schema"] < self.schema == schema.SCHEMA:
                 raise DamagedFile(f"{path} is of schema {found['schema']}, the front of schema {self.schema}")
             return schema.read_record(found, asked, self.names, self.study["splits"], self.id, path)
@@ -247,12 +249,12 @@ class Store:
             ValueError, OSError: it is missing or damaged.
         """
         path = self.part("weights") / f"{check_name(digest)}.safetensors"
-        with files.opened(path) as file:
-            expected, size = _size(file), os.fstat(file.fileno()).st_size
+        with files.open_file(path) as file:
+            expected, size = _stored_size(file), os.fstat(file.fileno()).st_size
         if size != expected:  # first, for the hash of a file of absurd size would take hours
             what = "has no header of safetensors" if expected is None else f"has {size:,} bytes, not {expected:,}"
             raise DamagedFile(f"{path} {what}; the file is damaged")
-        found = files.digest(path)
+        found = files.hash_file(path)
         if found != digest:
             raise DamagedFile(f"{path}: its SHA-256 is {found[:12]}…, not {digest[:12]}…; the file is damaged")
         return path
@@ -262,7 +264,7 @@ class Store:
         if point.state == "corrupt":
             return False
         try:
-            for digest in weights_of(point):
+            for digest in weight_hashes(point):
                 self.check_weights(digest)
         except (OSError, ValueError):
             return False
@@ -273,16 +275,16 @@ class Store:
     def derived(self, points: Sequence[Point]) -> dict[str, bytes]:
         """front.json and points.csv, from the study and the records."""
         states = {point["id"]: "absent" for point in self.study["points"]} | {p.id: p.state for p in points}
-        rows = table.written(points, self.names).encode()
-        records = {f"points/{p.id}.json": self.folder / "points" / f"{p.id}.json" for p in points if _there(p)}
-        checksums = {name: files.digest(path) for name, path in records.items()}
+        rows = table.format_table(points, self.names).encode()
+        records = {f"points/{p.id}.json": self.folder / "points" / f"{p.id}.json" for p in points if _is_recorded(p)}
+        checksums = {name: files.hash_file(path) for name, path in records.items()}
         head = {"schema": schema.SCHEMA, "version": version("paretomtl"), "id": self.id, "study": self.study}
         front = head | {"states": states, "checksums": checksums | {"points.csv": files.sha256(rows)}}
-        return {"points.csv": rows, "front.json": files.sealed(front)}
+        return {"points.csv": rows, "front.json": files.seal_json(front)}
 
     def write_front(self, points: Sequence[Point]) -> None:
         """Write front.json and points.csv."""
-        for name, data in self.derived([p for p in points if _there(p)]).items():
+        for name, data in self.derived([p for p in points if _is_recorded(p)]).items():
             files.write(self.folder / name, data)
 
     def restore(self, command: Mapping[str, Any] | None = None) -> None:
@@ -318,7 +320,7 @@ class Store:
         with open(handle, "r+b", buffering=0) as log:
             size = os.fstat(handle).st_size
             if size and os.pread(handle, 1, size - 1) != b"\n":  # a power cut left a line unfinished
-                size = _whole_lines(handle, size)
+                size = _end_of_lines(handle, size)
                 os.ftruncate(handle, size)
             try:
                 if log.write(line) < len(line):  # as where the disk fills up within it
@@ -326,7 +328,7 @@ class Store:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
                 if error.errno in files.FULL:
-                    raise files.no_room(error, path, len(line)) from error
+                    raise files.full_disk_error(error, path, len(line)) from error
                 raise
 
     def part(self, name: str) -> Path:
@@ -337,7 +339,7 @@ class Store:
         return path
 
 
-def _size(file: BufferedReader) -> int | None:
+def _stored_size(file: BufferedReader) -> int | None:
     """How many bytes a file of safetensors has by its own header; None without one that could be ours."""
     length = int.from_bytes(file.read(8), "little")
     if length > MOST_BYTES["header"]:
@@ -350,7 +352,7 @@ def _size(file: BufferedReader) -> int | None:
         return None
 
 
-def _whole_lines(handle: int, size: int) -> int:
+def _end_of_lines(handle: int, size: int) -> int:
     """How many bytes of a file are lines that have an end; the last one is shorter than a mebibyte."""
     start = max(size - 2**20, 0)
     return start + os.pread(handle, size - start, start).rfind(b"\n") + 1
@@ -362,17 +364,17 @@ def log_line(facts: Mapping[str, Any]) -> bytes:
     return (json.dumps({**facts, "seal": files.sha256(bare.encode())[:8]}, sort_keys=True) + "\n").encode()
 
 
-def digest_of(weights: Mapping[str, Tensor]) -> str:
+def hash_weights(weights: Mapping[str, Tensor]) -> str:
     """The hash under which weights are, or would be, written."""
-    return files.sha256(_serialised(weights))
+    return files.sha256(_serialise(weights))
 
 
-def weights_of(point: Point) -> list[str]:
+def weight_hashes(point: Point) -> list[str]:
     """The hashes of the weights that a point needs."""
     return [digest for digest in (point.weights, point.network) if digest is not None]
 
 
-def _there(point: Point) -> bool:
+def _is_recorded(point: Point) -> bool:
     return point.state != "corrupt"
 
 
@@ -381,7 +383,7 @@ def _not_writable(error: OSError, folder: Path) -> OSError:
     return type(error)(error.errno, f"out={str(folder)!r} cannot be written ({why}); give another folder")
 
 
-def _serialised(weights: Mapping[str, Tensor]) -> bytes:
+def _serialise(weights: Mapping[str, Tensor]) -> bytes:
     """Weights as bytes; tied weights are written once a name, which loads as it was."""
     from safetensors.torch import save
 

@@ -9,7 +9,7 @@ import torch
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.sweep import ray_cluster  # noqa: F401 - before ray, whose settings it makes
-from paretomtl.sweep.interrupt import put_back
+from paretomtl.sweep.interrupt import restore_handlers
 from tests import toys
 from tests.fronts import assert_usable
 
@@ -25,7 +25,7 @@ ACCURATE = [pm.Objective("accuracy", "%", "max"), "seconds"]
 
 @pytest.fixture(scope="module", autouse=True)
 def running():
-    with put_back():
+    with restore_handlers():
         ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()

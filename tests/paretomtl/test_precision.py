@@ -10,7 +10,7 @@ import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.autograd.gradients import NonFinite, check_clip, descend
 from paretomtl.point import Code
-from paretomtl.solver import Scalarization, solved
+from paretomtl.solver import Scalarization, solved_status
 from tests import toys
 from tests.one_point import SGD, apart
 from tests.three_heads import (
@@ -151,7 +151,7 @@ class Counting(pm.Weighting):
         return torch.tensor(0)
 
     def update(self, state, losses, gramian, preference):
-        return torch.full_like(preference, 0.5), state + 1, solved(losses)
+        return torch.full_like(preference, 0.5), state + 1, solved_status(losses)
 
 
 def scaled_step(solver, scaler, model, optimizer, spoil=lambda loss: loss, **asked):

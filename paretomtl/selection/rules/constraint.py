@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from paretomtl.selection.select import Candidates, Choice, NoFeasiblePoint, Rule, count, finite
+from paretomtl.selection.select import Candidates, Choice, NoFeasiblePoint, Rule, check_number, count_points
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Constraint(Rule):
     margin: float | None = None
 
     def __post_init__(self):
-        if self.margin is not None and not 0.5 < finite(self.margin, "margin") < 1:
+        if self.margin is not None and not 0.5 < check_number(self.margin, "margin") < 1:
             raise ValueError(f"margin={self.margin!r} is a level of confidence, such as 0.95; give one from 0.5 to 1")
 
     def choose(self, among: Candidates) -> Choice:
@@ -36,7 +36,7 @@ class Constraint(Rule):
         at_worst = among.costs if margins is None else among.costs + margins
         for name, bound in self.subject_to.items():
             j = among.column(name)
-            bound = finite(bound, f"subject_to[{name!r}]")
+            bound = check_number(bound, f"subject_to[{name!r}]")
             excess[:, j] = np.maximum(at_worst[:, j] - among.objectives[j].sign * bound, 0)
         feasible = np.flatnonzero(~excess.any(axis=1))
         bounds = self._bounds(among)
@@ -46,7 +46,7 @@ class Constraint(Rule):
         order = feasible[np.lexsort(among.costs[feasible][:, [*reversed(rest), i]].T)].tolist()
         superlative = "highest" if among.objectives[i].sign < 0 else "lowest"
         why = f"{among.points[order[0]].id} has the {superlative} {self.best}, {among.number(order[0], i)}, "
-        why += f"of the {count(feasible)} " + (f"with {bounds}" if bounds else "that none dominates")
+        why += f"of the {count_points(feasible)} " + (f"with {bounds}" if bounds else "that none dominates")
         if margins is not None:
             why += f"; it keeps {self._kept(among, order[0], at_worst)} at worst"
         if len(order) > 1:

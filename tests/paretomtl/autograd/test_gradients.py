@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 import paretomtl_solvers as ps
-from paretomtl.autograd.gradients import NonFinite, descend, leaves
+from paretomtl.autograd.gradients import NonFinite, descend, leaf_parameters
 from paretomtl.point import Code
-from paretomtl.solver import Status, Stepper, Weighting, solved
+from paretomtl.solver import Status, Stepper, Weighting, solved_status
 from tests import toys
 from tests.three_heads import (
     NAMES,
@@ -202,7 +202,7 @@ def test_a_gradient_that_is_not_finite_is_named_though_its_loss_is_finite(root, 
 def test_a_direction_that_is_not_finite_is_named_by_its_method():
     class Lost(Stepper):
         def update(self, state, closure, preference):
-            return closure.parameters * float("nan"), state, solved(preference)
+            return closure.parameters * float("nan"), state, solved_status(preference)
 
     model = ThreeHeads()
     with pytest.raises(NonFinite, match=r"^the direction of Lost is not finite$"):
@@ -302,7 +302,7 @@ def test_leaves_are_what_backward_fills():
     scaled.retain_grad()
     out = model[2](model[1](model[0](data)))
     losses = [out.square().mean(), (out @ scaled.T).mean(), alone, model[0](data).detach().sum() + scalar.exp()]
-    found = leaves(losses)
+    found = leaf_parameters(losses)
     sum(losses).backward()
     named = {**dict(model.named_parameters()), "unused": unused, "scalar": scalar, "alone": alone, "data": data}
     filled = {name for name, p in named.items() if p.grad is not None}

@@ -11,7 +11,7 @@ from paretomtl.objective import Objective
 from paretomtl.point import Point
 from paretomtl.points.score import EmptyFrontError
 from paretomtl.selection.rules import Constraint, Knee
-from paretomtl.selection.select import Candidates, NoFeasiblePoint, Noise, candidates
+from paretomtl.selection.select import Candidates, NoFeasiblePoint, Noise, list_candidates
 
 CONVEX = [(0.0, 1.0), (0.1, 0.4), (0.5, 0.1), (1.0, 0.0)]
 CERTAIN = Noise(None, None, np.ones(1, dtype=int))
@@ -36,7 +36,7 @@ def choose(rule, given_points, described=None):
     if not isinstance(given_points[0], Point):
         given_points = points(given_points)
     described = described or objectives(len(given_points[0].preference))
-    return rule.choose(candidates(given_points, described))
+    return rule.choose(list_candidates(given_points, described))
 
 
 def told(choice):
@@ -303,7 +303,7 @@ def test_failed_points_are_not_chosen(state):
 @pytest.mark.fault(29)
 def test_no_point_to_choose_from(given_points):
     with pytest.raises(EmptyFrontError, match="no point to choose from"):
-        candidates(given_points, objectives(2))
+        list_candidates(given_points, objectives(2))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
