@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from paretomtl.autograd.gradients import NonFinite, StepResult, check_clip, descend, follow, leaf_parameters
+from paretomtl.autograd.gradients import StepResult, check_clip, descend, follow, leaf_parameters
 from paretomtl.autograd.loss_function import BatchLosses
+from paretomtl.errors import NonFiniteError
 from paretomtl.point import Code
 from paretomtl.preference import normalise
 from paretomtl.solver import Solver, Status, Stepper, Sweep, solved_status
@@ -118,7 +119,7 @@ class Descent:
         scale = 1.0 if self.scaler is None else float(self.scaler.scale(torch.ones((), device=losses[0].device)))
         try:
             return descend(self.solver, self.state, losses, r, parameters, names, clip=self.clip, scale=scale)
-        except NonFinite:
+        except NonFiniteError:
             if self.scaler is None or not all(loss.isfinite() for loss in losses):
                 raise
             parameters[0].grad = torch.full_like(parameters[0], torch.inf)

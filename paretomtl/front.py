@@ -12,14 +12,15 @@ from paretomtl.objective import Objective
 from paretomtl.point import Point
 from paretomtl.points.points import Points
 from paretomtl.preference import normalise
-from paretomtl.problem import Problem
 from paretomtl.selection.pick import Deployed, Pick, choose_subset, pick_by_rule
 from paretomtl.selection.rules import Constraint
 from paretomtl.selection.select import Rule
 from paretomtl.storage.store import Store
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # reading and choosing need no torch
     from torch import nn
+
+    from paretomtl.problem import Problem
 
 
 class Front(Points):
@@ -240,7 +241,7 @@ class Front(Points):
         preference: Sequence[float] | np.ndarray,
         build: "Callable[[], nn.Module]",
         seed: int = 0,
-        problem: Problem | None = None,
+        problem: "Problem | None" = None,
     ) -> "nn.Module":
         """The plain network at any preference, of a front explored with a `front_model`; in eval mode, on the CPU.
 

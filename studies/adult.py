@@ -350,7 +350,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     try:
         front = explored(asked.points, asked.seeds, asked.epochs, asked.out)
-    except data.Missing as error:
+    except data.MissingDataError as error:
         print(error, file=sys.stderr)
         return 1
     found = choices(front)

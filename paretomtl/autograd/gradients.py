@@ -12,21 +12,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from paretomtl.errors import NonFiniteError
 from paretomtl.point import Code
 from paretomtl.solver import Aggregation, Closure, Scalarization, Solver, Status, Stepper, Weighting, solved_status
-
-
-class NonFinite(ArithmeticError):
-    """A loss or a gradient is NaN or infinite.
-
-    Args:
-        message: which, and of what.
-        point: of which point, where there are several.
-    """
-
-    def __init__(self, message: str, point: int | None = None):
-        super().__init__(message)
-        self.point = point
 
 
 class StepResult(NamedTuple):
@@ -156,7 +144,7 @@ def follow(
     check_finite(torch.stack([loss.detach() for loss in losses]), names)
     direction, state, status = solver.update(state, closure, preference)
     if not direction.isfinite().all():
-        raise NonFinite(f"the direction of {type(solver).__name__} is not finite")
+        raise NonFiniteError(f"the direction of {type(solver).__name__} is not finite")
     _add(direction, parameters)
     return StepResult(None, state, status)
 
@@ -168,7 +156,7 @@ def check_finite(values: Float[Tensor, "*points m"], names: Sequence[str], befor
         *point, i = finite.logical_not().nonzero()[0].tolist()
         value = values[(*point, i)]
         kind = "nan" if value.isnan() else "inf"
-        raise NonFinite(f"{kind} in {before}{names[i]!r}{after}", point[0] if point else None)
+        raise NonFiniteError(f"{kind} in {before}{names[i]!r}{after}", point[0] if point else None)
 
 
 def check_clip(solver: Solver, clip: float | None) -> None:

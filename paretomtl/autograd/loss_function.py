@@ -10,14 +10,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from paretomtl.autograd.gradients import gradient_of, gradients_of, jacobian_by_sample, stack_gradients
+from paretomtl.errors import NoLabelError
 from paretomtl.problem import Problem
 from paretomtl.solver import Closure, Gradients
 
 SAMPLES_AT_ONCE = 32  # whose gradients are held in memory together
-
-
-class NoLabel(Exception):
-    """A batch has no label at all, and takes no part."""
 
 
 def closure(problem: Problem, model: nn.Module, batch: Any = None, noisy: bool = True) -> "BatchLosses":
@@ -191,7 +188,7 @@ class LossModule(nn.Module):
                 "the parts of a batch do not have labels of the same objectives; give sampling=pm.Sampling('batch')"
             )
         if not there:
-            raise NoLabel("a batch has no label of any objective")
+            raise NoLabelError("a batch has no label of any objective")
         self.there[:] = there
         return [loss for loss in losses if loss is not None]
 

@@ -15,19 +15,12 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
-from paretomtl.autograd.gradients import (
-    NonFinite,
-    check_finite,
-    clip_rows,
-    gramian_of,
-    jacobian_by_point,
-    pull_back,
-    renormalise,
-)
+from paretomtl.autograd.gradients import check_finite, clip_rows, gramian_of, jacobian_by_point, pull_back, renormalise
 from paretomtl.autograd.loss_function import LossModule
 from paretomtl.conditioned.bounds import apply_bounds
 from paretomtl.conditioned.front_model import Conditioned, Generated
 from paretomtl.conditioned.modulation import CONVOLUTIONS, Change, Modulated
+from paretomtl.errors import NonFiniteError
 from paretomtl.problem import Problem
 from paretomtl.solver import Aggregation, Scalarization, Solver, Status, Weighting, solved_status
 
@@ -226,5 +219,5 @@ def _check_gradients(norms: Float[Tensor, " k"], names: Sequence[str]) -> None:
     """Raise where one is not finite. To autograd the losses of a preference are one tensor, so one can spoil others."""
     spoiled = [name for name, finite in zip(names, norms.isfinite().tolist(), strict=True) if not finite]
     if len(spoiled) > 1:
-        raise NonFinite(f"nan or inf in the gradient of {' or '.join(map(repr, spoiled))}")
+        raise NonFiniteError(f"nan or inf in the gradient of {' or '.join(map(repr, spoiled))}")
     check_finite(norms, names, before="the gradient of ")

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from paretomtl.errors import EmptyFrontError
 from paretomtl.interop import exchange
 from paretomtl.interop.exchange import StudyAndPoints
 from paretomtl.objective import Objective
 from paretomtl.point import Point
-from paretomtl.points.score import EmptyFrontError
 from paretomtl.storage import schema, table
 
 Described = Sequence[str | Objective]

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from paretomtl.errors import EmptyFrontError
 from paretomtl.objective import check_reference
 from paretomtl.point import Point
 from paretomtl.points.seeds import interval_half_width
@@ -15,10 +16,6 @@ from paretomtl.points.seeds import interval_half_width
 MOST_EXACT = {6: 700, 7: 200, 8: 100, 9: 60, 10: 45}
 MOST_BEYOND = 12
 ESTIMATES, SAMPLES = 32, 2**15  # of an approximate hypervolume
-
-
-class EmptyFrontError(ValueError):
-    """A front without a single point that succeeded."""
 
 
 class Volume(NamedTuple):

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from paretomtl.autograd.gradients import depends_on
-from paretomtl.autograd.loss_function import NoLabel
 from paretomtl.conditioned.rehearsal import rehearse
 from paretomtl.conditioned.sampling import Preferences
+from paretomtl.errors import NoLabelError
 from paretomtl.preflight.known_data import fingerprint_data
 from paretomtl.problem import Problem
 from paretomtl.solver import Aggregation, Weighting
@@ -85,7 +85,7 @@ def _rehearse_front_model(study: Study, model: nn.Module, batch: Any) -> list[st
     )
     try:
         return rehearse(network, study.front_model, study.solver, study.problem, batch, r.to(study.device))
-    except NoLabel:  # as the first batch may have none
+    except NoLabelError:  # as the first batch may have none
         return []
 
 

@@ -1,0 +1,5 @@
+"""Rules, and choosing by them."""
+
+from paretomtl.selection import rules
+
+__all__ = ["rules"]

@@ -9,19 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from paretomtl.errors import NoFeasiblePointError
 from paretomtl.point import Point
 from paretomtl.points import replicates, score
 from paretomtl.points.points import Points
-from paretomtl.selection.select import (
-    Candidates,
-    Choice,
-    NoFeasiblePoint,
-    Noise,
-    Rule,
-    RunnerUp,
-    list_candidates,
-    sampling_errors,
-)
+from paretomtl.selection.select import Candidates, Choice, Noise, Rule, RunnerUp, list_candidates, sampling_errors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -87,7 +79,7 @@ def pick_by_rule(front: Points, rule: Rule, split: str, load: Loader) -> Pick:
     """The choice of a rule; see `Front.select`."""
     try:
         choice = rule.choose(candidates_of(front, split))
-    except NoFeasiblePoint as error:
+    except NoFeasiblePointError as error:
         error.nearest = _nearest_model(front, error.nearest, split)
         raise
     why = choice.why
@@ -135,7 +127,7 @@ def _count_agreeing(front: Points, rule: Rule, split: str, choice: Choice) -> tu
         own = list_candidates(one.points, front.objectives, split, noise, _ideals_on(one, split))
         try:
             found = rule.choose(own).point
-        except NoFeasiblePoint:
+        except NoFeasiblePointError:
             continue
         same += found is not None and replicates.base_id(found) == choice.point.id
     return same, len(fronts)

@@ -20,14 +20,6 @@ DIGITS = 9  # of the front's range, that scores are compared to
 SHOWN = 3  # runners-up
 
 
-class NoFeasiblePoint(ValueError):
-    """No point keeps the bounds; `nearest` is the one that breaks them least."""
-
-    def __init__(self, message: str, nearest: Point):
-        super().__init__(message)
-        self.nearest = nearest
-
-
 class RunnerUp(NamedTuple):
     """A point that the rule likes next, and what it gains and gives up against the chosen one.
 

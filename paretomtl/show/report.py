@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from paretomtl.errors import EmptyFrontError
 from paretomtl.point import Point
 from paretomtl.points import score
 from paretomtl.points.points import Points
-from paretomtl.points.score import EmptyFrontError
 from paretomtl.selection.pick import Pick
 
 

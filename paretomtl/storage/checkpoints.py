@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from paretomtl.errors import DamagedFileError
 from paretomtl.storage import files, schema
-from paretomtl.storage.files import DamagedFile, check_name
+from paretomtl.storage.files import check_name
 from paretomtl.storage.store import MOST_BYTES, Store
 
 PART = "checkpoints"
@@ -48,7 +49,7 @@ def unpack(name: str, study: str, asked: list, read: Read) -> Encoded:
     """
     head = read_head(name, study, read)
     if head["asked"] != asked:
-        raise DamagedFile(f"{name}.json is of other points, or of other preferences")
+        raise DamagedFileError(f"{name}.json is of other points, or of other preferences")
     return Encoded(head["value"], _tensors(head, read))
 
 
@@ -59,13 +60,13 @@ def _tensors(head: dict[str, Any], read: Read) -> dict[str, Any]:
     try:
         data = read(file, head["bytes"])
     except FileNotFoundError as error:
-        raise DamagedFile(f"{file} is missing") from error
+        raise DamagedFileError(f"{file} is missing") from error
     if len(data) != head["bytes"] or files.sha256(data) != head["tensors"]:
-        raise DamagedFile(f"{file} is damaged: it is not as it was written (its SHA-256 differs)")
+        raise DamagedFileError(f"{file} is damaged: it is not as it was written (its SHA-256 differs)")
     try:
         return load(data)
     except Exception as error:  # SafetensorError and others; the hash holds, so it was never ours
-        raise DamagedFile(f"{file} holds no tensors that can be loaded: {error}") from error
+        raise DamagedFileError(f"{file} holds no tensors that can be loaded: {error}") from error
 
 
 def read_head(name: str, study: str, read: Read) -> dict[str, Any]:
@@ -73,12 +74,12 @@ def read_head(name: str, study: str, read: Read) -> dict[str, Any]:
     path = Path(f"{check_name(name)}.json")
     found = schema.open_json(read(path.name, MOST_BYTES["checkpoint"]), path)
     if found.get("study") != study or found.get("name") != name:
-        raise DamagedFile(f"{path} is a checkpoint of another study, or of another name")
+        raise DamagedFileError(f"{path} is a checkpoint of another study, or of another name")
     kinds = {"asked": list, "tensors": str, "bytes": int, "value": dict}
     if any(type(found.get(key)) is not kind for key, kind in kinds.items()) or not found["bytes"] >= 0:
-        raise DamagedFile(f"{path} is damaged: it is no checkpoint")
+        raise DamagedFileError(f"{path} is damaged: it is no checkpoint")
     if not schema.HASH.fullmatch(found["tensors"]):
-        raise DamagedFile(f"{path} is damaged: it names no SHA-256")
+        raise DamagedFileError(f"{path} is damaged: it names no SHA-256")
     return found
 
 
@@ -168,7 +169,7 @@ def _check_checkpoint(store: Store, folder: Path, name: str, left: Collection[st
         return
     try:
         if files.hash_file(store.folder / tensors, head["bytes"]) != head["tensors"]:
-            raise DamagedFile(f"{tensors} is damaged: it is not as it was written (its SHA-256 differs)")
+            raise DamagedFileError(f"{tensors} is damaged: it is not as it was written (its SHA-256 differs)")
     except FileNotFoundError:
         found.damaged[tensors] = "missing"
     except (ValueError, OSError) as error:

@@ -15,6 +15,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from paretomtl.errors import DamagedFileError
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))}
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -23,10 +25,6 @@ DEEPEST = 50  # levels that JSON of ours may nest
 MOST_PARTS = 2**22  # values in it; each takes memory, even one of two bytes
 SEAL = "sha256"
 _in_work: set[str] = set()  # the temporary files of this process
-
-
-class DamagedFile(ValueError):
-    """A file that is not as it was written."""
 
 
 def check_name(name: str) -> str:
@@ -158,11 +156,11 @@ def open_file(path: Path) -> Iterator[BufferedReader]:
         handle = os.open(path, flags)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise DamagedFile(f"{path} is a link, which is not followed") from error
+            raise DamagedFileError(f"{path} is a link, which is not followed") from error
         raise
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise DamagedFile(f"{path} is not a plain file")
+        raise DamagedFileError(f"{path} is not a plain file")
     with open(handle, "rb") as file:
         yield file
 
@@ -177,7 +175,7 @@ def read(path: Path, limit: int) -> bytes:
 def _check_size(file: BufferedReader, path: Path, limit: int | None) -> None:
     size = os.fstat(file.fileno()).st_size
     if limit is not None and size > limit:
-        raise DamagedFile(f"{path} has {size:,} bytes; such a file has at most {limit:,}")
+        raise DamagedFileError(f"{path} has {size:,} bytes; such a file has at most {limit:,}")
 
 
 def hash_file(path: Path, limit: int | None = None) -> str:
@@ -209,14 +207,14 @@ def parse_json(data: bytes, path: Path) -> dict[str, Any]:
         DamagedFile: it is something else.
     """
     if data.count(b",") > MOST_PARTS:
-        raise DamagedFile(f"{path} is damaged: it holds more than {MOST_PARTS:,} values")
+        raise DamagedFileError(f"{path} is damaged: it holds more than {MOST_PARTS:,} values")
     try:
         found = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise DamagedFile(f"{path} is damaged: {str(error) or type(error).__name__}") from error
+        raise DamagedFileError(f"{path} is damaged: {str(error) or type(error).__name__}") from error
     if not isinstance(found, dict) or _deep(found, DEEPEST):
         what = "nested too deeply" if isinstance(found, dict) else f"a {type(found).__name__}"
-        raise DamagedFile(f"{path} is damaged: it is {what}, not one of our files")
+        raise DamagedFileError(f"{path} is damaged: it is {what}, not one of our files")
     return found
 
 
@@ -228,7 +226,7 @@ def unseal_json(found: dict[str, Any], data: bytes, path: Path) -> dict[str, Any
     except ValueError:  # half a surrogate pair, say
         whole = False
     if not whole:
-        raise DamagedFile(f"{path} is damaged: it is not as it was written (its SHA-256 differs)")
+        raise DamagedFileError(f"{path} is damaged: it is not as it was written (its SHA-256 differs)")
     return value
 
 

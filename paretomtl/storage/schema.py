@@ -10,9 +10,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from paretomtl.errors import DamagedFileError
 from paretomtl.objective import Objective, check_reference
 from paretomtl.point import Code, Point
-from paretomtl.storage.files import DamagedFile, check_name, parse_json, sha256, to_json, unseal_json
+from paretomtl.storage.files import check_name, parse_json, sha256, to_json, unseal_json
 
 SCHEMA = 2
 MOST_POINTS = 100_000
@@ -34,7 +35,7 @@ def check_schema(found: Mapping[str, Any], path: Any) -> int:
     """The schema of a file, if it is one that this version reads."""
     schema = found.get("schema")
     if type(schema) is not int or schema < 1:
-        raise DamagedFile(f"{path}: schema {str(schema)[:40]!r} is not one of ours")
+        raise DamagedFileError(f"{path}: schema {str(schema)[:40]!r} is not one of ours")
     if schema > SCHEMA:
         by = found.get("version")
         known = isinstance(by, str) and by.isprintable() and len(by) <= 40
@@ -50,13 +51,15 @@ def open_json(data: bytes, path: Any) -> dict[str, Any]:
     found = parse_json(data, path)
     try:
         schema = check_schema(found, path)
-    except DamagedFile:
+    except DamagedFileError:
         raise
     except ValueError as newer:
         try:
             unseal_json(found, data, path)
-        except DamagedFile:
-            raise DamagedFile(f"{newer}, unless it is damaged: it has no seal as this version makes them") from newer
+        except DamagedFileError:
+            raise DamagedFileError(
+                f"{newer}, unless it is damaged: it has no seal as this version makes them"
+            ) from newer
         raise
     return found if schema == 1 else unseal_json(found, data, path)
 
@@ -74,7 +77,7 @@ def read_study(found: Mapping[str, Any], path: Any) -> dict[str, Any]:
             raise ValueError("its id is not that of its study")
         _check_simple(found.get("command"), "command")
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        raise DamagedFile(f"{path} is damaged: {_describe_error(error)}") from error
+        raise DamagedFileError(f"{path} is damaged: {_describe_error(error)}") from error
     return study
 
 
@@ -212,7 +215,7 @@ def read_record(
         elif point.preference != tuple(asked["preference"]):
             raise ValueError(f"its preference is {point.preference}, not {tuple(asked['preference'])}")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DamagedFile(f"{path} is not this point's record: {_describe_error(error)}") from error
+        raise DamagedFileError(f"{path} is not this point's record: {_describe_error(error)}") from error
     return point
 
 

@@ -25,13 +25,15 @@ from functools import cached_property
 from importlib.metadata import version
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
+from paretomtl.errors import DamagedFileError
 from paretomtl.point import Point
 from paretomtl.storage import files, schema, table
-from paretomtl.storage.files import DamagedFile, check_name
+from paretomtl.storage.files import check_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOST_BYTES = {
     "study": 2**27, "front": 2**27, "record": 2**24, "header": 2**25, "table": 2**28, "log": 2**28,
@@ -112,7 +114,7 @@ class Store:
                 head = self.read_head(name)
             except FileNotFoundError:
                 continue
-            except (DamagedFile, OSError) as error:
+            except (DamagedFileError, OSError) as error:
                 first = first or error
                 continue
             if first is not None:
@@ -131,7 +133,7 @@ class Store:
         path = self.folder / f"{name}.json"
         found = schema.open_json(files.read(path, MOST_BYTES[name]), path)
         if name == "study" and found["schema"] == 1:
-            raise DamagedFile(f"{path} is damaged: schema 1 had no such file")
+            raise DamagedFileError(f"{path} is damaged: schema 1 had no such file")
         return {"command": None, **found, "study": schema.read_study(found, path)}
 
     @property
@@ -161,7 +163,7 @@ class Store:
 
     # --- points ---
 
-    def write_point(self, point: Point, weights: Mapping[str, Tensor] | None) -> Point:
+    def write_point(self, point: Point, weights: Mapping[str, "Tensor"] | None) -> Point:
         """Write a point's weights if given, then its record; the point, with the hash of its weights."""
         path = self.part("points") / f"{check_name(point.id)}.json"
         data = None if weights is None else _serialise(weights)
@@ -173,7 +175,7 @@ class Store:
         files.write(path, found)
         return point
 
-    def write_weights(self, weights: Mapping[str, Tensor]) -> str:
+    def write_weights(self, weights: Mapping[str, "Tensor"]) -> str:
         """Write weights that no point has to itself; their hash."""
         return self._write_weights(_serialise(weights))
 
@@ -192,7 +194,7 @@ class Store:
             self._write(other.check_weights(path.stem))
         for point in other.read_points():
             if point.state == "corrupt":
-                raise DamagedFile(str(point.reason))
+                raise DamagedFileError(str(point.reason))
             self._write(other.folder / "points" / f"{point.id}.json")
 
     def _write(self, path: Path) -> None:
@@ -214,7 +216,7 @@ class Store:
             path = self.part("points") / path.name
             found = schema.open_json(files.read(path, MOST_BYTES["record"]), path)
             if found["schema"] < self.schema == schema.SCHEMA:
-                raise DamagedFile(f"{path} is of schema {found['schema']}, the front of schema {self.schema}")
+                raise DamagedFileError(f"{path} is of schema {found['schema']}, the front of schema {self.schema}")
             return schema.read_record(found, asked, self.names, self.study["splits"], self.id, path)
         except FileNotFoundError:
             return None
@@ -227,7 +229,7 @@ class Store:
         """An error in words, its paths within the folder."""
         return str(error).replace(f"{self.folder}{os.sep}", "")
 
-    def read_weights(self, digest: str) -> dict[str, Tensor]:
+    def read_weights(self, digest: str) -> dict[str, "Tensor"]:
         """Weights by their hash, which is checked before anything of them is loaded.
 
         Raises:
@@ -239,7 +241,7 @@ class Store:
         try:
             weights = load_file(path)
         except Exception as error:  # SafetensorError and others; the hash holds, so such weights were never ours
-            raise DamagedFile(f"{path} holds no weights that can be loaded: {error}") from error
+            raise DamagedFileError(f"{path} holds no weights that can be loaded: {error}") from error
         return dict(sorted(weights.items()))  # safetensors gives them in an order of its own, new at each call
 
     def check_weights(self, digest: str) -> Path:
@@ -253,10 +255,10 @@ class Store:
             expected, size = _stored_size(file), os.fstat(file.fileno()).st_size
         if size != expected:  # first, for the hash of a file of absurd size would take hours
             what = "has no header of safetensors" if expected is None else f"has {size:,} bytes, not {expected:,}"
-            raise DamagedFile(f"{path} {what}; the file is damaged")
+            raise DamagedFileError(f"{path} {what}; the file is damaged")
         found = files.hash_file(path)
         if found != digest:
-            raise DamagedFile(f"{path}: its SHA-256 is {found[:12]}…, not {digest[:12]}…; the file is damaged")
+            raise DamagedFileError(f"{path}: its SHA-256 is {found[:12]}…, not {digest[:12]}…; the file is damaged")
         return path
 
     def whole(self, point: Point) -> bool:
@@ -311,7 +313,7 @@ class Store:
         line = log_line({"time": round(time.time(), 3), "event": event, **facts})
         path = self.folder / "log.jsonl"
         if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise DamagedFile(f"{path} is a link, or no plain file, and is not written to; move it away")
+            raise DamagedFileError(f"{path} is a link, or no plain file, and is not written to; move it away")
         if not path.exists():
             with contextlib.suppress(FileExistsError):  # of another process, which begins it at this moment
                 files.write(path, line, new=True)  # whole or not at all, so that a kill leaves no empty log
@@ -335,7 +337,7 @@ class Store:
         """A folder within; it must not be a link, which could lead out."""
         path = self.folder / name
         if path.is_symlink():
-            raise DamagedFile(f"{path} is a link, which is not followed")
+            raise DamagedFileError(f"{path} is a link, which is not followed")
         return path
 
 
@@ -364,7 +366,7 @@ def log_line(facts: Mapping[str, Any]) -> bytes:
     return (json.dumps({**facts, "seal": files.sha256(bare.encode())[:8]}, sort_keys=True) + "\n").encode()
 
 
-def hash_weights(weights: Mapping[str, Tensor]) -> str:
+def hash_weights(weights: Mapping[str, "Tensor"]) -> str:
     """The hash under which weights are, or would be, written."""
     return files.sha256(_serialise(weights))
 
@@ -383,7 +385,7 @@ def _not_writable(error: OSError, folder: Path) -> OSError:
     return type(error)(error.errno, f"out={str(folder)!r} cannot be written ({why}); give another folder")
 
 
-def _serialise(weights: Mapping[str, Tensor]) -> bytes:
+def _serialise(weights: Mapping[str, "Tensor"]) -> bytes:
     """Weights as bytes; tied weights are written once a name, which loads as it was."""
     from safetensors.torch import save
 

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from paretomtl.callbacks import Callback
+from paretomtl.errors import DamagedFileError, EmptyFrontError
 from paretomtl.front import Front
 from paretomtl.point import Point
-from paretomtl.points.score import EmptyFrontError
 from paretomtl.preflight.description import describe_difference
 from paretomtl.storage import checkpoints
-from paretomtl.storage.files import DamagedFile
 from paretomtl.storage.schema import expected_ids
 from paretomtl.storage.store import Store, TemporaryFolder
 from paretomtl.sweep.here import ComputedPoint, Report
@@ -97,7 +96,7 @@ def _resume_points(store: Store, description: dict[str, Any], command: Mapping[s
         stored = store.study
     except FileNotFoundError as error:
         raise ValueError(f"{place} holds records, but neither study.json nor front.json; give a new out=") from error
-    except DamagedFile as error:
+    except DamagedFileError as error:
         raise ValueError(f"{place} holds a front that cannot be taken up ({error}); give a new out=") from error
     differs = describe_difference(stored, description)
     if differs:

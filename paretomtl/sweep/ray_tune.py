@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import cloudpickle
 import torch
 
+from paretomtl.errors import WorkerLostError
 from paretomtl.point import Point
 from paretomtl.storage.store import Store
 from paretomtl.sweep.here import ComputedPoint, Executor, Report, check_seconds
@@ -48,10 +49,6 @@ PATIENCE = 60.0  # seconds without a worker, before we say that Ray waits for on
 RETRIES = 2  # of a trial whose worker or node died
 DEATHS = (exceptions.RayActorError, exceptions.WorkerCrashedError, exceptions.OutOfMemoryError,
           exceptions.NodeDiedError, exceptions.ObjectLostError)  # fmt: skip
-
-
-class WorkerLost(RuntimeError):
-    """A worker died each time that it computed a point."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +216,7 @@ def _remaining_tasks(
         for error in (why[job.id] for job in task if job.id in why):
             for job in task:
                 point = failed_point(
-                    pending_point(study.problem, job), WorkerLost(_describe_error(error)), None, {}, []
+                    pending_point(study.problem, job), WorkerLostError(_describe_error(error)), None, {}, []
                 )
                 report(ComputedPoint(store.write_point(point, None), 0.0, socket.gethostname()))
     return [task for task in left if not any(job.id in why for job in task)]

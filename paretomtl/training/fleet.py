@@ -17,10 +17,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._pytree import tree_map
 
-from paretomtl.autograd.gradients import NonFinite, StepResult, descend, renormalise
-from paretomtl.autograd.loss_function import NoLabel, SeparateLosses
+from paretomtl.autograd.gradients import StepResult, descend, renormalise
+from paretomtl.autograd.loss_function import SeparateLosses
 from paretomtl.conditioned.losses import UNFIT, vmapped_attention
 from paretomtl.conditioned.rehearsal import CLOSE
+from paretomtl.errors import NoLabelError, NonFiniteError
 from paretomtl.point import Code
 from paretomtl.solver import EpochMeans, Status, Stepper
 from paretomtl.training.batches import Batches, Splits
@@ -164,7 +165,7 @@ class Fleet(Resumable):
         self.epochs = unpack_epochs(found["epochs"])
         for name in WATCHED:
             getattr(self, name).restore(found[name])
-        self.errors = {k: NonFinite(text) for k, text in found["errors"].items()}  # others end the whole fleet
+        self.errors = {k: NonFiniteError(text) for k, text in found["errors"].items()}  # others end the whole fleet
         for k, mine in found["left"].items():
             run, self.left[k] = self.runs[k], mine["weights"]
             run.state, run.status, run.counts = mine["state"], Status(*mine["status"]), mine["counts"]
@@ -205,7 +206,7 @@ class Fleet(Resumable):
             self.optimizer.zero_grad(set_to_none=True)
             try:
                 losses = self._losses(batch)
-            except NoLabel:
+            except NoLabelError:
                 check_state(self.solver, list(self.problem.names))
                 self.skipped += 1
                 return None
@@ -215,7 +216,7 @@ class Fleet(Resumable):
             names = [self.problem.names[i] for i in there]
             try:
                 taken = descend(self.solver, self.state, losses, r, list(self.rows.values()), names, clip=clip)
-            except NonFinite as error:
+            except NonFiniteError as error:
                 if error.point is None:
                     raise
                 self._fail(error.point, error)
@@ -269,7 +270,7 @@ class Fleet(Resumable):
         weights = None if taken.weights is None else taken.weights[going]
         return [loss[going] for loss in losses], taken._replace(weights=weights)
 
-    def _fail(self, row: int, error: NonFinite) -> None:
+    def _fail(self, row: int, error: NonFiniteError) -> None:
         self.errors[self.live[row]] = error
         self._leave([self.live[row]])
 
@@ -397,7 +398,7 @@ def rehearse_fleet(study: Study, model: nn.Module, batch: Any) -> None:
     try:
         found = evaluate_rows(evaluate, rows, batch)
         alone = evaluate(batch)
-    except NoLabel:
+    except NoLabelError:
         return
     except UNFIT as error:
         raise _refusal(

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from paretomtl.autograd.gradients import NonFinite, StepResult, descend, follow, renormalise
+from paretomtl.autograd.gradients import StepResult, descend, follow, renormalise
 from paretomtl.autograd.loss_function import closure
+from paretomtl.errors import NonFiniteError
 from paretomtl.point import Code, Point
 from paretomtl.preference import control_error
 from paretomtl.problem import Problem
@@ -173,7 +174,7 @@ class Run(Resumable):
         reseed(seed_of(self.study.seed, self.job.seed, MEASURING))
         found = measure_splits(self.problem, model, self.splits, self.study.device)
         if not math.isfinite(status.residual):
-            raise NonFinite(f"{float(status.residual)} in the residual of {type(self.solver).__name__}")
+            raise NonFiniteError(f"{float(status.residual)} in the residual of {type(self.solver).__name__}")
         error = float(control_error(np.array(found.losses["validate"]), self.job.preference))
         self.warnings += ray_warnings(self.solver, error, Code(int(status.code)))
         point = Point(
@@ -341,10 +342,12 @@ def failed_point(
 ) -> Point:
     """The point that an error made of one that was asked for; the step, if it was reached in training."""
     first = (str(error).splitlines() or [""])[0]
-    at = f" at step {step}" if isinstance(error, NonFinite) and step is not None else ""
+    at = f" at step {step}" if isinstance(error, NonFiniteError) and step is not None else ""
     out_of_memory = memory.out_of_memory_reason(error)
-    reason = f"{first}{at}" if isinstance(error, NonFinite) else out_of_memory or f"{type(error).__name__}: {first}"
-    trace = None if isinstance(error, NonFinite) else "".join(traceback.format_exception(error)).strip()
+    reason = (
+        f"{first}{at}" if isinstance(error, NonFiniteError) else out_of_memory or f"{type(error).__name__}: {first}"
+    )
+    trace = None if isinstance(error, NonFiniteError) else "".join(traceback.format_exception(error)).strip()
     if out_of_memory:
         memory.forget(error)
     return Point(

@@ -9,11 +9,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from paretomtl.autograd.gradients import check_finite
-from paretomtl.autograd.loss_function import NoLabel
 from paretomtl.conditioned.bounds import write_out
 from paretomtl.conditioned.front_model import Conditioned
 from paretomtl.conditioned.losses import ConditionedStep, can_deal, count_samples, deal_batch, supports_vmap, take_step
 from paretomtl.conditioned.sampling import Preferences
+from paretomtl.errors import NoLabelError
 from paretomtl.point import Code, Point
 from paretomtl.points import score
 from paretomtl.preference import control_error, even_design
@@ -151,7 +151,7 @@ class NetworkRun(Resumable):
             self.optimizer.zero_grad(set_to_none=True)
             try:
                 r, taken = self._taken(batch)
-            except NoLabel:
+            except NoLabelError:
                 self.counts["skipped"] += 1
             else:
                 self.optimizer.step()

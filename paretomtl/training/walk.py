@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from paretomtl.autograd.gradients import NonFinite, check_finite
+from paretomtl.autograd.gradients import check_finite
+from paretomtl.errors import NonFiniteError
 from paretomtl.point import Code, Point
 from paretomtl.preference import control_error
 from paretomtl.solver import Gradients, Walker
@@ -54,7 +55,7 @@ class WalkRun:
         self._losses = MeanLosses(study.problem, self._model, train, study.device, study.walk.hessian_batches)
         try:
             self._gradients()
-        except NonFinite as error:
+        except NonFiniteError as error:
             raise ValueError(f"model: {error} on train; give one whose losses and gradients are finite") from error
         self._ahead: WalkStep | None = None  # from where the model stands, where it was looked for
 

@@ -182,9 +182,9 @@ def _programs(l, C, r, a, balance: bool) -> tuple[np.ndarray, Code]:
         try:
             restricted = np.append(bounds, min(0.0, q.max()))
             return qp.simplex_lp(C.sum(axis=0), np.vstack([C, q]), restricted), Code.SOLVED
-        except qp.Infeasible:
+        except qp.InfeasibleError:
             return qp.simplex_lp(C.sum(axis=0), C, bounds), Code.RELAXED
-    except (qp.Failed, qp.Infeasible):
+    except (qp.ProgramError, qp.InfeasibleError):
         return qp.min_norm(C)[0], Code.FELL_BACK
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from paretomtl.selection.select import Candidates, Choice, NoFeasiblePoint, Rule, check_number, count_points
+from paretomtl.errors import NoFeasiblePointError
+from paretomtl.selection.select import Candidates, Choice, Rule, check_number, count_points
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Constraint(Rule):
         places = map(among.column, self.subject_to)
         return ", ".join(f"{among.names[j]} = {among.signs[j] * at_worst[k, j]:.4g}" for j in places)
 
-    def _none_feasible(self, among: Candidates, excess, margins, bounds: str) -> NoFeasiblePoint:
+    def _none_feasible(self, among: Candidates, excess, margins, bounds: str) -> NoFeasiblePointError:
         worst = (excess / np.where(among.spans > 0, among.spans, 1)).max(axis=1)
         k = int(np.argmin(worst))
         nearest, broken = among.points[k], np.flatnonzero(excess[k] > 0)
@@ -73,6 +74,6 @@ class Constraint(Rule):
                 f"{v}, at worst {among.values[k, j] + among.signs[j] * margins[k, j]:.8g}"
                 for v, j in zip(values, broken, strict=True)
             ]
-        return NoFeasiblePoint(
+        return NoFeasiblePointError(
             f"no point of the front has {bounds}; nearest is {nearest.id} with {', '.join(values)}", nearest
         )

@@ -10,9 +10,8 @@ from torch.func import functional_call
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.autograd.gradients import NonFinite
-from paretomtl.autograd.loss_function import NoLabel
 from paretomtl.conditioned.losses import count_samples, deal_batch, supports_vmap, take_step
+from paretomtl.errors import NoLabelError, NonFiniteError
 from paretomtl.point import Code
 from paretomtl.solver import Status, Sweep, solved_status
 from tests.networks import KINDS, Encoder, batch, losses, mlp, moved, preferences, problem
@@ -332,7 +331,7 @@ def test_the_only_loss_that_a_batch_has_is_descended_as_it_is(solver):
 @pytest.mark.fault(16)
 def test_a_batch_without_any_label_takes_no_step():
     network = network_of("full")
-    with pytest.raises(NoLabel):
+    with pytest.raises(NoLabelError):
         stepped(network, ps.Linear(), preferences(2), on=problem(given=lambda model, given: {"a": None, "b": None}))
     assert all(not g.any() for g in gradients(network).values())
 
@@ -366,7 +365,7 @@ def test_a_loss_that_is_not_finite_is_named(bad, each):
         return found | {"b": found["b"] + bad}
 
     network = network_of("FiLM")
-    with pytest.raises(NonFinite, match=f"^{bad} in 'b'$"):
+    with pytest.raises(NonFiniteError, match=f"^{bad} in 'b'$"):
         stepped(network, ps.Linear(), preferences(2, 6), each=each, on=problem(given=spoiled))
     assert all(not g.any() for g in gradients(network).values())
 
@@ -384,7 +383,7 @@ def test_a_gradient_that_is_not_finite_stops_it():
         return found | {"b": found["b"] + (weight - weight).sum().sqrt()}
 
     network = network_of("PaLoRA")
-    with pytest.raises(NonFinite, match=r"^nan or inf in the gradient of 'a' or 'b'$"):
+    with pytest.raises(NonFiniteError, match=r"^nan or inf in the gradient of 'a' or 'b'$"):
         stepped(network, ps.MGDA(), preferences(2), on=problem(given=spoiled))
     assert all(not g.any() for g in gradients(network).values())
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import paretomtl as pm
+from paretomtl.errors import EmptyFrontError
 from paretomtl.points import preference_map
-from paretomtl.points.score import EmptyFrontError
 from paretomtl.preference import even_design
 from paretomtl.show import report
 from tests.fronts import failed, point, stored

@@ -9,9 +9,9 @@ from hypothesis.extra.numpy import arrays
 from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial.distance import cdist
 
+from paretomtl.errors import EmptyFrontError
 from paretomtl.points import score
 from paretomtl.points.score import (
-    EmptyFrontError,
     Score,
     count_outside,
     epsilon_additive,

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from paretomtl.errors import DamagedFileError
 from paretomtl.objective import Objective
 from paretomtl.point import Point
-from paretomtl.storage.files import DamagedFile, check_name, seal_json
+from paretomtl.storage.files import check_name, seal_json
 from paretomtl.storage.store import Store
 from paretomtl.storage.table import escape_formula
 
@@ -188,7 +189,7 @@ def test_names_that_are_refused(store, tmp_path, name):
     (store.folder / "study.json").write_bytes(
         seal_json({"schema": 2, "id": "", "study": study([replace(DONE, id=name)]), "command": None})
     )
-    with pytest.raises(DamagedFile, match=r"study\.json is damaged: name "):
+    with pytest.raises(DamagedFileError, match=r"study\.json is damaged: name "):
         Store(store.folder).read_points()
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -380,7 +381,7 @@ def test_a_damaged_front_json_is_named(store, kind):
     damage(store.folder / "front.json", kind)
     assert Store(store.folder).study == study()  # from study.json
     (store.folder / "study.json").unlink()
-    with pytest.raises(DamagedFile, match=r"front\.json"):
+    with pytest.raises(DamagedFileError, match=r"front\.json"):
         Store(store.folder).study  # noqa: B018
 
 
