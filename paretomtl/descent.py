@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from paretomtl.autograd.gradients import NonFinite, Taken, check_clip, descend, follow, leaves
-from paretomtl.autograd.loss_function import Losses
+from paretomtl.autograd.gradients import StepResult, check_clip, descend, follow, leaf_parameters
+from paretomtl.autograd.loss_function import BatchLosses
+from paretomtl.errors import NonFiniteError
 from paretomtl.point import Code
-from paretomtl.preference import normalised
-from paretomtl.solver import Solver, Status, Stepper, Sweep, solved
+from paretomtl.preference import normalise
+from paretomtl.solver import Solver, Status, Stepper, Sweep, solved_status
 
 Named = Mapping[str, Tensor | None]
 
@@ -88,18 +89,18 @@ class Descent:
             raise ValueError(f"{type(self.solver).__name__} carries its state from step to step and cannot go without "
                              f"{missing}")  # fmt: skip
         if not r.any():  # none of the labels that are there matters
-            return solved(r)
+            return solved_status(r)
         r = r / r.sum() if len(there) < len(self.names) else r
-        parameters = leaves(list(there.values()))
+        parameters = leaf_parameters(list(there.values()))
         taken = self._follow(losses, there, r, parameters) if callable(losses) else self._descend(there, r, parameters)
-        if taken is None or (self.scaler is not None and not _finite(parameters)):
+        if taken is None or (self.scaler is not None and not _has_finite_gradients(parameters)):
             return Status(torch.tensor(int(Code.SKIPPED)), torch.zeros((), dtype=torch.float64))
         self.state = taken.state
         return taken.status
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs to go on: the method, the preference and the state; tensors, numbers and text."""
-        return {"solver": repr(self.solver), "preference": self._by_name(), "state": _plain(self.state)}
+        return {"solver": repr(self.solver), "preference": self._by_name(), "state": _to_plain(self.state)}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on where a `state_dict` was taken.
@@ -110,15 +111,15 @@ class Descent:
         for key, here in (("solver", repr(self.solver)), ("preference", self._by_name())):
             if saved[key] != here:
                 raise ValueError(f"the saved {key} is {saved[key]}, this one's {here}; build the same Descent first")
-        self.state = _like(self.state, saved["state"])
+        self.state = _restore_like(self.state, saved["state"])
 
-    def _descend(self, there: dict[str, Tensor], r: Tensor, parameters: list[Tensor]) -> Taken | None:
+    def _descend(self, there: dict[str, Tensor], r: Tensor, parameters: list[Tensor]) -> StepResult | None:
         """What the solver answered; None where a gradient overflowed: then `.grad` says so, and thereby the scaler."""
         names, losses = list(there), list(there.values())
         scale = 1.0 if self.scaler is None else float(self.scaler.scale(torch.ones((), device=losses[0].device)))
         try:
             return descend(self.solver, self.state, losses, r, parameters, names, clip=self.clip, scale=scale)
-        except NonFinite:
+        except NonFiniteError:
             if self.scaler is None or not all(loss.isfinite() for loss in losses):
                 raise
             parameters[0].grad = torch.full_like(parameters[0], torch.inf)
@@ -126,11 +127,11 @@ class Descent:
 
     def _follow(
         self, losses: Callable[[], Named], there: dict[str, Tensor], r: Tensor, parameters: list[Tensor]
-    ) -> Taken:
+    ) -> StepResult:
         def evaluate() -> list[Tensor]:
             return list(self._present(losses()).values())
 
-        closure, names = Losses(evaluate, parameters, squared=_no_samples), list(there)
+        closure, names = BatchLosses(evaluate, parameters, squared=_no_samples), list(there)
         return follow(self.solver, self.state, closure, list(there.values()), r, parameters, names)  # type: ignore[arg-type]
 
     def _present(self, losses: Any) -> dict[str, Tensor]:
@@ -150,13 +151,13 @@ class Descent:
         if set(preference) != set(self.names):
             raise ValueError(f"{where} has the keys {sorted(map(str, preference))}; give {list(self.names)}")
         row = np.array([preference[name] for name in self.names], dtype=np.float64)
-        return torch.from_numpy(normalised(row, len(self.names), where))
+        return torch.from_numpy(normalise(row, len(self.names), where))
 
     def _by_name(self) -> dict[str, float]:
         return dict(zip(self.names, self._preference.tolist(), strict=True))
 
 
-def _finite(parameters: list[Tensor]) -> bool:
+def _has_finite_gradients(parameters: list[Tensor]) -> bool:
     return all(p.grad is None or bool(p.grad.isfinite().all()) for p in parameters)
 
 
@@ -164,16 +165,16 @@ def _no_samples() -> Tensor:
     raise ValueError("the samples are not known here: a function of no argument gives only their mean losses")
 
 
-def _plain(state: Any) -> Any:
+def _to_plain(state: Any) -> Any:
     """A state as tensors, numbers and lists: what `torch.load(weights_only=True)` reads back."""
     if isinstance(state, tuple):
-        return [_plain(part) for part in state]
+        return [_to_plain(part) for part in state]
     return state.clone() if isinstance(state, Tensor) else state
 
 
-def _like(state: Any, saved: Any) -> Any:
+def _restore_like(state: Any, saved: Any) -> Any:
     """A saved state in the form of one that is there."""
     if isinstance(state, tuple):
-        parts = [_like(part, other) for part, other in zip(state, saved, strict=True)]
+        parts = [_restore_like(part, other) for part, other in zip(state, saved, strict=True)]
         return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
     return saved.clone() if isinstance(saved, Tensor) else saved

@@ -10,15 +10,15 @@ import numpy as np
 from paretomtl.conditioned.front_model import FrontModel
 from paretomtl.front import Front
 from paretomtl.point import Point
-from paretomtl.preference import Refine, design
+from paretomtl.preference import Refine, build_design
 from paretomtl.preflight.description import describe
 from paretomtl.preflight.dry_run import dry_run
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver
 from paretomtl.storage.store import Store
 from paretomtl.sweep.here import Executor, Here
-from paretomtl.sweep.keeping import kept, reported, tell
-from paretomtl.sweep.refine import rounds
+from paretomtl.sweep.keeping import call_back, create_or_resume, reporting
+from paretomtl.sweep.refine import plan_rounds
 from paretomtl.training.study import Step, Study, adam
 
 
@@ -75,7 +75,7 @@ def explore(
         Interrupted: Ctrl-C or SIGTERM; it is a KeyboardInterrupt.
     """
     executor = executor or Here()
-    asked = design(preferences, problem.names)
+    asked = build_design(preferences, problem.names)
     study = Study(
         problem,
         solver,
@@ -95,8 +95,8 @@ def explore(
     )
     found = dry_run(study)
     description = describe(study, [*asked.notes, *found.notes], found.data)
-    front = kept(description, out, partial(_run, executor, study), "explore", command)
-    tell(study, "end", front, None if out is None else Store(Path(str(out))))
+    front = create_or_resume(description, out, partial(_run, executor, study), "explore", command)
+    call_back(study, "end", front, None if out is None else Store(Path(str(out))))
     return front
 
 
@@ -104,7 +104,7 @@ def _run(executor: Executor, study: Study, store: Store, points: list[Point]) ->
     there = {p.id for p in points}
     if len(there) == len(study.places):
         return
-    with reported(study, store, len(there)) as report, executor.opened():
-        for part, jobs in rounds(study, store, there):
+    with reporting(study, store, len(there)) as report, executor.opened():
+        for part, jobs in plan_rounds(study, store, there):
             if jobs:
                 executor.run(part, jobs, store, report)

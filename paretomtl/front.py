@@ -11,15 +11,16 @@ from paretomtl.interop import exchange, readers
 from paretomtl.objective import Objective
 from paretomtl.point import Point
 from paretomtl.points.points import Points
-from paretomtl.preference import normalised
-from paretomtl.problem import Problem
-from paretomtl.selection.pick import Deployed, Pick, deployed, picked
+from paretomtl.preference import normalise
+from paretomtl.selection.pick import Deployed, Pick, choose_subset, pick_by_rule
 from paretomtl.selection.rules import Constraint
 from paretomtl.selection.select import Rule
 from paretomtl.storage.store import Store
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # reading and choosing need no torch
     from torch import nn
+
+    from paretomtl.problem import Problem
 
 
 class Front(Points):
@@ -198,7 +199,7 @@ class Front(Points):
             rule = Constraint(best, dict(subject_to or {}), margin)
         elif best is not None or subject_to is not None or margin is not None:
             raise ValueError("give a rule, or best=, subject_to= and margin=, not both")
-        return picked(self, rule, split, self.load_model)
+        return pick_by_rule(self, rule, split, self.load_model)
 
     def choose(self, k: int) -> Deployed:
         """The k models to deploy together that lose least of the front's hypervolume, for users with other preferences.
@@ -210,7 +211,7 @@ class Front(Points):
         Raises:
             EmptyFrontError, ValueError: there is no point, or none that dominates `ref_point`.
         """
-        return deployed(self, k)
+        return choose_subset(self, k)
 
     def load_model(self, point: Point, build: "Callable[[], nn.Module]") -> "nn.Module":
         """The trained model of a point, in eval mode, on the CPU.
@@ -222,15 +223,16 @@ class Front(Points):
         Raises:
             ValueError: the weights are damaged, or belong to another model; with the difference.
         """
-        from paretomtl.training.weights import difference, layout
+        from paretomtl.training.weights import describe_layout_difference, layout_of
 
         if point.weights is None or self.folder is None:
             why = point.reason or "it was not trained here, or is a mean over seeds"
             raise ValueError(f"{point.id} has no weights: {why}")
         weights, model = Store(self.folder).read_weights(point.weights), build()
-        there, stored = layout(model.state_dict()), layout(weights)
+        there, stored = layout_of(model.state_dict()), layout_of(weights)
         if there != stored:
-            raise ValueError(f"the model of {point.id} is not the one that build() makes: {difference(stored, there)}")
+            differences = describe_layout_difference(stored, there)
+            raise ValueError(f"the model of {point.id} is not the one that build() makes: {differences}")
         model.load_state_dict(weights)
         return model.eval()
 
@@ -239,7 +241,7 @@ class Front(Points):
         preference: Sequence[float] | np.ndarray,
         build: "Callable[[], nn.Module]",
         seed: int = 0,
-        problem: Problem | None = None,
+        problem: "Problem | None" = None,
     ) -> "nn.Module":
         """The plain network at any preference, of a front explored with a `front_model`; in eval mode, on the CPU.
 
@@ -254,7 +256,7 @@ class Front(Points):
         """
         from paretomtl.training.serving import serve
 
-        r = normalised(preference, len(self.names))
+        r = normalise(preference, len(self.names))
         found = {p.seed: p.network for p in self.points if p.network is not None}
         if not found or self.folder is None:
             raise ValueError(
@@ -290,15 +292,15 @@ class Front(Points):
 
         Its notes, damage, failures, constant objectives, points beyond the reference, points off their ray.
         """
-        from paretomtl.show.report import told
+        from paretomtl.show.report import list_warnings
 
-        return told(self)
+        return list_warnings(self)
 
     def table(self) -> str:
         """One line a point: preference, losses by split, validation measures if any, control error, status."""
-        from paretomtl.show.report import table
+        from paretomtl.show.report import format_table
 
-        return table(self)
+        return format_table(self)
 
     def __repr__(self) -> str:
         place = "" if self.folder is None else f", {str(self.folder)!r}"

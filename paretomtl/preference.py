@@ -67,10 +67,10 @@ class Refine:
         """The preferences of the first round."""
         if self.start < m:
             raise ValueError(f"Refine(start={self.start}): give at least {m}, as many as there are objectives")
-        return even(m, self.start, self.total)
+        return even_design(m, self.start, self.total)
 
 
-def design(given: "int | Sequence | np.ndarray | Refine", names: Sequence[str]) -> Design:
+def build_design(given: "int | Sequence | np.ndarray | Refine", names: Sequence[str]) -> Design:
     """The preferences that a study asks for first, checked.
 
     Args:
@@ -86,10 +86,10 @@ def design(given: "int | Sequence | np.ndarray | Refine", names: Sequence[str]) 
     if isinstance(given, (int, np.integer)) and not isinstance(given, bool):
         if given < 1:
             raise ValueError(f"preferences={given}: give at least 1")
-        return Design(even(m, int(given)), (), True)
+        return Design(even_design(m, int(given)), (), True)
     rows, odd, notes = [], [], []
-    for k, row in enumerate(_rows(given, names)):
-        rows.append(normalised(row, m, where=f"preferences[{k}]"))
+    for k, row in enumerate(_check_rows(given, names)):
+        rows.append(normalise(row, m, where=f"preferences[{k}]"))
         if not np.allclose(np.asarray(row, dtype=np.float64), rows[-1], rtol=0, atol=1e-9):
             odd.append(f"preferences[{k}] = {np.asarray(row).tolist()}")
     if not rows:
@@ -105,7 +105,7 @@ def design(given: "int | Sequence | np.ndarray | Refine", names: Sequence[str]) 
     return Design(np.stack(kept), tuple(notes), False)
 
 
-def normalised(row: Sequence[float] | np.ndarray, m: int, where: str = "preference") -> Float[np.ndarray, " m"]:
+def normalise(row: Sequence[float] | np.ndarray, m: int, where: str = "preference") -> Float[np.ndarray, " m"]:
     """One preference, checked and divided by its sum, in float64."""
     try:
         values = np.asarray(row, dtype=np.float64)
@@ -125,7 +125,7 @@ def normalised(row: Sequence[float] | np.ndarray, m: int, where: str = "preferen
     return values / values.sum()
 
 
-def even(m: int, K: int, span: int | None = None) -> Float[np.ndarray, "K m"]:
+def even_design(m: int, K: int, span: int | None = None) -> Float[np.ndarray, "K m"]:
     """K interior points spread evenly over the simplex; over as much of it as `span` points would take, if given.
 
     At m = 2 these are a = k / (K + 1), k = 1..K. Above, a Riesz-energy design, which reaches the boundary, is drawn in
@@ -136,7 +136,7 @@ def even(m: int, K: int, span: int | None = None) -> Float[np.ndarray, "K m"]:
         a = np.arange(1, K + 1) / (K + 1) if span is None else np.linspace(1, span, K) / (span + 1)
         return np.stack([a, 1 - a], axis=1)
     if m > K:
-        return np.full((1, m), 1 / m) if K == 1 else even(m, m)[:K]
+        return np.full((1, m), 1 / m) if K == 1 else even_design(m, m)[:K]
     from pymoo.util.ref_dirs import get_reference_directions
 
     lattice = np.asarray(get_reference_directions("energy", m, K, seed=1), dtype=np.float64)
@@ -145,12 +145,12 @@ def even(m: int, K: int, span: int | None = None) -> Float[np.ndarray, "K m"]:
     return points[np.lexsort(np.round(points, 6).T[::-1])]
 
 
-def apart(m: int, K: int) -> float:
+def neighbour_distance(m: int, K: int) -> float:
     """How far apart, in their largest entry, neighbours of an even design of K preferences are."""
     return 1 / (_divisions(m, K) + m)
 
 
-def floored(r: Float[np.ndarray, "*points m"]) -> Float[np.ndarray, "*points m"]:
+def raise_to_floor(r: Float[np.ndarray, "*points m"]) -> Float[np.ndarray, "*points m"]:
     """The preference with zero entries raised to the floor, on the simplex again."""
     raised = np.maximum(r, FLOOR)
     return raised / raised.sum(axis=-1, keepdims=True)
@@ -158,7 +158,7 @@ def floored(r: Float[np.ndarray, "*points m"]) -> Float[np.ndarray, "*points m"]
 
 def ray(r: Float[np.ndarray, "*points m"]) -> Float[np.ndarray, "*points m"]:
     """The direction on which r_i l_i is equal over i, on the simplex."""
-    inverse = 1 / floored(r)
+    inverse = 1 / raise_to_floor(r)
     return inverse / inverse.sum(axis=-1, keepdims=True)
 
 
@@ -175,7 +175,7 @@ def control_error(
     return np.asarray(np.degrees(2 * np.arcsin(np.clip(chord / 2, 0, 1))))
 
 
-def _rows(given, names: Sequence[str]) -> list:
+def _check_rows(given, names: Sequence[str]) -> list:
     if isinstance(given, (str, bytes, bool, float, Mapping)) or not hasattr(given, "__iter__"):
         raise ValueError(f"preferences={given!r}: give a number of preferences, or a list of them")
     rows = []

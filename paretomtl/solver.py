@@ -242,7 +242,7 @@ class Walker(Stepper):
         """The point of the simplex by which the losses' weighted sum is stationary, where the model is on the front."""
 
 
-def solved(like: Float[Tensor, "*points m"]) -> Status:
+def solved_status(like: Float[Tensor, "*points m"]) -> Status:
     """The status of a method whose answer is a formula: solved, nothing left over."""
     points = like.shape[:-1]
     return Status(torch.zeros(points, dtype=torch.int64), torch.zeros(points, dtype=torch.float64))

@@ -16,20 +16,20 @@ from torch import Tensor, nn
 
 from paretomtl.front import Front
 from paretomtl.point import Code, Point
-from paretomtl.preference import normalised
+from paretomtl.preference import normalise
 from paretomtl.preflight.description import describe
 from paretomtl.preflight.dry_run import dry_run, resolve_device
 from paretomtl.problem import Problem
 from paretomtl.solver import Walker
-from paretomtl.storage.store import Store, digest_of
-from paretomtl.sweep.here import Done
-from paretomtl.sweep.interrupt import held
-from paretomtl.sweep.keeping import kept, reported
+from paretomtl.storage.store import Store, hash_weights
+from paretomtl.sweep.here import ComputedPoint
+from paretomtl.sweep.interrupt import hold_interrupt
+from paretomtl.sweep.keeping import create_or_resume, reporting
 from paretomtl.training.loop import weights_of
 from paretomtl.training.seeds import reproducible
-from paretomtl.training.study import Study, Walk
-from paretomtl.training.walk import Way
-from paretomtl.training.weights import difference, layout
+from paretomtl.training.study import Study, WalkPlan
+from paretomtl.training.walk import WalkRun
+from paretomtl.training.weights import describe_layout_difference, layout_of
 
 
 def walk(
@@ -71,12 +71,12 @@ def walk(
         raise TypeError(f"solver={solver!r} does not walk along the front; give one that does: ContinuousPareto()")
     r = _preference(toward, problem.names)
     start = _start(problem, model)
-    asked = Walk(points, by, hessian_batches, digest_of(start))
+    asked = WalkPlan(points, by, hessian_batches, hash_weights(start))
     study = Study(problem, solver, r[None], False, None, points, device=resolve_device(device), walk=asked)
     found = dry_run(study)
     with reproducible():
-        way = Way(study, study.open(), start)
-    return kept(describe(study, found.notes, found.data), out, partial(_compute, study, way), "walk")
+        way = WalkRun(study, study.open(), start)
+    return create_or_resume(describe(study, found.notes, found.data), out, partial(_compute, study, way), "walk")
 
 
 def _preference(toward: str | Mapping[str, float] | Sequence[float], names: tuple[str, ...]) -> Float[np.ndarray, " m"]:
@@ -87,7 +87,7 @@ def _preference(toward: str | Mapping[str, float] | Sequence[float], names: tupl
         if unknown:
             raise ValueError(f"toward: {unknown[0]!r} is none of the objectives {list(names)}")
         toward = [toward.get(name, 0.0) for name in names]
-    return normalised(toward, len(names), where="toward")
+    return normalise(toward, len(names), where="toward")
 
 
 def _start(problem: Problem, model: nn.Module) -> dict[str, Tensor]:
@@ -96,17 +96,17 @@ def _start(problem: Problem, model: nn.Module) -> dict[str, Tensor]:
         raise TypeError(f"model={model!r} is no torch.nn.Module; give a trained model, such as pick.load(build)")
     weights = weights_of(model)
     with reproducible():
-        there, given = layout(problem.model().state_dict()), layout(weights)
+        there, given = layout_of(problem.model().state_dict()), layout_of(weights)
     if there != given:
-        raise ValueError(f"model is not one that problem.model() makes: {difference(given, there)}")
+        raise ValueError(f"model is not one that problem.model() makes: {describe_layout_difference(given, there)}")
     return weights
 
 
-def _compute(study: Study, way: Way, store: Store, there: list[Point]) -> None:
+def _compute(study: Study, way: WalkRun, store: Store, there: list[Point]) -> None:
     """Compute what is absent, each point from the weights of the one before it."""
     known, last = {p.id: p for p in there}, None
     ids = [id for id, *_ in study.places]
-    with reported(study, store, len(there)) as report, reproducible():
+    with reporting(study, store, len(there)) as report, reproducible():
         for k, id in enumerate(ids):
             point = known.get(id)
             if point is None:
@@ -114,9 +114,9 @@ def _compute(study: Study, way: Way, store: Store, there: list[Point]) -> None:
                 if last is not None:
                     way.go_to(store.read_weights(last))
                 trained = way.next(id, first=last is None, final=k == len(ids) - 1)
-                with held():
+                with hold_interrupt():
                     point = store.write_point(trained.point, trained.weights)
-                report(Done(point, round(time.perf_counter() - begun, 3), socket.gethostname()))
+                report(ComputedPoint(point, round(time.perf_counter() - begun, 3), socket.gethostname()))
             if point.state != "done" or point.status == Code.ENDED.word:
                 return
             last = point.weights

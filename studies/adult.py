@@ -35,8 +35,8 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorData
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.point import Point
-from paretomtl.selection.pick import among
-from paretomtl.selection.select import candidates
+from paretomtl.selection.pick import candidates_of
+from paretomtl.selection.select import list_candidates
 from studies import data
 from studies.conditioned_fronts import OneCycle, markdown
 
@@ -217,7 +217,7 @@ def chosen(front: pm.Front, margin: float | None) -> list[Chosen]:
     except pm.NoFeasiblePoint:
         return []
     assert pick.point is not None
-    seen = among(front, "validate")
+    seen = candidates_of(front, "validate")
     [k] = [k for k, point in enumerate(seen.points) if point.preference == pick.point.preference]
     at_worst = float((seen.costs + seen.margins(MARGIN))[k, 1])
     return [_as_chosen(front, point, at_worst) for point in front.points if point.preference == pick.point.preference]
@@ -274,7 +274,7 @@ def _chosen_by_seed(
     found: list[int | None] = []
     for seed in sorted({point.seed for point in points}):
         try:
-            choice = rule.choose(candidates([point for point in points if point.seed == seed], objectives)).point
+            choice = rule.choose(list_candidates([point for point in points if point.seed == seed], objectives)).point
         except pm.NoFeasiblePoint:
             choice = None
         found.append(None if choice is None else places[choice.id])
@@ -350,7 +350,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     try:
         front = explored(asked.points, asked.seeds, asked.epochs, asked.out)
-    except data.Missing as error:
+    except data.MissingDataError as error:
         print(error, file=sys.stderr)
         return 1
     found = choices(front)

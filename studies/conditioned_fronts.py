@@ -34,9 +34,9 @@ from jaxtyping import Float
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.points import score
-from paretomtl.points.preference_map import monotone
-from paretomtl.points.seeds import compare, interval
-from paretomtl.preference import even
+from paretomtl.points.preference_map import rank_correlations
+from paretomtl.points.seeds import compare_paired, interval_half_width
+from paretomtl.preference import even_design
 from studies.analytic import fonseca
 from studies.digit_pairs import BATCH, SIZES, WIDTHS, Size, Width, digit_pairs
 from studies.rocket import rocket_injector
@@ -45,8 +45,8 @@ EPOCHS, SIZE = 6, "small"  # of the table; `--size demo` tries it out
 RATES = (1e-2, 2e-2, 4e-2, 8e-2)
 ONE_SIDED = 0.05  # of the test whether a loss rises at all
 TUNING = {"published": (100,), "scarce": (100, 101)}  # seeds to tune on, two where they differ more; the table has 0, …
-ELEVEN, FIVE = even(2, 11), even(2, 5)
-BETWEEN = np.vstack([even(2, 23)[::2], np.eye(2)])  # with the eleven: k/24, the ends too
+ELEVEN, FIVE = even_design(2, 11), even_design(2, 5)
+BETWEEN = np.vstack([even_design(2, 23)[::2], np.eye(2)])  # with the eleven: k/24, the ends too
 
 
 class OneCycle(NamedTuple):
@@ -172,7 +172,9 @@ def cells(row: Row, problem: pm.Problem, runs: list[Run], unions: list[np.ndarra
     """A row of the tables, from its runs, one a seed; the first row is what others are compared with."""
     found = np.array([volumes(run.front) for run in runs])
     yield from (f"{x:.3f} ± {sd:.3f}" for x, sd in zip(found.mean(axis=0), found.std(axis=0), strict=True))
-    yield "" if runs is first else compare(found[:, 0], np.array([volumes(run.front)[0] for run in first])).verdict
+    yield (
+        "" if runs is first else compare_paired(found[:, 0], np.array([volumes(run.front)[0] for run in first])).verdict
+    )
     yield from (f"{x:.3f}" for x in np.mean([run.front.losses.min(axis=0) for run in runs], axis=0))
     yield f"{np.mean([score.igd_plus(r.front.losses[:11], u) for r, u in zip(runs, unions, strict=True)]):.3f}"
     yield from control([run.front for run in runs])
@@ -200,11 +202,11 @@ def control(fronts: list[pm.Front]) -> tuple[str, str]:
     In place of the correlation, that the rise is within noise: not above 0 by a one-sided t test over the seeds at 5 %.
     """
     r, losses = fronts[0].preferences, np.stack([front.losses for front in fronts])
-    found = np.mean([[np.nan if x is None else x for x in monotone(r, seed)] for seed in losses], axis=0)
+    found = np.mean([[np.nan if x is None else x for x in rank_correlations(r, seed)] for seed in losses], axis=0)
     spans, cells = [], []
     for i, correlation in enumerate(found):
         rise = losses[:, r[:, i].argmin(), i] - losses[:, r[:, i].argmax(), i]
-        noise = interval(rise, ONE_SIDED)
+        noise = interval_half_width(rise, ONE_SIDED)
         spans.append(f"{rise.mean():.3f}")
         cells.append("within noise" if noise is not None and rise.mean() <= noise else f"{correlation:.2f}")
     return ", ".join(spans), ", ".join(cells)
@@ -291,7 +293,7 @@ def on_rays(front: Float[np.ndarray, "N m"], asked: Float[np.ndarray, "K m"]) ->
 def rocket_table() -> int:
     """The rocket injector (RE37) at 100 even preferences: three objectives, many of whose rays miss the front."""
     problem = rocket_injector(box=True)
-    asked = even(3, 100)
+    asked = even_design(3, 100)
     assert problem.truth is not None
     exact = score.hypervolume(on_rays(problem.truth.front, asked), problem.ref_point)
     return analytic(problem, ROCKET, asked, exact)

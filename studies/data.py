@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Missing(RuntimeError):
+class MissingDataError(RuntimeError):
     """Data that are neither here nor to be had; says what to do."""
 
 
@@ -86,7 +86,9 @@ def fetch(archive: Archive) -> Path:
 def _check(archive: Archive, path: Path) -> None:
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != archive.sha256:
-        raise Missing(f"{path}: its SHA-256 is {found}, not {archive.sha256}; delete the file and fetch it again")
+        raise MissingDataError(
+            f"{path}: its SHA-256 is {found}, not {archive.sha256}; delete the file and fetch it again"
+        )
 
 
 def _download(archive: Archive, path: Path) -> None:
@@ -97,13 +99,13 @@ def _download(archive: Archive, path: Path) -> None:
             subprocess.run(archive.command, cwd=scratch, check=True, capture_output=True, text=True)
         except (OSError, subprocess.CalledProcessError) as error:
             said = (getattr(error, "stderr", None) or str(error)).strip().splitlines() or ["it said nothing"]
-            raise Missing(
+            raise MissingDataError(
                 f"could not fetch {archive.file}: {said[-1]}\n"
                 f"run `{' '.join(archive.command)}` in {path.parent} where the registry can be reached"
             ) from error
         arrived = [file for file in Path(scratch).iterdir() if file.is_file()]
         if len(arrived) != 1:
-            raise Missing(f"`{' '.join(archive.command)}` left {len(arrived)} files, not one")
+            raise MissingDataError(f"`{' '.join(archive.command)}` left {len(arrived)} files, not one")
         _check(archive, arrived[0])
         arrived[0].replace(path)  # the client's spelling of the name may differ: ~ becomes %7e in some
 
@@ -182,4 +184,4 @@ def _deb_data(deb: bytes) -> bytes:
         if name.startswith("data.tar"):
             return deb[at + 60 : at + 60 + size]
         at += 60 + size + size % 2
-    raise Missing("no data.tar in the Debian package")
+    raise MissingDataError("no data.tar in the Debian package")

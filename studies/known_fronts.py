@@ -26,7 +26,7 @@ import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.autograd.loss_function import closure
 from paretomtl.points import score
-from paretomtl.preference import control_error, even
+from paretomtl.preference import control_error, even_design
 from paretomtl_solvers import qp
 from paretomtl_solvers.pareto_mtl import sector
 from studies.analytic import dtlz2, fonseca, linear_regression, quadratics, zdt1, zdt2
@@ -127,7 +127,7 @@ QUADRATICS = Table("Quadratics, 10 variables (convex)", quadratics, WIDE, 1, [(s
 DTLZ2 = Table(
     "DTLZ2, 12 variables, three objectives (concave)",
     dtlz2,
-    even(3, 10),
+    even_design(3, 10),
     1,
     [(s, ADAM) for s in RAYS],
     ("hypervolume", "mean angle", "worst angle", "steps", "status"),

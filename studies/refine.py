@@ -27,7 +27,7 @@ import numpy as np
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.points import score
-from paretomtl.points.seeds import compare
+from paretomtl.points.seeds import compare_paired
 from studies.analytic import zdt1, zdt2
 from studies.conditioned_fronts import EPOCHS, SIZE, OneCycle, markdown
 from studies.digit_pairs import BATCH, SIZES, digit_pairs
@@ -83,7 +83,7 @@ def rows(name: str, trial: Trial, seeds: Sequence[int], out: Path | None = None)
         volumes = np.array([front.hypervolume() or 0.0 for front in group])
         union = [np.vstack([fs[k].losses for fs in fronts.values()]) if truth is None else truth.front for k in seeds]
         gaps = [gap(front, reference) for front, reference in zip(group, union, strict=True)]
-        verdict = "" if design == "even" else compare(volumes, even).verdict
+        verdict = "" if design == "even" else compare_paired(volumes, even).verdict
         shown = f"{volumes.mean():.5f} ± {volumes.std():.5f}"
         found.append([name, design, shown, verdict, ", ".join(f"{x:.3f}" for x in gaps)])
     return found

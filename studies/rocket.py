@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import paretomtl as pm
-from paretomtl.points.score import hypervolume, nondominated
+from paretomtl.points.score import hypervolume, is_nondominated
 
 NAMES = ("face temperature", "combustion length", "tip temperature")
 # The suite's ideal and nadir. The ideal is rounded down by under 2e-9: the suite's own third one is 1.8e-10 above what
@@ -144,7 +144,7 @@ def lattice_front(halvings: int = HALVINGS) -> np.ndarray:
 def _best(places: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Those of the places (4, N), in units of 1/n, that no other dominates, and their losses (N, 3)."""
     front = (np.stack(objectives(*places / n), axis=1) - IDEAL) / (NADIR - IDEAL)
-    best = nondominated(front)
+    best = is_nondominated(front)
     return places[:, best], front[best]
 
 

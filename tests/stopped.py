@@ -6,10 +6,10 @@ import numpy as np
 
 import paretomtl as pm
 from paretomtl.storage.store import Store
-from paretomtl.sweep.keeper import Files
+from paretomtl.sweep.keeper import FileCheckpointer
 from paretomtl.training.fleet import train_fleet
-from paretomtl.training.loop import Trained, train_point
-from paretomtl.training.network import Learned, Training
+from paretomtl.training.loop import TrainedPoint, train_point
+from paretomtl.training.network import LearnedNetwork, NetworkRun
 from paretomtl.training.study import Study
 from tests.one_point import SGD, same
 
@@ -25,7 +25,7 @@ class Front(Store):
         self.told.append(facts["text"])
 
 
-class Elsewhere(Files):
+class Elsewhere(FileCheckpointer):
     """Keeps files in memory, as another executor may keep them in a place of its own."""
 
     def __init__(self, seconds=0.0):
@@ -68,19 +68,19 @@ def study_of(problem: pm.Problem, solver: pm.Solver, preferences=((0.3, 0.7),), 
     return Study(problem, solver, np.array(preferences), corners=False, **asked)
 
 
-def outcome(study: Study, keeper=None) -> list[Trained]:
+def outcome(study: Study, keeper=None) -> list[TrainedPoint]:
     """What is trained together first: a point, a fleet, or a network and its points."""
     splits = study.open()
     if study.fleet is not None:
         return list(train_fleet(study, study.fleets[0], splits, None, keeper))
     if study.front_model is None:
         return [train_point(study, study.jobs[0], splits, None, keeper)]
-    training = Training(study, study.tasks(study.jobs)[0], splits, None, keeper)
+    training = NetworkRun(study, study.tasks(study.jobs)[0], splits, None, keeper)
     learned = training.learn()
-    return list(training.points(learned)) if isinstance(learned, Learned) else learned
+    return list(training.points(learned)) if isinstance(learned, LearnedNetwork) else learned
 
 
-def assert_equal(found: list[Trained], expected: list[Trained]) -> None:
+def assert_equal(found: list[TrainedPoint], expected: list[TrainedPoint]) -> None:
     """Records and weights, to the last bit."""
     for one, other in zip(found, expected, strict=True):
         assert one.point == other.point
@@ -88,7 +88,7 @@ def assert_equal(found: list[Trained], expected: list[Trained]) -> None:
         assert one.weights is None or same(one.weights, other.weights)
 
 
-def assert_goes_on(study: Study, last: int, keeper=None) -> list[Trained]:
+def assert_goes_on(study: Study, last: int, keeper=None) -> list[TrainedPoint]:
     """Stopped before a step, it goes on with that step and ends as if it had not been stopped; how that is."""
     steps, keeper = Steps(), keeper or Elsewhere()
     whole = outcome(replace(study, callbacks=(steps,)))

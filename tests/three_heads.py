@@ -12,7 +12,7 @@ from torch import nn
 import paretomtl as pm
 from paretomtl.autograd.gradients import descend, follow
 from paretomtl.autograd.loss_function import closure
-from paretomtl.solver import Aggregation, Stepper, Weighting, solved
+from paretomtl.solver import Aggregation, Stepper, Weighting, solved_status
 
 NAMES = ("a", "b", "c")
 PREFERENCE = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
@@ -95,7 +95,7 @@ class Fixed(Weighting):
 
     def update(self, state, losses, gramian, preference):
         self.seen.append((state, losses, gramian, preference))
-        return torch.tensor(self.weights, dtype=torch.float64), "next", solved(losses)
+        return torch.tensor(self.weights, dtype=torch.float64), "next", solved_status(losses)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,11 @@ class Places(Aggregation):
 
     def update(self, state, losses, jacobian, preference):
         self.seen.append((state, losses, jacobian, preference))
-        return jacobian.sum(dim=0) * torch.arange(1.0, jacobian.shape[1] + 1).to(jacobian), "next", solved(losses)
+        return (
+            jacobian.sum(dim=0) * torch.arange(1.0, jacobian.shape[1] + 1).to(jacobian),
+            "next",
+            solved_status(losses),
+        )
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class Everywhere(Stepper):
 
     def update(self, state, closure, preference):
         found = closure.gradients()
-        return found.jacobian.sum(dim=0) + torch.arange(found.jacobian.shape[1]), "next", solved(found.losses)
+        return found.jacobian.sum(dim=0) + torch.arange(found.jacobian.shape[1]), "next", solved_status(found.losses)
 
 
 def taken(solver, model, state=None, **asked):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import paretomtl as pm
-from paretomtl.solver import solved
+from paretomtl.solver import solved_status
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 
 
@@ -81,4 +81,4 @@ class Turned(pm.Aggregation):
 
     def update(self, state: Any, losses: Tensor, jacobian: Tensor, preference: Tensor) -> tuple[Tensor, Any, pm.Status]:
         direction = torch.einsum("...m,...mn->...n", preference.to(jacobian), jacobian)
-        return direction * torch.linspace(0.5, 1.5, direction.shape[-1]).to(direction), state, solved(losses)
+        return direction * torch.linspace(0.5, 1.5, direction.shape[-1]).to(direction), state, solved_status(losses)

@@ -12,24 +12,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from paretomtl.errors import NonFiniteError
 from paretomtl.point import Code
-from paretomtl.solver import Aggregation, Closure, Scalarization, Solver, Status, Stepper, Weighting, solved
+from paretomtl.solver import Aggregation, Closure, Scalarization, Solver, Status, Stepper, Weighting, solved_status
 
 
-class NonFinite(ArithmeticError):
-    """A loss or a gradient is NaN or infinite.
-
-    Args:
-        message: which, and of what.
-        point: of which point, where there are several.
-    """
-
-    def __init__(self, message: str, point: int | None = None):
-        super().__init__(message)
-        self.point = point
-
-
-class Taken(NamedTuple):
+class StepResult(NamedTuple):
     """What a solver answered, after the gradients were set.
 
     weights: of the losses; None from methods that answer with a direction.
@@ -51,7 +39,7 @@ def descend(
     names: Sequence[str],
     clip: float | None = None,
     scale: float = 1.0,
-) -> Taken:
+) -> StepResult:
     """Add the solver's direction to the parameters' `.grad`; of several points at once, each one's to its own rows.
 
     Args:
@@ -74,18 +62,18 @@ def descend(
     check_finite(values, names)
     if len(losses) == 1:  # the other labels are missing: nothing to weigh
         (losses[0].sum() * scale).backward()
-        return Taken(torch.ones_like(values, dtype=torch.float64), state, solved(values))
+        return StepResult(torch.ones_like(values, dtype=torch.float64), state, solved_status(values))
     if isinstance(solver, Scalarization):
         weights, state, status = solver.update(state, values, preference)
         # backward sums in the losses' own dtype
         torch.stack(list(losses), dim=-1).mul(weights.to(values) * scale).sum().backward()
-        return Taken(weights, state, status)
+        return StepResult(weights, state, status)
     if not isinstance(solver, (Weighting, Aggregation)):
         raise TypeError(f"{type(solver).__name__} is neither a Scalarization, a Weighting nor an Aggregation")
     return _on_shared(solver, state, losses, values, preference, parameters, names, clip, scale)
 
 
-def _on_shared(solver, state, losses, values, preference, parameters, names, clip, scale) -> Taken:
+def _on_shared(solver, state, losses, values, preference, parameters, names, clip, scale) -> StepResult:
     """A weighting or an aggregation: heads keep their gradient, the shared parameters get the direction."""
     jacobian, shared, heads_move, reach = _jacobian([loss * scale for loss in losses], parameters)
     if solver.stateful and not all(reach):
@@ -93,15 +81,15 @@ def _on_shared(solver, state, losses, values, preference, parameters, names, cli
         raise ValueError(f"{type(solver).__name__} carries its state from step to step and needs every loss to reach "
                          f"the shared parameters; {out} do not")  # fmt: skip
     if not shared:  # nothing in common: nothing to weigh
-        return Taken(torch.ones_like(values, dtype=torch.float64), state, solved(values))
+        return StepResult(torch.ones_like(values, dtype=torch.float64), state, solved_status(values))
     # a loss that does not reach the shared parameters has no say in their direction
     kept = [i for i, reaches_shared in enumerate(reach) if reaches_shared]
-    r = among(preference, kept)
+    r = renormalise(preference, kept)
     gramian = gramian_of(jacobian) / scale**2
     norms = torch.diagonal(gramian, dim1=-2, dim2=-1).sqrt()
     check_finite(norms, [names[i] for i in kept], before="the gradient of ")
     if clip is not None:
-        jacobian, gramian = clipped(jacobian, gramian, norms, clip)
+        jacobian, gramian = clip_rows(jacobian, gramian, norms, clip)
     weights = None
     if isinstance(solver, Weighting):
         found, state, status = solver.update(state, values[..., kept], gramian, r)
@@ -116,10 +104,10 @@ def _on_shared(solver, state, losses, values, preference, parameters, names, cli
     _add(direction, shared)
     told = norms.new_zeros(values.shape)
     told[..., kept] = norms
-    return Taken(weights, state, status, told)
+    return StepResult(weights, state, status, told)
 
 
-def clipped(
+def clip_rows(
     jacobian: Float[Tensor, "*points m n"],
     gramian: Float[Tensor, "*points m m"],
     norms: Float[Tensor, "*points m"],
@@ -130,7 +118,7 @@ def clipped(
     return jacobian * shorter[..., None], gramian * (shorter[..., None] * shorter[..., None, :]).double()
 
 
-def among(preference: Float[Tensor, "*points m"], there: Sequence[int]) -> Float[Tensor, "*points k"]:
+def renormalise(preference: Float[Tensor, "*points m"], there: Sequence[int]) -> Float[Tensor, "*points k"]:
     """Shared among the objectives that are there; evenly, where none of them matters."""
     if len(there) == preference.shape[-1]:
         return preference
@@ -147,7 +135,7 @@ def follow(
     preference: Float[Tensor, " m"],
     parameters: Sequence[Tensor],
     names: Sequence[str],
-) -> Taken:
+) -> StepResult:
     """Add a stepper's direction to the parameters' `.grad`; the losses are those of the step, for a look at them.
 
     Raises:
@@ -156,9 +144,9 @@ def follow(
     check_finite(torch.stack([loss.detach() for loss in losses]), names)
     direction, state, status = solver.update(state, closure, preference)
     if not direction.isfinite().all():
-        raise NonFinite(f"the direction of {type(solver).__name__} is not finite")
+        raise NonFiniteError(f"the direction of {type(solver).__name__} is not finite")
     _add(direction, parameters)
-    return Taken(None, state, status)
+    return StepResult(None, state, status)
 
 
 def check_finite(values: Float[Tensor, "*points m"], names: Sequence[str], before: str = "", after: str = "") -> None:
@@ -168,7 +156,7 @@ def check_finite(values: Float[Tensor, "*points m"], names: Sequence[str], befor
         *point, i = finite.logical_not().nonzero()[0].tolist()
         value = values[(*point, i)]
         kind = "nan" if value.isnan() else "inf"
-        raise NonFinite(f"{kind} in {before}{names[i]!r}{after}", point[0] if point else None)
+        raise NonFiniteError(f"{kind} in {before}{names[i]!r}{after}", point[0] if point else None)
 
 
 def check_clip(solver: Solver, clip: float | None) -> None:
@@ -183,7 +171,7 @@ def check_clip(solver: Solver, clip: float | None) -> None:
         )
 
 
-def reached(losses: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[list[bool]]:
+def depends_on(losses: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[list[bool]]:
     """For each loss, which of the parameters it depends on."""
     found = []
     for loss in losses:
@@ -194,7 +182,7 @@ def reached(losses: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[list
     return found
 
 
-def leaves(losses: Sequence[Tensor]) -> list[Tensor]:
+def leaf_parameters(losses: Sequence[Tensor]) -> list[Tensor]:
     """The parameters that the losses depend on, in the order in which the graph is walked."""
     found = {id(loss): loss for loss in losses if loss.is_leaf and loss.requires_grad}
     seen, todo = set(), [loss.grad_fn for loss in losses]
@@ -252,11 +240,11 @@ def _jacobian(
     reach = [any(column[i] is not None for column in columns) for i in range(len(losses))]
     kept = [[g for g, here in zip(column, reach, strict=True) if here] for column in columns]
     rows = [loss for loss, here in zip(losses, reach, strict=True) if here]
-    jacobian = stack(rows, shared, kept) if shared else losses[0].new_zeros(*losses[0].shape, 0, 0)
+    jacobian = stack_gradients(rows, shared, kept) if shared else losses[0].new_zeros(*losses[0].shape, 0, 0)
     return jacobian, shared, heads_move, reach
 
 
-def stack(
+def stack_gradients(
     losses: Sequence[Float[Tensor, "*points"]],
     parameters: Sequence[Tensor],
     columns: Sequence[Sequence[Tensor | None]],

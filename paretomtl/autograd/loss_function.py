@@ -9,18 +9,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from paretomtl.autograd.gradients import gradient_of, gradients_of, jacobian_by_sample, stack
+from paretomtl.autograd.gradients import gradient_of, gradients_of, jacobian_by_sample, stack_gradients
+from paretomtl.errors import NoLabelError
 from paretomtl.problem import Problem
 from paretomtl.solver import Closure, Gradients
 
 SAMPLES_AT_ONCE = 32  # whose gradients are held in memory together
 
 
-class NoLabel(Exception):
-    """A batch has no label at all, and takes no part."""
-
-
-def closure(problem: Problem, model: nn.Module, batch: Any = None, noisy: bool = True) -> "Losses":
+def closure(problem: Problem, model: nn.Module, batch: Any = None, noisy: bool = True) -> "BatchLosses":
     """The losses of a batch as a function of the model's parameters, as a `Stepper` sees them; for diagnosis too.
 
     Args:
@@ -35,7 +32,7 @@ def closure(problem: Problem, model: nn.Module, batch: Any = None, noisy: bool =
 
     trained = [p for p in model.parameters() if p.requires_grad]
     project = problem.project
-    return Losses(
+    return BatchLosses(
         present,
         trained,
         squared=None if batch is None else lambda: _squared_gradients(problem, model, batch),
@@ -45,7 +42,7 @@ def closure(problem: Problem, model: nn.Module, batch: Any = None, noisy: bool =
     )
 
 
-class Losses(Closure):
+class BatchLosses(Closure):
     """The losses of one batch as a function of all parameters, laid end to end."""
 
     def __init__(
@@ -82,7 +79,7 @@ class Losses(Closure):
         sizes = torch.tensor([p.numel() for p in self._trained])
         shared = (reach > 1).repeat_interleave(sizes).to(losses[0].device)
         values = torch.stack([loss.detach() for loss in losses])
-        return Gradients(values, stack(losses, self._trained, columns), shared)
+        return Gradients(values, stack_gradients(losses, self._trained, columns), shared)
 
     def gradient(self, weights: Float[Tensor, " m"], parameters: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The gradient of the weighted sum of the losses there, by one backward pass."""
@@ -191,12 +188,12 @@ class LossModule(nn.Module):
                 "the parts of a batch do not have labels of the same objectives; give sampling=pm.Sampling('batch')"
             )
         if not there:
-            raise NoLabel("a batch has no label of any objective")
+            raise NoLabelError("a batch has no label of any objective")
         self.there[:] = there
         return [loss for loss in losses if loss is not None]
 
 
-class Apart(LossModule):
+class SeparateLosses(LossModule):
     """The same losses, each apart, so that autograd sees which parameters each of them reaches."""
 
     def forward(self, batch: Any) -> tuple[Tensor, ...]:  # type: ignore[override]

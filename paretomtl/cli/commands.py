@@ -17,18 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from paretomtl.cli import rule_options
-from paretomtl.cli.named import (
-    Usage,
-    UsersError,
-    built,
-    front_model_of,
-    installed,
-    method_of,
-    of_users_code,
-    problem_of,
-    said,
-)
-from paretomtl.cli.study_file import Named, Settings, StudyFileError, build_optimizer, read
+from paretomtl.cli.named import built, front_model_of, installed, method_of, of_users_code, problem_of, said
+from paretomtl.cli.study_file import Named, Settings, build_optimizer, read
+from paretomtl.errors import StudyFileError, UsageError, UserCodeError
 from paretomtl.exploration import explore
 from paretomtl.front import Front
 from paretomtl.preference import Refine
@@ -36,7 +27,7 @@ from paretomtl.selection.pick import Pick
 from paretomtl.show import report
 from paretomtl.solver import Aggregation, Scalarization, Stepper, Weighting
 from paretomtl.storage.migrate import migrate
-from paretomtl.storage.schema import expected
+from paretomtl.storage.schema import expected_ids
 from paretomtl.storage.store import Store
 from paretomtl.storage.verify import verify
 from paretomtl.sweep.interrupt import Interrupted
@@ -56,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *rest: _complain(f"warning: {message}")
             return asked.command(asked)
-    except (Usage, StudyFileError) as error:
+    except (UsageError, StudyFileError) as error:
         _complain(f"paretomtl {asked.name}: {error}")
         return USAGE
     except KeyboardInterrupt as error:
@@ -65,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if getattr(asked, "go_on", None):
             _complain(f"to go on: {asked.go_on if Store(asked.out).holds_front() else asked.line}")
         return INTERRUPTED
-    except UsersError as error:
+    except UserCodeError as error:
         traceback.print_exception(error.__cause__, file=sys.stderr)
         _complain(f"paretomtl {asked.name}: {error}")
         return FAILED
@@ -157,15 +148,15 @@ def _run(asked: argparse.Namespace) -> int:
     options = (*REMEMBERED[1:], *LATER, "out")
     given = [f"--{name.replace('_', '-')}" for name in options if getattr(asked, name) is not None]
     if given:
-        raise Usage(f"{', '.join(given)}: a study file says it all; change {asked.problem}")
+        raise UsageError(f"{', '.join(given)}: a study file says it all; change {asked.problem}")
     path = Path(asked.problem)
     settings = read(path)
     sys.path.insert(0, str(path.resolve().parent))
     asked.out, asked.go_on = settings.out, asked.line
     try:
         return _explore(asked, settings, None)
-    except (Usage, StudyFileError) as error:
-        raise Usage(f"{path}: {error}") from error
+    except (UsageError, StudyFileError) as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
 def _settings(asked: argparse.Namespace) -> Settings:
@@ -173,7 +164,7 @@ def _settings(asked: argparse.Namespace) -> Settings:
     missing = [f"--{name}" for name in ("method", "preferences", "out") if getattr(asked, name) is None]
     missing += ["--epochs or --steps"] if asked.epochs is None and asked.steps is None else []
     if missing:
-        raise Usage(f"{', '.join(missing)} must be given with MODULE:PROBLEM")
+        raise UsageError(f"{', '.join(missing)} must be given with MODULE:PROBLEM")
     return Settings(
         Named(asked.problem, {}),
         Named(asked.method, {}),
@@ -197,7 +188,7 @@ def _settings(asked: argparse.Namespace) -> Settings:
 def _resume(asked: argparse.Namespace) -> int:
     command = Store(asked.folder).command
     if not isinstance(command, dict) or not set(REMEMBERED) <= command.keys():
-        raise Usage(
+        raise UsageError(
             f"{asked.folder} does not say how it was begun with `paretomtl run MODULE:PROBLEM`; run that again, "
             "or the same study file, or call the same explore(…) again with this out="
         )
@@ -212,17 +203,17 @@ def _refuse_inside(problem: str, folder: Path) -> None:
     """No code is taken from a front's folder, which may come from anyone; what else it names is told before it runs."""
     module = problem.partition(":")[0]
     if Path.cwd().resolve().is_relative_to(folder.resolve()):  # what is imported here could come from there
-        raise Usage(
+        raise UsageError(
             f"{folder} is where you are; start from the folder of {module!r}: no code is run from a front's folder"
         )
     sys.path.insert(0, "")
     try:
         spec = importlib.util.find_spec(module.partition(".")[0])
     except (ImportError, ValueError, AttributeError) as error:
-        raise Usage(f"module {module!r} cannot be found here: {error}") from error
+        raise UsageError(f"module {module!r} cannot be found here: {error}") from error
     origins = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
     if any(Path(o).resolve().is_relative_to(folder.resolve()) for o in origins if o):
-        raise Usage(f"module {module!r} lies in the front's folder {folder}; code is never run from there")
+        raise UsageError(f"module {module!r} lies in the front's folder {folder}; code is never run from there")
     _complain(f"running {problem}, as {folder} says, from {origins[0] if origins else 'nowhere'}")
 
 
@@ -257,9 +248,9 @@ def _explore(asked: argparse.Namespace, settings: Settings, command: dict[str, A
             )
         except Exception as error:
             if of_users_code(error):
-                raise UsersError(f"the code of {settings.problem.name} failed: {said(error)}") from error
+                raise UserCodeError(f"the code of {settings.problem.name} failed: {said(error)}") from error
             raise
-    _say(asked, f"{report.text(front)}\n\nwritten: {front.folder}", report.facts(front))
+    _say(asked, f"{report.format_report(front)}\n\nwritten: {front.folder}", report.report_as_json(front))
     return INCOMPLETE if front.failed else OK
 
 
@@ -295,10 +286,10 @@ def _flush() -> None:
 
 def _show(asked: argparse.Namespace) -> int:
     front = Front.load(asked.folder)
-    _say(asked, report.text(front), report.facts(front))
+    _say(asked, report.format_report(front), report.report_as_json(front))
     for warning in front.warnings():
         _complain(f"warning: {warning}")
-    asked_for = len(expected(front.study, front.every))
+    asked_for = len(expected_ids(front.study, front.every))
     there = len(front.points) + len(front.corners)
     if there < asked_for:
         _complain(f"incomplete: {there} of {asked_for} points")
@@ -310,9 +301,9 @@ def _select(asked: argparse.Namespace) -> int:
     pick = _pick(Front.load(asked.folder), asked)
     assert pick is not None
     if pick.point is None:
-        _say(asked, pick.why, report.choice(pick, asked.folder))
+        _say(asked, pick.why, report.choice_as_json(pick, asked.folder))
         return FAILED
-    chosen = report.choice(pick, asked.folder)
+    chosen = report.choice_as_json(pick, asked.folder)
     lines = [f"chosen: {pick.why}", *(f"next: {r}" for r in pick.runners_up), f"weights: {chosen['weights'] or 'none'}"]
     _say(asked, "\n".join(lines), chosen)
     return OK

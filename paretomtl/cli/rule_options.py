@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from paretomtl.cli.named import Usage
+from paretomtl.errors import UsageError
 from paretomtl.selection.rules import Constraint, Knee, Lexicographic, MinMaxRegret, ReferencePoint, Rule, Weights
 
 
@@ -33,7 +33,7 @@ def rule(asked: argparse.Namespace) -> Rule | None:
         ("--tchebycheff", asked.tchebycheff, "weigh"),
     ):
         if value and not getattr(asked, goes_with):
-            raise Usage(f"{option} goes with --{goes_with}")
+            raise UsageError(f"{option} goes with --{goes_with}")
     if asked.best is not None:
         return Constraint(asked.best, _numbers("--subject-to", asked.subject_to), asked.margin)
     if asked.aspire:
@@ -52,11 +52,11 @@ def _numbers(option: str, texts: Sequence[str]) -> dict[str, float]:
     for text in texts:
         name, _, number = text.rpartition("=")
         if name in found:
-            raise Usage(f"{option} gives {name!r} twice")
+            raise UsageError(f"{option} gives {name!r} twice")
         try:
             found[name] = float(number)
         except ValueError:
             name = ""
         if not name:
-            raise Usage(f"{option} {text!r}: write OBJECTIVE=NUMBER, such as left=0.35")
+            raise UsageError(f"{option} {text!r}: write OBJECTIVE=NUMBER, such as left=0.35")
     return found

@@ -15,14 +15,11 @@ from typing import Any, NamedTuple
 
 import torch
 
+from paretomtl.errors import StudyFileError
 from paretomtl.preference import Refine
 
 NAMED = ("problem", "method", "optimizer", "front_model")  # keys whose value is a name, or a table with one
 LARGEST = 2**20  # bytes; a study file has a few hundred
-
-
-class StudyFileError(ValueError):
-    """A study file, or an argument that it gives, is not as it should be."""
 
 
 class Named(NamedTuple):

@@ -11,7 +11,7 @@ from paretomtl.conditioned.front_model import Conditioned, Generated
 from paretomtl.problem import Problem
 
 
-def bounded(network: Conditioned, problem: Problem, generated: Generated) -> Generated:
+def apply_bounds(network: Conditioned, problem: Problem, generated: Generated) -> Generated:
     """The weights as `project` leaves them, row by row.
 
     Gradients pass as if it were not there, but for what would push a weight that is beyond its bound further out.
@@ -31,7 +31,7 @@ def bounded(network: Conditioned, problem: Problem, generated: Generated) -> Gen
     return {name: _straight_through(row, torch.stack(rows[name])) for name, row in generated.items()}
 
 
-def written_out(network: Conditioned, problem: Problem, r: Float[np.ndarray, " m"]) -> nn.Module:
+def write_out(network: Conditioned, problem: Problem, r: Float[np.ndarray, " m"]) -> nn.Module:
     """The plain network at a preference, its weights within their bounds."""
     model = network.at(r)
     if problem.project is not None:

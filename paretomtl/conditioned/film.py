@@ -11,8 +11,8 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from paretomtl.conditioned.front_model import FrontModel, as_names, check_size, mlp
-from paretomtl.conditioned.modulation import Change, Modulated, chosen
+from paretomtl.conditioned.front_model import FrontModel, build_mlp, check_names, check_size
+from paretomtl.conditioned.modulation import Change, Modulated, select_layers
 from paretomtl.conditioned.sampling import Sampling
 
 
@@ -37,20 +37,20 @@ class FiLM(FrontModel):
 
     def __post_init__(self):
         super().__post_init__()
-        object.__setattr__(self, "layers", as_names(self.layers, "layers"))
+        object.__setattr__(self, "layers", check_names(self.layers, "layers"))
         check_size(self.hidden, "hidden")
 
-    def attach(self, plain: nn.Module, m: int) -> "Filmed":
+    def attach(self, plain: nn.Module, m: int) -> "FiLMNetwork":
         """The network with its layers modulated."""
-        return Filmed(plain, chosen(plain, self.layers, "FiLM"), m, self.hidden)
+        return FiLMNetwork(plain, select_layers(plain, self.layers, "FiLM"), m, self.hidden)
 
 
-class Filmed(Modulated):
+class FiLMNetwork(Modulated):
     """See `FiLM`."""
 
     def __init__(self, plain: nn.Module, layers: list[str], m: int, hidden: int):
         super().__init__(plain, layers)
-        self.modulator = mlp(plain, m, hidden, nn.Linear(hidden, 2 * sum(self.channels)))
+        self.modulator = build_mlp(plain, m, hidden, nn.Linear(hidden, 2 * sum(self.channels)))
 
     def changes(self, r: Float[Tensor, "p m"]) -> list[Change]:
         """A scale and a shift a layer."""

@@ -68,7 +68,7 @@ class Conditioned(nn.Module, ABC):
     @torch.no_grad()
     def at(self, r: Float[np.ndarray, " m"]) -> nn.Module:
         """The plain network at a preference, its weights written out, in eval mode."""
-        model = copy.deepcopy(self.plain, _not_copied(self.plain))
+        model = copy.deepcopy(self.plain, _uncopyable_values(self.plain))
         like = next(model.parameters())
         generated = self.generate(torch.as_tensor(r).to(like)[None])
         for name, p in model.named_parameters():  # tied weights are there once, and stay tied
@@ -77,7 +77,7 @@ class Conditioned(nn.Module, ABC):
         return model.eval()
 
 
-def _not_copied(plain: nn.Module) -> dict[int, None]:
+def _uncopyable_values(plain: nn.Module) -> dict[int, None]:
     """What a network keeps of its last call and torch cannot copy, for deepcopy to leave out."""
     found: dict[int, None] = {}
     for module in plain.modules():
@@ -91,7 +91,7 @@ def _not_copied(plain: nn.Module) -> dict[int, None]:
     return found
 
 
-def as_names(names: Sequence[str], field: str) -> tuple[str, ...]:
+def check_names(names: Sequence[str], field: str) -> tuple[str, ...]:
     """Names of modules, as a tuple.
 
     Raises:
@@ -110,7 +110,7 @@ def check_size(value: int, field: str, otherwise: str = "") -> None:
         raise ValueError(f"{field}={value!r}: give a whole number from 1 to {LARGEST:,}{otherwise}")
 
 
-def chosen_parameters(plain: nn.Module, modules: Sequence[str], kind: str) -> dict[str, nn.Parameter]:
+def select_parameters(plain: nn.Module, modules: Sequence[str], kind: str) -> dict[str, nn.Parameter]:
     """The trained parameters of the modules asked for, all of them by default; a tied one is there once.
 
     Raises:
@@ -127,12 +127,12 @@ def chosen_parameters(plain: nn.Module, modules: Sequence[str], kind: str) -> di
     return found
 
 
-def as_matrix(p: Tensor) -> Float[Tensor, "rows columns"]:
+def reshape_to_matrix(p: Tensor) -> Float[Tensor, "rows columns"]:
     """A weight as a matrix: of what it gives by what it takes; a vector as one row."""
     return p.reshape(len(p), -1) if p.ndim > 1 else p.reshape(1, -1)
 
 
-def mlp(plain: nn.Module, inputs: int, hidden: int, last: nn.Linear) -> nn.Sequential:
+def build_mlp(plain: nn.Module, inputs: int, hidden: int, last: nn.Linear) -> nn.Sequential:
     """Two hidden layers, and a last one that starts at 0; on the device and in the precision of a network."""
     for p in last.parameters():
         nn.init.zeros_(p)
@@ -140,7 +140,7 @@ def mlp(plain: nn.Module, inputs: int, hidden: int, last: nn.Linear) -> nn.Seque
     return layers.to(next(plain.parameters()))
 
 
-class Mean(nn.Linear):
+class MeanLinear(nn.Linear):
     """A linear layer over the mean of its inputs: whatever the width, Adam moves its output as it moves a weight."""
 
     def forward(self, input: Tensor) -> Tensor:

@@ -17,12 +17,12 @@ from paretomtl.conditioned.front_model import (
     Conditioned,
     FrontModel,
     Generated,
-    Mean,
-    as_matrix,
-    as_names,
+    MeanLinear,
+    build_mlp,
+    check_names,
     check_size,
-    chosen_parameters,
-    mlp,
+    reshape_to_matrix,
+    select_parameters,
 )
 
 
@@ -51,7 +51,7 @@ class Hypernetwork(FrontModel):
 
     def __post_init__(self):
         super().__post_init__()
-        object.__setattr__(self, "modules", as_names(self.modules, "modules"))
+        object.__setattr__(self, "modules", check_names(self.modules, "modules"))
         if self.form not in tuple(FORMS):
             raise ValueError(f"form={self.form!r} is not one of {', '.join(map(repr, FORMS))}")
         for name in ("hidden", "chunk", "rank"):
@@ -59,7 +59,7 @@ class Hypernetwork(FrontModel):
 
     def attach(self, plain: nn.Module, m: int) -> Conditioned:
         """The network with its weights generated."""
-        return FORMS[self.form](plain, chosen_parameters(plain, self.modules, "Hypernetwork"), m, self)
+        return FORMS[self.form](plain, select_parameters(plain, self.modules, "Hypernetwork"), m, self)
 
 
 class Full(Conditioned):
@@ -69,11 +69,11 @@ class Full(Conditioned):
         super().__init__(plain)
         self.shapes = {name: p.shape for name, p in generated.items()}
         total = sum(p.numel() for p in generated.values())
-        self.writer = mlp(plain, m, options.hidden, Mean(options.hidden, total, bias=False))
+        self.writer = build_mlp(plain, m, options.hidden, MeanLinear(options.hidden, total, bias=False))
 
     def generate(self, r: Float[Tensor, "p m"]) -> Generated:
         """The weights, each the plain network's and a change."""
-        return _changed(self, self.writer(r))
+        return _add_changes(self, self.writer(r))
 
 
 class Chunks(Conditioned):
@@ -85,13 +85,15 @@ class Chunks(Conditioned):
         total, like = sum(p.numel() for p in generated.values()), next(plain.parameters())
         chunks = -(-total // options.chunk)
         self.total, self.embedding = total, nn.Parameter(torch.randn(chunks, EMBEDDING).to(like))
-        self.writer = mlp(plain, m + EMBEDDING, options.hidden, Mean(options.hidden, options.chunk, bias=False))
+        self.writer = build_mlp(
+            plain, m + EMBEDDING, options.hidden, MeanLinear(options.hidden, options.chunk, bias=False)
+        )
 
     def generate(self, r: Float[Tensor, "p m"]) -> Generated:
         """The weights, each the plain network's and a change."""
         p, chunks = len(r), len(self.embedding)
         inputs = torch.cat([r[:, None].expand(p, chunks, -1), self.embedding.expand(p, chunks, -1)], dim=-1)
-        return _changed(self, self.writer(inputs).reshape(p, -1)[:, : self.total])
+        return _add_changes(self, self.writer(inputs).reshape(p, -1)[:, : self.total])
 
 
 class Updates(Conditioned):
@@ -102,13 +104,13 @@ class Updates(Conditioned):
         self.names = list(generated)
         self.ranks, sizes, right = [], [], []
         for p in generated.values():
-            rows, columns = as_matrix(p).shape
+            rows, columns = reshape_to_matrix(p).shape
             k = 0 if p.ndim < 2 else min(options.rank, rows, columns)
             self.ranks.append(k)
             sizes.append(rows * (k or columns))
             right.append(nn.Parameter(torch.randn(k, columns).to(p) * columns**-0.5))
         self.sizes, self.right = sizes, nn.ParameterList(right)
-        self.writer = mlp(plain, m, options.hidden, Mean(options.hidden, sum(sizes), bias=False))
+        self.writer = build_mlp(plain, m, options.hidden, MeanLinear(options.hidden, sum(sizes), bias=False))
 
     def generate(self, r: Float[Tensor, "p m"]) -> Generated:
         """The weights, each the plain network's and an update."""
@@ -121,7 +123,7 @@ class Updates(Conditioned):
         return found
 
 
-def _changed(network: Full | Chunks, changes: Float[Tensor, "p total"]) -> Generated:
+def _add_changes(network: Full | Chunks, changes: Float[Tensor, "p total"]) -> Generated:
     pieces = changes.split([shape.numel() for shape in network.shapes.values()], dim=-1)
     return {
         name: network.plain.get_parameter(name) + piece.reshape(len(piece), *shape)

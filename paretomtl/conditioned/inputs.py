@@ -13,8 +13,8 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from paretomtl.conditioned.front_model import FrontModel, as_names
-from paretomtl.conditioned.modulation import NORMALISATIONS, Change, Modulated, chosen
+from paretomtl.conditioned.front_model import FrontModel, check_names
+from paretomtl.conditioned.modulation import NORMALISATIONS, Change, Modulated, select_layers
 from paretomtl.conditioned.sampling import Sampling
 
 
@@ -33,11 +33,11 @@ class Inputs(FrontModel):
 
     def __post_init__(self):
         super().__post_init__()
-        object.__setattr__(self, "layers", as_names(self.layers, "layers"))
+        object.__setattr__(self, "layers", check_names(self.layers, "layers"))
 
-    def attach(self, plain: nn.Module, m: int) -> "Fed":
+    def attach(self, plain: nn.Module, m: int) -> "InputsNetwork":
         """The network with its layers fed."""
-        fit = chosen(plain, self.layers, "Inputs")
+        fit = select_layers(plain, self.layers, "Inputs")
         for name in self.layers:
             if isinstance(plain.get_submodule(name), NORMALISATIONS):
                 kind = type(plain.get_submodule(name)).__name__
@@ -46,10 +46,10 @@ class Inputs(FrontModel):
             fit = [name for name in fit if not isinstance(plain.get_submodule(name), NORMALISATIONS)][:1]
         if not fit:
             raise ValueError("Inputs: no linear or convolution layer with a bias; name layers, or use Hypernetwork")
-        return Fed(plain, fit, m)
+        return InputsNetwork(plain, fit, m)
 
 
-class Fed(Modulated):
+class InputsNetwork(Modulated):
     """See `Inputs`."""
 
     def __init__(self, plain: nn.Module, layers: list[str], m: int):

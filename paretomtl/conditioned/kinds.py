@@ -14,7 +14,7 @@ from paretomtl.conditioned.sampling import Sampling
 KINDS: dict[str, Any] = {kind.__name__: kind for kind in (FiLM, Hypernetwork, Inputs, LowRank)}
 
 
-def options(front_model: FrontModel) -> dict[str, Any]:
+def to_options(front_model: FrontModel) -> dict[str, Any]:
     """A front model as values of JSON.
 
     Raises:
@@ -27,7 +27,7 @@ def options(front_model: FrontModel) -> dict[str, Any]:
     return {"kind": kind, **found}
 
 
-def restored(found: Mapping[str, Any]) -> FrontModel:
+def from_options(found: Mapping[str, Any]) -> FrontModel:
     """The front model of these values.
 
     Raises:

@@ -15,26 +15,19 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
-from paretomtl.autograd.gradients import (
-    NonFinite,
-    among,
-    check_finite,
-    clipped,
-    gramian_of,
-    jacobian_by_point,
-    pull_back,
-)
+from paretomtl.autograd.gradients import check_finite, clip_rows, gramian_of, jacobian_by_point, pull_back, renormalise
 from paretomtl.autograd.loss_function import LossModule
-from paretomtl.conditioned.bounds import bounded
+from paretomtl.conditioned.bounds import apply_bounds
 from paretomtl.conditioned.front_model import Conditioned, Generated
 from paretomtl.conditioned.modulation import CONVOLUTIONS, Change, Modulated
+from paretomtl.errors import NonFiniteError
 from paretomtl.problem import Problem
-from paretomtl.solver import Aggregation, Scalarization, Solver, Status, Weighting, solved
+from paretomtl.solver import Aggregation, Scalarization, Solver, Status, Weighting, solved_status
 
 UNFIT = (RuntimeError, ValueError, AttributeError, TypeError, LookupError, NotImplementedError)
 
 
-class Stepped(NamedTuple):
+class ConditionedStep(NamedTuple):
     """A step, after the gradients were set: mean losses and weights by objective, and the solver's status.
 
     there: which objectives had a label.
@@ -46,7 +39,7 @@ class Stepped(NamedTuple):
     status: Status
 
 
-def step(
+def take_step(
     network: Conditioned,
     problem: Problem,
     solver: Solver,
@@ -56,7 +49,7 @@ def step(
     each: str,
     vmapped: bool,
     clip: float | None = None,
-) -> Stepped:
+) -> ConditionedStep:
     """Add the gradient of one step to the parameters' `.grad`: the mean over the preferences."""
     there: list[int] = []
     evaluate = LossModule(problem, network.plain, there)
@@ -64,29 +57,31 @@ def step(
     asked = r.to(next(network.parameters()))
     if each == "sample":
         assert isinstance(network, Modulated)
-        losses = per_sample(network, evaluate, batch, asked)
+        losses = evaluate_samples(network, evaluate, batch, asked)
         generated: Generated = {}
     else:
-        generated = expanded(network, asked) if weighing else network.generate(asked)
-        generated = bounded(network, problem, generated)
-        losses = at_each(evaluate, generated, dealt(batch, len(r)) if each == "part" else batch, vmapped)
+        generated = expand_weights(network, asked) if weighing else network.generate(asked)
+        generated = apply_bounds(network, problem, generated)
+        losses = evaluate_rows(evaluate, generated, deal_batch(batch, len(r)) if each == "part" else batch, vmapped)
     values = losses.detach()
     names = [problem.names[i] for i in there]
     check_finite(values.sum(dim=0), names)
     if len(there) == 1:  # the other labels are missing: nothing to weigh
         pull_back([losses], [torch.full_like(losses, 1 / len(losses))])
-        return Stepped(there, values.mean(dim=0), values.new_ones(1, dtype=torch.float64), solved(values))
-    mine = among(r, there)
+        return ConditionedStep(
+            there, values.mean(dim=0), values.new_ones(1, dtype=torch.float64), solved_status(values)
+        )
+    mine = renormalise(r, there)
     if not weighing:
         assert isinstance(solver, Scalarization)
         weights, _, status = solver.update(state, values, mine)
         pull_back([losses], [weights.to(losses) / len(r)])
-        return Stepped(there, values.mean(dim=0), weights.mean(dim=0), status)
-    weights, status = _through(generated, losses, solver, state, mine, names, clip)
-    return Stepped(there, values.mean(dim=0), weights, status)
+        return ConditionedStep(there, values.mean(dim=0), weights.mean(dim=0), status)
+    weights, status = _backward_through(generated, losses, solver, state, mine, names, clip)
+    return ConditionedStep(there, values.mean(dim=0), weights, status)
 
 
-def expanded(network: Conditioned, r: Float[Tensor, "p m"]) -> Generated:
+def expand_weights(network: Conditioned, r: Float[Tensor, "p m"]) -> Generated:
     """All trained weights, one row a preference: what is not generated is shared, and each row takes part in it."""
     generated = network.generate(r)
     shared = {
@@ -97,7 +92,7 @@ def expanded(network: Conditioned, r: Float[Tensor, "p m"]) -> Generated:
     return generated | shared
 
 
-def at_each(evaluate: LossModule, generated: Generated, batch: Any, vmapped: bool) -> Float[Tensor, "p k"]:
+def evaluate_rows(evaluate: LossModule, generated: Generated, batch: Any, vmapped: bool) -> Float[Tensor, "p k"]:
     """The losses of a batch at each row of weights; of its parts in turn, where it is dealt out."""
     named = {f"model.{name}": rows for name, rows in generated.items()}
 
@@ -108,15 +103,15 @@ def at_each(evaluate: LossModule, generated: Generated, batch: Any, vmapped: boo
         with vmapped_attention(next(iter(named.values()))):
             return torch.vmap(losses, randomness="different")(named)
     rows = [dict(zip(named, row, strict=True)) for row in zip(*(rows.unbind() for rows in named.values()), strict=True)]
-    parts = batch if isinstance(batch, Parts) else [batch] * len(rows)
+    parts = batch if isinstance(batch, BatchParts) else [batch] * len(rows)
     return torch.stack([losses(row, part) for row, part in zip(rows, parts, strict=True)])
 
 
-class Parts(list):
+class BatchParts(list):
     """The parts of a batch, one a preference."""
 
 
-def dealt(batch: Any, p: int) -> Any:
+def deal_batch(batch: Any, p: int) -> Any:
     """A batch dealt out, sample by sample; None, of a deterministic problem, as it is.
 
     Raises:
@@ -124,22 +119,24 @@ def dealt(batch: Any, p: int) -> Any:
     """
     if batch is None:
         return None
-    if not can_be_dealt(batch):
+    if not can_deal(batch):
         raise ValueError(
             "a batch cannot be dealt out to several preferences, as its tensors do not all lead with its samples; give "
             "sampling=pm.Sampling('batch')"
         )
-    return Parts(tree_map(lambda x, k=k: None if x is None else x[k::p], batch) for k in range(p))
+    return BatchParts(tree_map(lambda x, k=k: None if x is None else x[k::p], batch) for k in range(p))
 
 
-def can_be_dealt(batch: Any) -> bool:
+def can_deal(batch: Any) -> bool:
     """Whether all tensors of a batch lead with its samples."""
     leaves = [x for x in tree_leaves(batch) if x is not None]  # None: a label that is missing
     lengths = {len(x) if isinstance(x, Tensor) and x.ndim else None for x in leaves}
     return len(lengths) == 1 and None not in lengths
 
 
-def per_sample(network: Modulated, evaluate: LossModule, batch: Any, r: Float[Tensor, "n m"]) -> Float[Tensor, "n k"]:
+def evaluate_samples(
+    network: Modulated, evaluate: LossModule, batch: Any, r: Float[Tensor, "n m"]
+) -> Float[Tensor, "n k"]:
     """The losses of each sample of a batch, at its own preference."""
     changes = network.changes(r)
 
@@ -164,7 +161,7 @@ def vmapped_attention(like: Tensor) -> AbstractContextManager:
     return sdpa_kernel(SDPBackend.MATH) if like.device.type == "cpu" else nullcontext()
 
 
-def samples(batch: Any) -> int | None:
+def count_samples(batch: Any) -> int | None:
     """How many samples a batch has: the length of its first tensor; None of no batch, of a deterministic problem."""
     if batch is None:
         return None
@@ -174,7 +171,7 @@ def samples(batch: Any) -> int | None:
     raise ValueError("a batch holds no tensor that leads with its samples; give sampling=pm.Sampling('batch', n=…)")
 
 
-def takes_vmap(network: Conditioned, problem: Problem, batch: Any, r: Float[Tensor, "p m"]) -> bool:
+def supports_vmap(network: Conditioned, problem: Problem, batch: Any, r: Float[Tensor, "p m"]) -> bool:
     """Whether all rows of weights are better called in one program: where that can be.
 
     But not where there are convolutions on a CPU, which are slower so.
@@ -185,7 +182,7 @@ def takes_vmap(network: Conditioned, problem: Problem, batch: Any, r: Float[Tens
     try:
         with torch.no_grad():
             asked = r.to(next(network.parameters()))
-            at_each(LossModule(problem, network.plain), network.generate(asked), batch, vmapped=True)
+            evaluate_rows(LossModule(problem, network.plain), network.generate(asked), batch, vmapped=True)
     except UNFIT:
         return False
     finally:
@@ -193,7 +190,7 @@ def takes_vmap(network: Conditioned, problem: Problem, batch: Any, r: Float[Tens
     return True
 
 
-def _through(
+def _backward_through(
     generated: Generated, losses: Float[Tensor, "p k"], solver: Solver, state: Any, r: Float[Tensor, "p k"],
     names: Sequence[str], clip: float | None,
 ) -> tuple[Float[Tensor, " k"] | None, Status]:  # fmt: skip
@@ -204,7 +201,7 @@ def _through(
     norms = torch.diagonal(gramian, dim1=-2, dim2=-1).sqrt()
     _check_gradients(norms.sum(dim=0), names)
     if clip is not None:
-        jacobian, gramian = clipped(jacobian, gramian, norms, clip)
+        jacobian, gramian = clip_rows(jacobian, gramian, norms, clip)
     values = losses.detach()
     weights = None
     if isinstance(solver, Weighting):
@@ -222,5 +219,5 @@ def _check_gradients(norms: Float[Tensor, " k"], names: Sequence[str]) -> None:
     """Raise where one is not finite. To autograd the losses of a preference are one tensor, so one can spoil others."""
     spoiled = [name for name, finite in zip(names, norms.isfinite().tolist(), strict=True) if not finite]
     if len(spoiled) > 1:
-        raise NonFinite(f"nan or inf in the gradient of {' or '.join(map(repr, spoiled))}")
+        raise NonFiniteError(f"nan or inf in the gradient of {' or '.join(map(repr, spoiled))}")
     check_finite(norms, names, before="the gradient of ")

@@ -15,10 +15,10 @@ from paretomtl.conditioned.front_model import (
     Conditioned,
     FrontModel,
     Generated,
-    as_matrix,
-    as_names,
+    check_names,
     check_size,
-    chosen_parameters,
+    reshape_to_matrix,
+    select_parameters,
 )
 
 
@@ -38,24 +38,28 @@ class LowRank(FrontModel):
 
     def __post_init__(self):
         super().__post_init__()
-        object.__setattr__(self, "modules", as_names(self.modules, "modules"))
+        object.__setattr__(self, "modules", check_names(self.modules, "modules"))
         if self.rank is not None:
             check_size(self.rank, "rank", ", or None for full rank")
 
     def attach(self, plain: nn.Module, m: int) -> Conditioned:
         """The network with its updates."""
-        generated = chosen_parameters(plain, self.modules, "LowRank")
-        return Manifold(plain, generated, m) if self.rank is None else Adapted(plain, generated, m, self.rank)
+        generated = select_parameters(plain, self.modules, "LowRank")
+        return (
+            ManifoldNetwork(plain, generated, m)
+            if self.rank is None
+            else LowRankNetwork(plain, generated, m, self.rank)
+        )
 
 
-class Adapted(Conditioned):
+class LowRankNetwork(Conditioned):
     """See `LowRank`."""
 
     def __init__(self, plain: nn.Module, generated: Mapping[str, Tensor], m: int, rank: int):
         super().__init__(plain)
         self.names, left, right = list(generated), [], []
         for p in generated.values():
-            rows, columns = as_matrix(p).shape
+            rows, columns = reshape_to_matrix(p).shape
             k = 0 if p.ndim < 2 else min(rank, rows, columns)
             left.append(nn.Parameter(torch.zeros(m, rows, k or columns).to(p)))
             right.append(nn.Parameter(torch.randn(m, k, columns).to(p) * columns**-0.5))
@@ -71,7 +75,7 @@ class Adapted(Conditioned):
         return found
 
 
-class Manifold(Conditioned):
+class ManifoldNetwork(Conditioned):
     """One set of weights a task, mixed; the plain network's are the first."""
 
     def __init__(self, plain: nn.Module, generated: Mapping[str, Tensor], m: int):

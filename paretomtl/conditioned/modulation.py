@@ -97,7 +97,7 @@ def bias_of(layer: nn.Module) -> Tensor:
     return layer.bias
 
 
-def chosen(plain: nn.Module, asked: Sequence[str], kind: str) -> list[str]:
+def select_layers(plain: nn.Module, asked: Sequence[str], kind: str) -> list[str]:
     """The layers asked for, checked; by default all that can be changed, in the network's own order.
 
     Raises:
@@ -111,17 +111,17 @@ def chosen(plain: nn.Module, asked: Sequence[str], kind: str) -> list[str]:
     for name in asked:
         if name not in modules:
             raise ValueError(f"{kind}: there is no module {name!r} in the network; it has {', '.join(modules)[2:]}")
-        why = _unfit(modules[name], users)
+        why = _unfit_reason(modules[name], users)
         if why:
             raise ValueError(f"{kind}: module {name!r} {why}; name other layers, or use Hypernetwork or LowRank")
-    found = list(asked) or [name for name, module in modules.items() if not _unfit(module, users)]
+    found = list(asked) or [name for name, module in modules.items() if not _unfit_reason(module, users)]
     if not found:
         raise ValueError(f"{kind}: the network has no linear, convolution or normalisation layer with a bias; "
                          "use Hypernetwork or LowRank")  # fmt: skip
     return found
 
 
-def _unfit(layer: nn.Module, users: dict[int, int]) -> str:
+def _unfit_reason(layer: nn.Module, users: dict[int, int]) -> str:
     """Why a layer's output cannot be changed by way of its weights; empty where it can."""
     if not isinstance(layer, LAYERS) or isinstance(layer, INNER):
         return f"is a {type(layer).__name__}, not a linear, convolution or normalisation layer"

@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from paretomtl.conditioned.bounds import bounded, written_out
-from paretomtl.conditioned.front_model import Conditioned, FrontModel, Mean
-from paretomtl.conditioned.losses import UNFIT, LossModule, at_each, per_sample, samples, step
+from paretomtl.conditioned.bounds import apply_bounds, write_out
+from paretomtl.conditioned.front_model import Conditioned, FrontModel, MeanLinear
+from paretomtl.conditioned.losses import UNFIT, LossModule, count_samples, evaluate_rows, evaluate_samples, take_step
 from paretomtl.conditioned.modulation import Modulated
 from paretomtl.problem import Problem
 from paretomtl.solver import Scalarization, Solver, Stepper, Sweep
@@ -81,12 +81,12 @@ def rehearse(
         _check_samples(network, problem, batch, even)
     _check_weights(network, problem, batch, even)
     network.train()
-    n = samples(batch)
+    n = count_samples(batch)
     if n is not None and front_model.sampling.each == "sample":
         r = r[:1].expand(n, -1)
     r = r[:n]
     state = solver.init(Sweep(r, torch.zeros(len(r), dtype=torch.int64), 1, problem.deterministic, ()))
-    step(network, problem, solver, state, batch, r, front_model.sampling.each, vmapped=False)
+    take_step(network, problem, solver, state, batch, r, front_model.sampling.each, vmapped=False)
     mixing = [
         name
         for name, layer in network.plain.named_modules()
@@ -107,7 +107,7 @@ def _scramble(network: Conditioned) -> None:
             if not name.startswith("plain."):
                 p.add_(torch.randn_like(p), alpha=0.2)
         for layer in network.modules():
-            if isinstance(layer, Mean):  # of many units; else its output hardly moves
+            if isinstance(layer, MeanLinear):  # of many units; else its output hardly moves
                 layer.weight.mul_(layer.in_features**0.5)
 
 
@@ -116,9 +116,9 @@ def _check_weights(network: Conditioned, problem: Problem, batch: Any, r: Float[
     """The network called at generated weights is the network that has them."""
     network.eval()
     like = next(network.parameters())
-    generated = bounded(network, problem, network.generate(r.to(like)))
-    called = at_each(LossModule(problem, network.plain), generated, batch, vmapped=False)[0]
-    model = written_out(network, problem, r[0].cpu().numpy())
+    generated = apply_bounds(network, problem, network.generate(r.to(like)))
+    called = evaluate_rows(LossModule(problem, network.plain), generated, batch, vmapped=False)[0]
+    model = write_out(network, problem, r[0].cpu().numpy())
     try:
         has = LossModule(problem, model)(batch)
     except UNFIT as error:
@@ -139,8 +139,8 @@ def _check_samples(network: Conditioned, problem: Problem, batch: Any, r: Float[
     network.eval()  # but with gradients: without them attention takes a short cut that samples cannot
     asked = r.to(next(network.parameters()))
     evaluate = LossModule(problem, network.plain)
-    mean = per_sample(network, evaluate, batch, asked.expand(samples(batch) or 1, -1)).mean(dim=0)
-    whole = at_each(evaluate, network.generate(asked), batch, vmapped=False)[0]
+    mean = evaluate_samples(network, evaluate, batch, asked.expand(count_samples(batch) or 1, -1)).mean(dim=0)
+    whole = evaluate_rows(evaluate, network.generate(asked), batch, vmapped=False)[0]
     if not torch.allclose(mean, whole, rtol=CLOSE, atol=CLOSE * float(whole.detach().abs().max())):
         raise ValueError(
             f"losses: those of a batch, {whole.tolist()}, are not the means of those of its samples, {mean.tolist()}; "

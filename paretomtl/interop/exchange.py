@@ -12,10 +12,10 @@ from paretomtl.objective import Objective, check_reference
 from paretomtl.point import Point
 from paretomtl.points import replicates
 from paretomtl.points.score import check_losses
-from paretomtl.preference import normalised
+from paretomtl.preference import normalise
 from paretomtl.storage import files, schema, table
 
-Found = tuple[dict[str, Any], list[Point]]  # a study, as far as it is known, and its points
+StudyAndPoints = tuple[dict[str, Any], list[Point]]  # a study, as far as it is known, and its points
 
 
 def from_values(
@@ -26,9 +26,9 @@ def from_values(
     ids: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
     errors: Any = None,
-) -> Found:
+) -> StudyAndPoints:
     """A study without models, and its points; see `Front.from_values`."""
-    described = described_as(objectives)
+    described = as_objectives(objectives)
     names = [o.name for o in described]
     rows = check_losses(values, "values", len(names))
     signs = np.array([o.sign for o in described], dtype=np.float64)
@@ -39,7 +39,7 @@ def from_values(
     if preferences is not None:
         if len(preferences) != len(rows):
             raise ValueError(f"preferences: {len(preferences)} rows for {len(rows)} points; give one each")
-        asked = [_asked(r, len(names), f"preferences[{k}]") for k, r in enumerate(preferences)]
+        asked = [_check_preference(r, len(names), f"preferences[{k}]") for k, r in enumerate(preferences)]
     numbers = [0] * len(rows) if seeds is None else list(seeds)
     points = [
         _point(id, r, value, value * signs, seed)
@@ -70,7 +70,7 @@ def _standard_errors(errors: Any, values: np.ndarray) -> np.ndarray:
     return found
 
 
-def described_as(objectives: Sequence[str | Objective]) -> list[Objective]:
+def as_objectives(objectives: Sequence[str | Objective]) -> list[Objective]:
     """The objectives as `Objective`s: two or more, of different names."""
     if isinstance(objectives, str):
         raise TypeError(f"objectives={objectives!r} is one text; give a list of names")
@@ -81,9 +81,9 @@ def described_as(objectives: Sequence[str | Objective]) -> list[Objective]:
     return described
 
 
-def _asked(row: Any, m: int, where: str) -> tuple[float, ...]:
+def _check_preference(row: Any, m: int, where: str) -> tuple[float, ...]:
     """A preference, checked; as it is where it is on the simplex, so that it is read as it was written."""
-    on_simplex, given = normalised(row, m, where), np.asarray(row, dtype=np.float64)
+    on_simplex, given = normalise(row, m, where), np.asarray(row, dtype=np.float64)
     return tuple((given if np.allclose(given, on_simplex, rtol=0, atol=1e-12) else on_simplex).tolist())
 
 
@@ -93,14 +93,16 @@ def _point(id: str, r: tuple[float, ...], value: np.ndarray, loss: np.ndarray, s
         r,
         losses={"validate": tuple(loss.tolist())},
         values={"validate": tuple(value.tolist())},
-        control_error=replicates.off_ray(loss, r) if (loss >= 0).all() else None,
+        control_error=replicates.ray_error(loss, r) if (loss >= 0).all() else None,
         seed=seed,
     )
 
 
-def from_csv(path: str | Path, ref_point: Sequence[float], objectives: Sequence[str | Objective] | None) -> Found:
+def from_csv(
+    path: str | Path, ref_point: Sequence[float], objectives: Sequence[str | Objective] | None
+) -> StudyAndPoints:
     """A study without models, and its points; see `Front.from_csv`."""
-    head, rows = table.columns(path)
+    head, rows = table.read_columns(path)
     prefix = "value validate "
     if "state" in head and any(name.startswith(prefix) for name in head):
         rows = _points_only(head, rows)
@@ -113,24 +115,24 @@ def from_csv(path: str | Path, ref_point: Sequence[float], objectives: Sequence[
     if missing:
         there = ", ".join(map(repr, head)) or "none"
         raise ValueError(f"{path}: there is no column {prefix + missing[0]!r}; it has {there}")
-    values = table.numbers(path, rows, head, [prefix + name for name in names])
+    values = table.parse_numbers(path, rows, head, [prefix + name for name in names])
     if not values:
         raise ValueError(f"{path}: there is no point in it")
     asked = [name for name in head if prefix and name.startswith("preference ")]
     known = set(asked) == {f"preference {name}" for name in names}  # of fewer objectives, nothing was asked
     known = known and any(row[head.index(name)] for name in asked for _, row in rows)
-    preferences = table.numbers(path, rows, head, [f"preference {name}" for name in names]) if known else None
+    preferences = table.parse_numbers(path, rows, head, [f"preference {name}" for name in names]) if known else None
     ids = [row[head.index("id")] for _, row in rows] if "id" in head else None
     seeds = None
     if prefix and "seed" in head:
-        found = table.numbers(path, rows, head, ["seed"])
+        found = table.parse_numbers(path, rows, head, ["seed"])
         seeds = [int(number) for (number,) in found]
         if any(
             seed != number or not 0 <= seed < schema.MOST_POINTS for seed, (number,) in zip(seeds, found, strict=True)
         ):
             raise ValueError(f"{path}: a seed is not a whole number of at least 0")
     told = [f"error validate {name}" for name in names]
-    errors = table.numbers(path, rows, head, told) if prefix and set(told) <= set(head) else None
+    errors = table.parse_numbers(path, rows, head, told) if prefix and set(told) <= set(head) else None
     return from_values(np.array(values, dtype=np.float64), objectives, ref_point, preferences, ids, seeds, errors)
 
 
@@ -143,7 +145,7 @@ def _points_only(head: list[str], rows: list[tuple[int, list[str]]]) -> list[tup
 def to_csv(path: str | Path, points: Sequence[Point], names: Sequence[str]) -> Path:
     """Write points as a table."""
     path = Path(path)
-    files.write(path, table.written(points, names).encode())
+    files.write(path, table.format_table(points, names).encode())
     return path
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from paretomtl.errors import EmptyFrontError
 from paretomtl.interop import exchange
-from paretomtl.interop.exchange import Found
+from paretomtl.interop.exchange import StudyAndPoints
 from paretomtl.objective import Objective
 from paretomtl.point import Point
-from paretomtl.points.score import EmptyFrontError
 from paretomtl.storage import schema, table
 
 Described = Sequence[str | Objective]
@@ -29,7 +29,7 @@ MISSING = "missing"
 # --- Optuna ---
 
 
-def from_optuna(study: Any, ref_point: Sequence[float], objectives: Described | None) -> Found:
+def from_optuna(study: Any, ref_point: Sequence[float], objectives: Described | None) -> StudyAndPoints:
     """A study without models, and its points; see `Front.from_optuna`."""
     _check_kind(study, "study", "an optuna.Study", "directions", "get_trials")
     goals = ["max" if direction.name == "MAXIMIZE" else "min" for direction in study.directions]
@@ -37,10 +37,10 @@ def from_optuna(study: Any, ref_point: Sequence[float], objectives: Described | 
         raise ValueError("the study has one objective, so there is nothing to trade off; give a study of two or more")
     trials = study.get_trials(deepcopy=False)
     _check_size(len(trials), "the study", "trials")
-    described, columns = _of_study(study, goals, objectives)
-    states = [_state(trial) for trial in trials]
+    described, columns = _study_objectives(study, goals, objectives)
+    states = [_exclusion_reason(trial) for trial in trials]
     kept = [trial for trial, state in zip(trials, states, strict=True) if state is None]
-    return _found(
+    return _study_and_points(
         "trials",
         [[trial.values[k] for k in columns] for trial in kept],
         [f"trial {trial.number}" for trial in kept],
@@ -51,7 +51,7 @@ def from_optuna(study: Any, ref_point: Sequence[float], objectives: Described | 
     )
 
 
-def _state(trial: Any) -> str | None:
+def _exclusion_reason(trial: Any) -> str | None:
     """Why a trial is no point of the front; None for one that is."""
     if trial.state.name != "COMPLETE":
         return STATES.get(trial.state.name, trial.state.name.lower())
@@ -62,7 +62,9 @@ def _state(trial: Any) -> str | None:
     return None if all(bound <= 0 for bound in bounds) else "infeasible"
 
 
-def _of_study(study: Any, goals: Sequence[Any], objectives: Described | None) -> tuple[list[Objective], list[int]]:
+def _study_objectives(
+    study: Any, goals: Sequence[Any], objectives: Described | None
+) -> tuple[list[Objective], list[int]]:
     """The objectives, and the place of each among the study's."""
     known = study.metric_names
     if objectives is None and known is None:
@@ -71,13 +73,13 @@ def _of_study(study: Any, goals: Sequence[Any], objectives: Described | None) ->
             "order, or call its set_metric_names"
         )
     given = known if objectives is None else objectives
-    asked = [o.name for o in exchange.described_as(given)]
+    asked = [o.name for o in exchange.as_objectives(given)]
     names = asked if known is None else list(known)
     if len(names) != len(goals):
         raise ValueError(f"objectives={asked}: give {len(goals)} names, one for each direction of the study")
     missing = [name for name in asked if name not in names]
     if missing:
-        raise ValueError(f"the study has no metric {missing[0]!r}; it has {table.few([*map(repr, names)])}")
+        raise ValueError(f"the study has no metric {missing[0]!r}; it has {table.shorten_list([*map(repr, names)])}")
     columns = [names.index(name) for name in asked]
     described = [
         o if isinstance(o, Objective) else Objective(o, goal=goals[k]) for o, k in zip(given, columns, strict=True)
@@ -91,10 +93,10 @@ def _of_study(study: Any, goals: Sequence[Any], objectives: Described | None) ->
 # --- pymoo ---
 
 
-def from_pymoo(result: Any, ref_point: Sequence[float], objectives: Described) -> Found:
+def from_pymoo(result: Any, ref_point: Sequence[float], objectives: Described) -> StudyAndPoints:
     """A study without models, and its points; see `Front.from_pymoo`."""
     _check_kind(result, "result", "what pymoo's minimize returned", "F", "opt")
-    described = exchange.described_as(objectives)
+    described = exchange.as_objectives(objectives)
     if result.F is None:
         raise EmptyFrontError("the result has no F: pymoo found no feasible solution; nothing can be said of the front")
     losses = np.asarray(result.F)
@@ -110,7 +112,7 @@ def from_pymoo(result: Any, ref_point: Sequence[float], objectives: Described) -
         raise ValueError(f"F holds {losses.dtype}; give a result whose F holds numbers")
     feasible = _feasible(result, len(losses))
     signs = np.array([o.sign for o in described])
-    return _found(
+    return _study_and_points(
         "solutions",
         (losses[feasible] * signs).tolist(),
         [f"F[{k}]" for k in np.flatnonzero(feasible)],
@@ -130,10 +132,10 @@ def _feasible(result: Any, n: int) -> Bool[np.ndarray, " n"]:
 # --- Ray ---
 
 
-def from_ray(result_grid: Any, ref_point: Sequence[float], objectives: Described) -> Found:
+def from_ray(result_grid: Any, ref_point: Sequence[float], objectives: Described) -> StudyAndPoints:
     """A study without models, and its points; see `Front.from_ray`."""
     _check_kind(result_grid, "result_grid", "what Tuner.fit returned", "num_errors", "__getitem__")
-    described = exchange.described_as(objectives)
+    described = exchange.as_objectives(objectives)
     names = [o.name for o in described]
     n = len(result_grid)
     _check_size(n, "the result grid", "trials")
@@ -141,15 +143,15 @@ def from_ray(result_grid: Any, ref_point: Sequence[float], objectives: Described
     for name in names:
         if kept and all(_metric(metrics, name) is MISSING for metrics in kept.values()):
             there = [repr(key) for key in next(iter(kept.values()))]
-            raise ValueError(f"no trial reports {name!r}; the first one reports {table.few(there)}")
+            raise ValueError(f"no trial reports {name!r}; the first one reports {table.shorten_list(there)}")
     ids = {k: str(metrics.get("trial_id", f"trial-{k:04d}")) for k, metrics in kept.items()}
-    return _found(
+    return _study_and_points(
         "trials",
         [[_metric(metrics, name) for name in names] for metrics in kept.values()],
         [f"trial {k} ({id})" for k, id in ids.items()],
         described,
         ref_point,
-        preferences=_asked([*kept.values()], names),
+        preferences=_reported_preferences([*kept.values()], names),
         ids=[*ids.values()],
         left_out=+Counter({"failed": n - len(kept)}),
     )
@@ -159,7 +161,7 @@ def _metric(metrics: Mapping[str, Any], name: str) -> Any:
     return metrics.get(name, metrics.get(MEASURED + name, MISSING))
 
 
-def _asked(reports: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[list[Any]] | None:
+def _reported_preferences(reports: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[list[Any]] | None:
     """The preferences in the trials' configs, if all have one; of other objectives than these, nothing was asked."""
     rows = []
     for metrics in reports:
@@ -179,7 +181,7 @@ def _asked(reports: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[l
 # --- pandas ---
 
 
-def from_frame(frame: Any, ref_point: Sequence[float], objectives: Described | None) -> Found:
+def from_frame(frame: Any, ref_point: Sequence[float], objectives: Described | None) -> StudyAndPoints:
     """A study without models, and its points; see `Front.from_frame`."""
     _check_kind(frame, "frame", "a pandas.DataFrame", "columns", "index", "isna")
     n = len(frame)
@@ -187,7 +189,7 @@ def from_frame(frame: Any, ref_point: Sequence[float], objectives: Described | N
     head = list(frame.columns)
     if len(set(head)) < len(head):
         twice = [repr(name) for name, times in Counter(head).items() if times > 1]
-        raise ValueError(f"two columns of the frame have one name: {table.few(twice)}")
+        raise ValueError(f"two columns of the frame have one name: {table.shorten_list(twice)}")
     ours = "state" in head and any(name == "corner" or str(name).startswith(NUMBERED) for name in head)
     prefix, left_out = NUMBERED if ours else "", Counter()
     if ours:
@@ -196,21 +198,21 @@ def from_frame(frame: Any, ref_point: Sequence[float], objectives: Described | N
         if "corner" in head:  # no point of the front, as in from_csv
             frame = frame[_blank(frame["corner"])]
     _check_some(len(frame), "rows", left_out)
-    described = exchange.described_as(_columns(frame, head, prefix) if objectives is None else objectives)
+    described = exchange.as_objectives(_columns(frame, head, prefix) if objectives is None else objectives)
     names = [o.name for o in described]
     labels = [f"row {label}" for label in frame.index.tolist()]
     asked = [f"preference {name}" for name in names]
     known = {name for name in head if str(name).startswith("preference ")} == set(asked)  # of fewer, nothing was asked
-    return _found(
+    return _study_and_points(
         "rows",
         _numbers(frame, [prefix + name for name in names], labels),
         labels,
         described,
         ref_point,
-        preferences=_if_any(frame, asked, labels) if known else None,
+        preferences=_optional_numbers(frame, asked, labels) if known else None,
         ids=_ids(frame, labels) if "id" in head else None,
         seeds=_seeds(frame, labels) if "seed" in head else None,
-        errors=_if_any(frame, [f"error validate {name}" for name in names], labels) if ours else None,
+        errors=_optional_numbers(frame, [f"error validate {name}" for name in names], labels) if ours else None,
         left_out=left_out,
     )
 
@@ -232,7 +234,7 @@ def _numbers(frame: Any, columns: Sequence[str], labels: Sequence[str]) -> list[
     for name in columns:
         if name not in frame.columns:
             there = [repr(other) for other in frame.columns]
-            raise ValueError(f"the frame has no column {name!r}; it has {table.few(there)}")
+            raise ValueError(f"the frame has no column {name!r}; it has {table.shorten_list(there)}")
         if not _holds_numbers(frame[name]):
             raise ValueError(f"column {name!r} of the frame holds {frame[name].dtype}; give a column of numbers")
     found = [frame[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in columns]
@@ -241,7 +243,7 @@ def _numbers(frame: Any, columns: Sequence[str], labels: Sequence[str]) -> list[
     return rows
 
 
-def _if_any(frame: Any, columns: Sequence[str], labels: Sequence[str]) -> list[list[float]] | None:
+def _optional_numbers(frame: Any, columns: Sequence[str], labels: Sequence[str]) -> list[list[float]] | None:
     """Columns as rows of numbers, if the frame has them, and anything in them."""
     if not set(columns) <= set(frame.columns) or all(_blank(frame[name]).all() for name in columns):
         return None
@@ -251,7 +253,7 @@ def _if_any(frame: Any, columns: Sequence[str], labels: Sequence[str]) -> list[l
 def _ids(frame: Any, labels: Sequence[str]) -> list[str]:
     missing = [label for label, blank in zip(labels, _blank(frame["id"]), strict=True) if blank]
     if missing:
-        raise ValueError(f"every row needs an id, or none has one; there is none in {table.few(missing)}")
+        raise ValueError(f"every row needs an id, or none has one; there is none in {table.shorten_list(missing)}")
     return [str(id) for id in frame["id"].tolist()]
 
 
@@ -263,7 +265,9 @@ def _seeds(frame: Any, labels: Sequence[str]) -> list[int]:
         if seed != int(seed) or not 0 <= seed < schema.MOST_POINTS
     ]
     if odd:
-        raise ValueError(f"a seed is a whole number from 0 to {schema.MOST_POINTS - 1}, not so in {table.few(odd)}")
+        raise ValueError(
+            f"a seed is a whole number from 0 to {schema.MOST_POINTS - 1}, not so in {table.shorten_list(odd)}"
+        )
     return [int(seed) for seed in found]
 
 
@@ -277,14 +281,14 @@ def to_frame(points: Sequence[Point], names: Sequence[str]) -> Any:
         import pandas
     except ImportError as error:
         raise ImportError("to_frame needs pandas: pip install pandas") from error
-    columns, rows = table.cells(points, names)
+    columns, rows = table.table_cells(points, names)
     return pandas.DataFrame(rows, columns=columns)
 
 
 # --- what all have in common ---
 
 
-def _found(
+def _study_and_points(
     what: str,
     rows: Sequence[Sequence[Any]],
     labels: Sequence[str],
@@ -296,24 +300,24 @@ def _found(
     seeds: Sequence[int] | None = None,
     errors: Any = None,
     left_out: Counter[str],
-) -> Found:
+) -> StudyAndPoints:
     """Rows of values as points, each number checked; and in a note, how many were left out, and why."""
     _check_some(len(rows), what, left_out)
     _check_finite(what, rows, labels, [o.name for o in described])
     study, points = exchange.from_values(rows, described, ref_point, preferences, ids, seeds, errors)
     if left_out:
         n = left_out.total()
-        study["notes"].append(f"{n} of {len(rows) + n} {what} left out: {_told(left_out)}")
+        study["notes"].append(f"{n} of {len(rows) + n} {what} left out: {_exclusion_notes(left_out)}")
     return study, points
 
 
-def _told(left_out: Counter[str]) -> str:
+def _exclusion_notes(left_out: Counter[str]) -> str:
     return ", ".join(f"{count} {why}" for why, count in sorted(left_out.items()))
 
 
 def _check_some(n: int, what: str, left_out: Counter[str]) -> None:
     if not n:
-        why = f" ({_told(left_out)})" if left_out else ""
+        why = f" ({_exclusion_notes(left_out)})" if left_out else ""
         raise EmptyFrontError(f"there is no point among the {what}{why}, so nothing can be said of the front")
 
 
@@ -334,7 +338,9 @@ def _check_finite(what: str, rows: Iterable[Sequence[Any]], labels: Sequence[str
         if odd:
             refused.append(f"{label}: {', '.join(odd)}")
     if refused:
-        raise ValueError(f"all {what} need finite numbers; {table.few(refused)}. Mend these, or leave them out")
+        raise ValueError(
+            f"all {what} need finite numbers; {table.shorten_list(refused)}. Mend these, or leave them out"
+        )
 
 
 def _finite(x: Any) -> bool:

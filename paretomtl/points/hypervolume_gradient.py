@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from paretomtl.objective import check_reference
-from paretomtl.points.score import check_losses, hypervolume, nondominated
+from paretomtl.points.score import check_losses, hypervolume, is_nondominated
 
 
 def hypervolume_gradient(
@@ -40,13 +40,13 @@ def hypervolume_gradient(
         raise ValueError(f"losses has shape {losses.shape}; give two objectives or more")
     reference = check_reference(ref_point, m)
     with np.errstate(over="ignore", invalid="ignore"):
-        gradient = _of_two(losses, reference) if m == 2 else _of_more(losses, reference)
+        gradient = _gradient_of_two(losses, reference) if m == 2 else _gradient_of_many(losses, reference)
     if not np.isfinite(gradient).all():
         raise ValueError(f"the hypervolume gradient up to {reference.tolist()} overflows; scale the losses")
     return gradient
 
 
-def _of_two(losses: Float[np.ndarray, "n 2"], reference: Float[np.ndarray, " 2"]) -> Float[np.ndarray, "n 2"]:
+def _gradient_of_two(losses: Float[np.ndarray, "n 2"], reference: Float[np.ndarray, " 2"]) -> Float[np.ndarray, "n 2"]:
     """A step along the front's stairs: to the left neighbour's second loss, and to the right one's first."""
     order = np.lexsort(losses.T[::-1])  # by the first loss, then the second, then the index
     first, second = losses[order].T
@@ -59,19 +59,19 @@ def _of_two(losses: Float[np.ndarray, "n 2"], reference: Float[np.ndarray, " 2"]
     return gradient
 
 
-def _of_more(losses: Float[np.ndarray, "n m"], reference: Float[np.ndarray, " m"]) -> Float[np.ndarray, "n m"]:
+def _gradient_of_many(losses: Float[np.ndarray, "n m"], reference: Float[np.ndarray, " m"]) -> Float[np.ndarray, "n m"]:
     gradient = np.zeros(losses.shape)
-    front = _front(losses, reference)
+    front = _front_members(losses, reference)
     for j in range(losses.shape[1]):
         others = np.delete(losses, j, axis=1)
         up_to = np.delete(reference, j)
         order = front[np.argsort(losses[front, j], kind="stable")]
         for k, i in enumerate(order):
-            gradient[i, j] = -_uncovered(others[i], others[order[:k]], up_to)
+            gradient[i, j] = -_exclusive_volume(others[i], others[order[:k]], up_to)
     return gradient
 
 
-def _front(losses: Float[np.ndarray, "n m"], reference: Float[np.ndarray, " m"]) -> Int[np.ndarray, " k"]:
+def _front_members(losses: Float[np.ndarray, "n m"], reference: Float[np.ndarray, " m"]) -> Int[np.ndarray, " k"]:
     """Which points no other dominates, of those that dominate the reference; of equal ones the first.
 
     Then every face has something uncovered, and the rest have exactly 0, not what rounding leaves.
@@ -79,12 +79,12 @@ def _front(losses: Float[np.ndarray, "n m"], reference: Float[np.ndarray, " m"])
     inside = np.flatnonzero((losses < reference).all(axis=1))
     if not len(inside):
         return inside
-    kept = inside[nondominated(losses[inside])]
+    kept = inside[is_nondominated(losses[inside])]
     _, first = np.unique(losses[kept], axis=0, return_index=True)
     return kept[np.sort(first)]
 
 
-def _uncovered(
+def _exclusive_volume(
     corner: Float[np.ndarray, " d"], others: Float[np.ndarray, "k d"], reference: Float[np.ndarray, " d"]
 ) -> float:
     """The volume from a corner up to the reference, less what others dominate of it; at least 0."""

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from paretomtl.objective import Objective
 from paretomtl.point import Point
 from paretomtl.points import replicates, score, seeds
-from paretomtl.points.preference_map import PreferenceMap, preference_map
+from paretomtl.points.preference_map import PreferenceMap, map_preferences
 from paretomtl.points.score import Score
 from paretomtl.points.seeds import Comparison, Spread, Tradeoff
 
@@ -120,25 +120,25 @@ class Points:
         """A front of the means over the seeds, one point a preference, without models; itself if there is one seed."""
         if self.study["seeds"] == 1:
             return self
-        means = replicates.means((*self.points, *self.corners))
+        means = replicates.mean_points((*self.points, *self.corners))
         return self._with([*means, *self.failed, *self.corrupt], {"seeds": 1})
 
     def spread(self) -> Spread:
         """The mean and the spread of each point's validation losses over the seeds."""
-        groups = replicates.alike(self.points)
+        groups = replicates.group_replicates(self.points)
         rows = [self._array([p.losses["validate"] for p in group]) for group in groups.values()]
-        return seeds.spread(list(groups), self.names, rows)
+        return seeds.spread_over_seeds(list(groups), self.names, rows)
 
     def tradeoff(self) -> Tradeoff:
         """Whether there is a trade-off beyond seed noise; it takes ideals (a number of preferences) and two seeds."""
         fronts = [f for f in self.by_seed() if f.points and f.ideals is not None]
         if not fronts:
             return Tradeoff(None, "not available: no ideals; they are trained where preferences= is a number")
-        groups = [replicates.alike(f.points) for f in fronts]
+        groups = [replicates.group_replicates(f.points) for f in fronts]
         kept = [id for id in groups[0] if all(id in group for group in groups)]
         losses = [self._array([group[id][0].losses["validate"] for id in kept]) for group in groups]
         ideals = np.stack([f.ideals for f in fronts if f.ideals is not None])
-        return seeds.measurable(kept, self.names, np.stack(losses), ideals)
+        return seeds.assess_tradeoff(kept, self.names, np.stack(losses), ideals)
 
     def compare(self, other: "Points") -> Comparison:
         """Whether this front's hypervolume is larger than another's of the same problem, paired over the seeds.
@@ -154,7 +154,7 @@ class Points:
         if None not in (first, second) and first != second:
             raise ValueError(f"seed={first} here, seed={second} in the other front; they are compared in pairs")
         pairs = [(here[s] or 0.0, there[s] or 0.0) for s in here]  # what dominates nothing has no volume
-        return seeds.compare(np.array([a for a, _ in pairs]), np.array([b for _, b in pairs]))
+        return seeds.compare_paired(np.array([a for a, _ in pairs]), np.array([b for _, b in pairs]))
 
     def check_alike(self, other: "Points") -> None:
         """An error where the other is of another problem, so that figures say nothing of one another."""
@@ -182,9 +182,9 @@ class Points:
         """
         if self.study["seeds"] > 1:
             fronts = [f for f in self.by_seed() if f.points]
-            return score.over_seeds([f.score(reference) for f in fronts], len(self.failed))
+            return score.mean_score([f.score(reference) for f in fronts], len(self.failed))
         known = None if reference is None else self._known(reference)
-        return score.figures(self.points, self.losses, self.ref_point, known, len(self.failed))
+        return score.score_points(self.points, self.losses, self.ref_point, known, len(self.failed))
 
     def _known(self, reference: "Points | np.ndarray") -> Float[np.ndarray, "N m"]:
         """The non-dominated points of a reference front, which must be of the same problem."""
@@ -198,13 +198,13 @@ class Points:
         if self.study["seeds"] > 1 and self.points:
             kept = [p for f in self.by_seed() if f.points for p in f.nondominated().points]
         else:
-            kept = [p for p, keep in zip(self.points, score.nondominated(self.losses), strict=True) if keep]
+            kept = [p for p, keep in zip(self.points, score.is_nondominated(self.losses), strict=True) if keep]
         return self._with([*kept, *self.corners, *self.failed, *self.corrupt])
 
     def map(self) -> PreferenceMap:
         """How losses follow from preferences, point by point, and how far a preference in between can be trusted."""
         mean = self.mean()
-        return preference_map(mean.names, mean.preferences, mean.losses)
+        return map_preferences(mean.names, mean.preferences, mean.losses)
 
     def _array(self, rows: Sequence[Sequence[float]]) -> np.ndarray:
         return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.objectives))

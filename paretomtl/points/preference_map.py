@@ -50,7 +50,7 @@ def _by_name(names: Sequence[str], texts: Sequence[str]) -> str:
     return ", ".join(map(" ".join, zip(names, texts, strict=True)))
 
 
-def preference_map(
+def map_preferences(
     names: Sequence[str], r: Float[np.ndarray, "n m"], losses: Float[np.ndarray, "n m"]
 ) -> PreferenceMap:
     """Map preferences to losses.
@@ -59,17 +59,19 @@ def preference_map(
         EmptyFrontError, ValueError: there are no points, or a loss is not finite.
     """
     losses = check_losses(losses)
-    return PreferenceMap(tuple(names), r, losses, left_out(r, losses), monotone(r, losses))
+    return PreferenceMap(tuple(names), r, losses, leave_one_out_error(r, losses), rank_correlations(r, losses))
 
 
-def left_out(r: Float[np.ndarray, "n m"], losses: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " m"] | None:
+def leave_one_out_error(
+    r: Float[np.ndarray, "n m"], losses: Float[np.ndarray, "n m"]
+) -> Float[np.ndarray, " m"] | None:
     """The largest distance of a point's losses from those that its neighbours alone would suggest.
 
     Points at the border, which have no neighbours around them, are not looked at; of very many, an even share is.
     """
     n, m = r.shape
     if m == 2:
-        return _left_out_of_line(r[:, 0], losses)
+        return _line_error(r[:, 0], losses)
     if n < m or n > MOST_POINTS or m > MOST_OBJECTIVES:
         return None
     from scipy.interpolate import LinearNDInterpolator
@@ -87,7 +89,7 @@ def left_out(r: Float[np.ndarray, "n m"], losses: Float[np.ndarray, "n m"]) -> F
     return np.max(found, axis=0) if found else None
 
 
-def triangles(r: Float[np.ndarray, "n m"]) -> Int[np.ndarray, "k m"] | None:
+def triangulate(r: Float[np.ndarray, "n m"]) -> Int[np.ndarray, "k m"] | None:
     """The points between whose losses a straight line (or a plane) is laid, by place; None where none are found."""
     n, m = r.shape
     if m == 2:
@@ -103,7 +105,7 @@ def triangles(r: Float[np.ndarray, "n m"]) -> Int[np.ndarray, "k m"] | None:
         return None
 
 
-def _left_out_of_line(x: Float[np.ndarray, " n"], losses: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " m"] | None:
+def _line_error(x: Float[np.ndarray, " n"], losses: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " m"] | None:
     if len(x) < 3:
         return None
     order = np.argsort(x, kind="stable")
@@ -113,7 +115,7 @@ def _left_out_of_line(x: Float[np.ndarray, " n"], losses: Float[np.ndarray, "n m
     return np.abs(y[1:-1] - (1 - share) * y[:-2] - share * y[2:]).max(axis=0)
 
 
-def monotone(r: Float[np.ndarray, "n m"], losses: Float[np.ndarray, "n m"]) -> tuple[float | None, ...]:
+def rank_correlations(r: Float[np.ndarray, "n m"], losses: Float[np.ndarray, "n m"]) -> tuple[float | None, ...]:
     """Spearman's rank correlation of each preference with its own loss."""
     from scipy.stats import spearmanr
 

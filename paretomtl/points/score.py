@@ -6,19 +6,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from paretomtl.errors import EmptyFrontError
 from paretomtl.objective import check_reference
 from paretomtl.point import Point
-from paretomtl.points.seeds import interval
+from paretomtl.points.seeds import interval_half_width
 
 # How many points an exact hypervolume may have, by the number of objectives: about a second's worth of moocore. Below
 # six objectives any front is quick; above ten, twelve points are, which go by inclusion and exclusion.
 MOST_EXACT = {6: 700, 7: 200, 8: 100, 9: 60, 10: 45}
 MOST_BEYOND = 12
 ESTIMATES, SAMPLES = 32, 2**15  # of an approximate hypervolume
-
-
-class EmptyFrontError(ValueError):
-    """A front without a single point that succeeded."""
 
 
 class Volume(NamedTuple):
@@ -74,7 +71,7 @@ class Score(NamedTuple):
 
     def __str__(self) -> str:
         """A table, one figure a line."""
-        shown = {name: _shown(value) for name, value in self._asdict().items() if name != "hypervolume_error"}
+        shown = {name: _format_figure(value) for name, value in self._asdict().items() if name != "hypervolume_error"}
         if self.hypervolume_interval is None:
             shown["hypervolume_interval"] = f"not available ({'one seed' if self.n_seeds == 1 else 'undefined'})"
         if self.hypervolume_error is not None:
@@ -86,7 +83,7 @@ class Score(NamedTuple):
         return "\n".join(f"{name:<{width}}  {text}" for name, text in shown.items())
 
 
-def _shown(value) -> str:
+def _format_figure(value) -> str:
     if value is None:
         return "undefined"
     if isinstance(value, tuple):
@@ -94,7 +91,7 @@ def _shown(value) -> str:
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
-def figures(
+def score_points(
     points: Sequence[Point],
     losses: Float[np.ndarray, "n m"],
     ref_point: tuple[float, ...],
@@ -102,14 +99,14 @@ def figures(
     n_failed: int,
 ) -> Score:
     """The figures of the points of one seed, and their losses, against a known front, if any."""
-    found = volume(losses, ref_point)
+    found = measure_volume(losses, ref_point)
     angles = np.array([p.control_error for p in points if p.control_error is not None], dtype=np.float64)
     return Score(
         hypervolume=None if found is None else found.value,
         hypervolume_error=None if found is None else found.error or None,
         hypervolume_interval=None,
         ref_point=ref_point,
-        n_outside=n_outside(losses, ref_point),
+        n_outside=count_outside(losses, ref_point),
         control_error_mean=float(angles.mean()) if len(angles) else None,
         control_error_worst=float(angles.max()) if len(angles) else None,
         igd_plus=None if known is None else igd_plus(losses, known),
@@ -125,7 +122,7 @@ def figures(
     )
 
 
-def over_seeds(scores: Sequence[Score], n_failed: int) -> Score:
+def mean_score(scores: Sequence[Score], n_failed: int) -> Score:
     """The figures of a study of several seeds: means over the fronts of the seeds; counts are sums."""
     if not scores:
         raise EmptyFrontError("no seed has a point that succeeded, so nothing can be said of the front")
@@ -139,7 +136,7 @@ def over_seeds(scores: Sequence[Score], n_failed: int) -> Score:
         else:
             found[name] = values[0] if name == "ref_point" else float(np.mean(values))
     if found["hypervolume"] is not None:
-        half = interval(np.array([[s.hypervolume] for s in scores]))
+        half = interval_half_width(np.array([[s.hypervolume] for s in scores]))
         found["hypervolume_interval"] = None if half is None else float(half[0])
     found["n_failed"] = n_failed
     return Score(**found)
@@ -160,15 +157,15 @@ def check_losses(losses, name: str = "losses", m: int | None = None) -> Float[np
 
 def hypervolume(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float] | np.ndarray) -> float | None:
     """The volume that the losses dominate, up to the reference; None where no point dominates it."""
-    found = volume(losses, ref_point)
+    found = measure_volume(losses, ref_point)
     return None if found is None else found.value
 
 
-def volume(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float] | np.ndarray) -> Volume | None:
+def measure_volume(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float] | np.ndarray) -> Volume | None:
     """The hypervolume with its error: exact where that takes about a second or less, else estimated."""
     from pymoo.indicators.hv import HV
 
-    inside = _inside(losses, ref_point)
+    inside = _dominates_reference(losses, ref_point)
     if not inside.any():
         return None
     reference = np.asarray(ref_point, dtype=np.float64)
@@ -177,10 +174,10 @@ def volume(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float] | np.nda
     if m < min(MOST_EXACT) or n <= MOST_EXACT.get(m, MOST_BEYOND):
         exact: Any = HV(ref_point=reference)(losses[inside])
         return Volume(float(exact), 0.0)
-    return _estimated(front, reference)
+    return _estimate_volume(front, reference)
 
 
-def _estimated(losses: Float[np.ndarray, "n m"], reference: Float[np.ndarray, " m"]) -> Volume:
+def _estimate_volume(losses: Float[np.ndarray, "n m"], reference: Float[np.ndarray, " m"]) -> Volume:
     """The mean of independent Monte Carlo estimates, seeded by their number, and four standard errors of it.
 
     The losses are scaled to the box that they span with the reference. Unscaled, directions along an objective of
@@ -200,18 +197,20 @@ def _estimated(losses: Float[np.ndarray, "n m"], reference: Float[np.ndarray, " 
     return Volume(float(found.mean()), float(4 * found.std(ddof=1) / np.sqrt(ESTIMATES)))
 
 
-def n_outside(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float] | np.ndarray) -> int:
+def count_outside(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float] | np.ndarray) -> int:
     """How many points do not dominate the reference."""
-    return int((~_inside(losses, ref_point)).sum())
+    return int((~_dominates_reference(losses, ref_point)).sum())
 
 
-def _inside(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float] | np.ndarray) -> Bool[np.ndarray, " n"]:
+def _dominates_reference(
+    losses: Float[np.ndarray, "n m"], ref_point: Sequence[float] | np.ndarray
+) -> Bool[np.ndarray, " n"]:
     """Which points dominate the reference."""
     losses = check_losses(losses)
     return np.asarray((losses < check_reference(ref_point, losses.shape[1])).all(axis=1))
 
 
-def nondominated(losses: Float[np.ndarray, "n m"]) -> Bool[np.ndarray, " n"]:
+def is_nondominated(losses: Float[np.ndarray, "n m"]) -> Bool[np.ndarray, " n"]:
     """Which points no other dominates; equal points all stay."""
     import moocore
 
@@ -221,7 +220,7 @@ def nondominated(losses: Float[np.ndarray, "n m"]) -> Bool[np.ndarray, " n"]:
 def distinct_front(losses: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "k m"]:
     """The points that no other dominates, each once."""
     losses = check_losses(losses)
-    return np.unique(losses[nondominated(losses)], axis=0)
+    return np.unique(losses[is_nondominated(losses)], axis=0)
 
 
 def attainment(
@@ -270,12 +269,12 @@ def epsilon_additive(losses: Float[np.ndarray, "n m"], reference: Float[np.ndarr
     return float(moocore.epsilon_additive(losses, ref=check_losses(reference, "reference", losses.shape[1])))
 
 
-def constant(losses: Float[np.ndarray, "n m"]) -> Bool[np.ndarray, " m"]:
+def is_constant(losses: Float[np.ndarray, "n m"]) -> Bool[np.ndarray, " m"]:
     """Which objectives are the same at every point, to rounding."""
     return np.ptp(losses, axis=0) <= 1e-12 * np.maximum(np.abs(losses).max(axis=0), 1e-300)
 
 
-def unit_range(
+def scale_to_range(
     losses: Float[np.ndarray, "n m"],
     within: tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]] | None = None,
 ) -> Float[np.ndarray, "n k"]:
@@ -287,7 +286,7 @@ def unit_range(
     """
     losses = check_losses(losses)
     ends = np.stack(within or (losses.min(axis=0), losses.max(axis=0)))
-    varies = ~constant(check_losses(ends, "within"))
+    varies = ~is_constant(check_losses(ends, "within"))
     low, high = ends[:, varies]
     return (losses[:, varies] - low) / (high - low)
 
@@ -296,7 +295,7 @@ def spacing(losses: Float[np.ndarray, "n m"]) -> float | None:
     """Schott's spacing, as pymoo has it, of the distinct points scaled to their range; None below two of them."""
     from pymoo.indicators.spacing import SpacingIndicator
 
-    scaled = unit_range(np.unique(check_losses(losses), axis=0))
+    scaled = scale_to_range(np.unique(check_losses(losses), axis=0))
     if len(scaled) < 2:
         return None
     return float(SpacingIndicator()(scaled))  # type: ignore[arg-type]
@@ -316,7 +315,7 @@ def largest_gap(
         within: the ideal and the nadir that the losses are scaled by, such as a reference front's, so that fronts can
             be compared; by default the front's own.
     """
-    scaled = unit_range(distinct_front(losses), within)
+    scaled = scale_to_range(distinct_front(losses), within)
     if len(scaled) < 2 or not scaled.shape[1]:
         return None
     joined, longest = np.zeros(len(scaled), dtype=bool), 0.0

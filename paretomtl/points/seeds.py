@@ -32,7 +32,9 @@ class Spread(NamedTuple):
         rows = [["id", "n", *self.names]]
         for name, n, mean, half in zip(self.ids, self.n, self.mean, self.half_width, strict=True):
             alone = "{:.4g} (one seed: no interval)" if n else "failed at every seed"
-            cells = [_plus_minus(*pair) if n > 1 else alone.format(pair[0]) for pair in zip(mean, half, strict=True)]
+            cells = [
+                _format_interval(*pair) if n > 1 else alone.format(pair[0]) for pair in zip(mean, half, strict=True)
+            ]
             rows.append([name, str(n), *cells])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
@@ -74,12 +76,14 @@ class Comparison(NamedTuple):
     def __str__(self) -> str:
         shown = f"{self.difference:+.4g}"
         if self.half_width is not None:
-            shown = f"{_plus_minus(self.difference, self.half_width, '+')} ({LEVEL:.0%} interval, {self.n} seeds)"
+            shown = f"{_format_interval(self.difference, self.half_width, '+')} ({LEVEL:.0%} interval, {self.n} seeds)"
         tested = "" if self.p is None else f", Wilcoxon p = {self.p:.3g}"
         return f"{self.verdict}: {shown}{tested}" + (f"; {self.note}" if self.note else "")
 
 
-def interval(samples: Float[np.ndarray, " n *rest"], tail: float = TAIL) -> Float[np.ndarray, " *rest"] | None:
+def interval_half_width(
+    samples: Float[np.ndarray, " n *rest"], tail: float = TAIL
+) -> Float[np.ndarray, " *rest"] | None:
     """Half of the 95 % confidence interval of the mean over axis 0 (or 1 - 2 tail), by Student's t; None below two."""
     from scipy import stats  # slow to import, so only here
 
@@ -88,7 +92,7 @@ def interval(samples: Float[np.ndarray, " n *rest"], tail: float = TAIL) -> Floa
     return np.asarray(stats.t.isf(tail, n - 1) * samples.std(axis=0, ddof=1) / np.sqrt(n)) if n > 1 else None
 
 
-def margins(
+def margins_at(
     sampling: Float[np.ndarray, "k m"] | None,
     deviation: Float[np.ndarray, "k m"] | None,
     n: Int[np.ndarray, " k"],
@@ -119,7 +123,7 @@ def margins(
     return np.sqrt(found)
 
 
-def spread(ids: Sequence[str], names: Sequence[str], groups: Sequence[Float[np.ndarray, "_ m"]]) -> Spread:
+def spread_over_seeds(ids: Sequence[str], names: Sequence[str], groups: Sequence[Float[np.ndarray, "_ m"]]) -> Spread:
     """What the seeds make of every preference; a group holds one row for each seed that succeeded."""
     shapes = [group.shape for group in groups]
     if len(groups) != len(ids) or any(shape[1:] != (len(names),) for shape in shapes):
@@ -128,12 +132,12 @@ def spread(ids: Sequence[str], names: Sequence[str], groups: Sequence[Float[np.n
     for k, group in enumerate(groups):
         _check_finite(**{f"groups[{k}]": group})
         mean[k] = group.mean(axis=0) if len(group) else np.nan
-        if (half := interval(group)) is not None:
+        if (half := interval_half_width(group)) is not None:
             sd[k], half_width[k] = group.std(axis=0, ddof=1), half
     return Spread(tuple(ids), tuple(names), tuple(map(len, groups)), mean, sd, half_width)
 
 
-def measurable(
+def assess_tradeoff(
     ids: Sequence[str], names: Sequence[str], losses: Float[np.ndarray, "s k m"], ideals: Float[np.ndarray, "s m"]
 ) -> Tradeoff:
     """Whether every point is above an ideal by more than the noise of the seeds.
@@ -149,7 +153,7 @@ def measurable(
     if not k:
         return Tradeoff(None, "not available: no point succeeded at every seed")
     above = losses - ideals[:, None]
-    half_width = interval(above, (1 - LEVEL) / m)
+    half_width = interval_half_width(above, (1 - LEVEL) / m)
     if half_width is None:
         return Tradeoff(None, f"not available: {ONE_SEED}")
     excess = above.mean(axis=0)
@@ -157,7 +161,7 @@ def measurable(
     noise = np.maximum(half_width, ROUNDING * np.maximum(np.abs(ideals).max(axis=0), TINY))
     ratio = (excess / noise).max(axis=1)  # above 1: significantly above an ideal
     nearest = int(np.argmin(ratio))
-    shown = ", ".join(f"{names[i]} {_plus_minus(excess[nearest, i], noise[nearest, i], '+')}" for i in range(m))
+    shown = ", ".join(f"{names[i]} {_format_interval(excess[nearest, i], noise[nearest, i], '+')}" for i in range(m))
     figures = f"({shown}, {s} seeds)" + (f"; {s} seeds only show large differences" if s < 4 else "")
     if ratio[nearest] > 1:
         above_all = f"every point is above an ideal by more than seed noise; closest is {ids[nearest]}"
@@ -166,7 +170,9 @@ def measurable(
     return Tradeoff(False, f"no measurable trade-off: {within} {figures}")
 
 
-def compare(here: Float[np.ndarray, " s"], there: Float[np.ndarray, " s"], larger_is_better: bool = True) -> Comparison:
+def compare_paired(
+    here: Float[np.ndarray, " s"], there: Float[np.ndarray, " s"], larger_is_better: bool = True
+) -> Comparison:
     """Whether a figure is better here than there; entry i of both is of the same seed."""
     from scipy import stats
 
@@ -175,7 +181,7 @@ def compare(here: Float[np.ndarray, " s"], there: Float[np.ndarray, " s"], large
     _check_finite(here=here, there=there)
     same = np.abs(here - there) <= 1e-12 * np.maximum(np.abs(here), np.abs(there))  # but for rounding
     pairs = np.where(same, 0.0, here - there)
-    n, differ, difference, half_width = len(pairs), int((~same).sum()), float(pairs.mean()), interval(pairs)
+    n, differ, difference, half_width = len(pairs), int((~same).sum()), float(pairs.mean()), interval_half_width(pairs)
     if half_width is None:
         return Comparison(difference, None, None, n, "not available", ONE_SEED)
     # Where pairs tie, scipy may fall to the normal approximation, which for few pairs gives an impossibly small p.
@@ -193,7 +199,7 @@ def _check_finite(**arrays: Float[np.ndarray, "..."]) -> None:
             raise ValueError(f"{name}{where.tolist()} is not finite; leave out the seeds that failed")
 
 
-def _plus_minus(value: float, half: float, sign: str = "") -> str:
+def _format_interval(value: float, half: float, sign: str = "") -> str:
     """Both to the second significant digit of the half-width, where that is a sensible one."""
     if not max(1e-6, 1e-6 * abs(value)) <= half < 1e6:
         return f"{value:{sign}.4g} ± {half:.2g}"

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from paretomtl.autograd.gradients import reached
-from paretomtl.autograd.loss_function import NoLabel
+from paretomtl.autograd.gradients import depends_on
 from paretomtl.conditioned.rehearsal import rehearse
 from paretomtl.conditioned.sampling import Preferences
-from paretomtl.preflight.known_data import known_data
+from paretomtl.errors import NoLabelError
+from paretomtl.preflight.known_data import fingerprint_data
 from paretomtl.problem import Problem
 from paretomtl.solver import Aggregation, Weighting
 from paretomtl.training import fleet
@@ -39,14 +39,14 @@ def resolve_device(device: str) -> str:
     return device
 
 
-class Found(NamedTuple):
+class Findings(NamedTuple):
     """What a dry run found worth noting, and by what the data of each split are known again."""
 
     notes: list[str]
     data: dict[str, dict[str, Any]]
 
 
-def dry_run(study: Study) -> Found:
+def dry_run(study: Study) -> Findings:
     """One batch of each split through a new model: names, shapes, signs, graph, lengths; then what is worth noting."""
     if torch.device(study.device).type == "cuda" and not torch.cuda.is_available():
         study = replace(study, device="cpu")  # the executor has a GPU elsewhere
@@ -61,21 +61,21 @@ def dry_run(study: Study) -> Found:
         model = model.to(study.device)
         model.train()
         for split, batches in splits.items():
-            batch = to_device(_first(batches, split), study.device)
+            batch = to_device(_first_batch(batches, split), study.device)
             losses = problem.loss_list(model, batch)
             if split == "train" or problem.deterministic:
-                notes += _check_graph(study, losses, model) + _scales(problem, losses)
-                notes += _rehearsed(study, second.to(study.device), batch)
+                notes += _check_graph(study, losses, model) + _scale_notes(problem, losses)
+                notes += _rehearse_front_model(study, second.to(study.device), batch)
                 if study.fleet is not None:
-                    fleet.rehearse(study, model, batch)
+                    fleet.rehearse_fleet(study, model, batch)
             _check_signs(study, losses, split)
-    known = {} if problem.deterministic else known_data(splits)
+    known = {} if problem.deterministic else fingerprint_data(splits)
     if "test" in known and known["test"] == known["validate"]:
         notes.append("test and validate hold the same data: what is chosen on validate is not tested on unseen data")
-    return Found(notes, known)
+    return Findings(notes, known)
 
 
-def _rehearsed(study: Study, model: nn.Module, batch: Any) -> list[str]:
+def _rehearse_front_model(study: Study, model: nn.Module, batch: Any) -> list[str]:
     """One step of a front model on a model that is not needed for anything else."""
     if study.front_model is None:
         return []
@@ -85,7 +85,7 @@ def _rehearsed(study: Study, model: nn.Module, batch: Any) -> list[str]:
     )
     try:
         return rehearse(network, study.front_model, study.solver, study.problem, batch, r.to(study.device))
-    except NoLabel:  # as the first batch may have none
+    except NoLabelError:  # as the first batch may have none
         return []
 
 
@@ -115,7 +115,7 @@ def _check_lengths(splits: dict[str, Iterable[Any]], study: Study) -> None:
             raise ValueError(f"{split} has no length, so it may never end; {remedy}") from None
 
 
-def _first(batches: Iterable[Any], split: str) -> Any:
+def _first_batch(batches: Iterable[Any], split: str) -> Any:
     for batch in batches:
         return batch
     raise ValueError(f"{split} is empty: it gave no batch; check its data, its batch size and drop_last")
@@ -124,7 +124,7 @@ def _first(batches: Iterable[Any], split: str) -> Any:
 def _check_graph(study: Study, losses: list, model: nn.Module) -> list[str]:
     """An error where a loss reaches no parameter; a note where it shares none, if the method weighs gradients."""
     there = [(name, loss) for name, loss in zip(study.problem.names, losses, strict=True) if loss is not None]
-    found = reached([loss for _, loss in there], [p for p in model.parameters() if p.requires_grad])
+    found = depends_on([loss for _, loss in there], [p for p in model.parameters() if p.requires_grad])
     for (name, loss), reach in zip(there, found, strict=True):
         if not any(reach):
             why = "does not depend on the model's parameters" if loss.requires_grad else "has no gradient (detached?)"
@@ -149,7 +149,7 @@ def _check_graph(study: Study, losses: list, model: nn.Module) -> list[str]:
     ]
 
 
-def _scales(problem: Problem, losses: list) -> list[str]:
+def _scale_notes(problem: Problem, losses: list) -> list[str]:
     """A note where losses are of wildly different size."""
     sizes = {n: abs(float(loss.detach())) for n, loss in zip(problem.names, losses, strict=True) if loss is not None}
     sizes = {name: size for name, size in sizes.items() if size > 0}

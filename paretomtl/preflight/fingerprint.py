@@ -27,7 +27,7 @@ HOLDING = {property: ("fget", "fset", "fdel"), staticmethod: ("__func__",), clas
 ENGINE, MAIN = ("paretomtl", "paretomtl_solvers"), ("__main__", "__mp_main__")
 
 
-def code(roots: Mapping[str, Any]) -> dict[str, str]:
+def fingerprint_code(roots: Mapping[str, Any]) -> dict[str, str]:
     """The digests of the functions, classes and constants of the user's own that the roots reach, by name.
 
     Installed code is known by its versions and left out; of the bytecode, what comments and layout change is left out.
@@ -35,25 +35,27 @@ def code(roots: Mapping[str, Any]) -> dict[str, str]:
     walk = _Walk()
     for root, value in roots.items():
         bearer = value.__self__ if isinstance(value, MethodType) else value
-        given = None if bearer is None or _name(bearer) else _simple(bearer, deep=True)
+        given = None if bearer is None or _name(bearer) else _digest_simple(bearer, deep=True)
         if given:
             walk.add(f"{root}: arguments", given)
         walk.reach(value)
     return walk.digests()
 
 
-def described(value: Any) -> str:
+def describe_value(value: Any) -> str:
     """How an optimizer factory or a solver reads in a file; no string of the user's own, which may be a secret."""
     if isinstance(value, functools.partial):
-        parts = [_shown(part) for part in value.args] + [f"{k}={_shown(part)}" for k, part in value.keywords.items()]
-        return f"{described(value.func)}({', '.join(parts)})"
+        parts = [_format_argument(part) for part in value.args] + [
+            f"{k}={_format_argument(part)}" for k, part in value.keywords.items()
+        ]
+        return f"{describe_value(value.func)}({', '.join(parts)})"
     name = _name(value.__func__ if isinstance(value, MethodType) else value)
     if name:
         return name
     if type(value).__module__.partition(".")[0] in ENGINE:
         return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
     fields = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
-    return f"{_name(type(value))}({', '.join(f'{f.name}={_shown(getattr(value, f.name))}' for f in fields)})"
+    return f"{_name(type(value))}({', '.join(f'{f.name}={_format_argument(getattr(value, f.name))}' for f in fields)})"
 
 
 class _Walk:
@@ -93,9 +95,9 @@ class _Walk:
         return [*inside, *(_parts(value) or ()), getattr(value, "__dict__", {}).get("__wrapped__"), type(value)]
 
     def _from_function(self, f: FunctionType) -> list[Any]:
-        space, cells = f.__globals__, _cells(f)
+        space, cells = f.__globals__, _closure_cells(f)
         wrapped = vars(f).get("__wrapped__")
-        if not own(space):  # a decorator of a library, perhaps, around what is the user's own
+        if not is_users_own(space):  # a decorator of a library, perhaps, around what is the user's own
             return [wrapped, *(part for part in cells.values() if isinstance(part, CALLABLES))]
         module, codes = _module(space["__name__"]), list(_codes(f.__code__))
         names = {name for each in codes for name in each.co_names}
@@ -110,7 +112,10 @@ class _Walk:
         closed = {name: part for name, part in cells.items() if name not in counted}
         # a wrapper bears the name of what it wraps; its code has its own
         name = f.__code__.co_qualname if wrapped is not None else f.__qualname__
-        self.add(f"{module}.{name}", digest(_code(f.__code__), _items(given), _items(closed), *sorted(meanings)))
+        self.add(
+            f"{module}.{name}",
+            digest(_code(f.__code__), _digest_items(given), _digest_items(closed), *sorted(meanings)),
+        )
         return [*left, *given.values(), *cells.values(), wrapped]
 
     def _globals(self, space: dict, names: set[str], attributes: set[str], done: set[int]) -> tuple[list, list]:
@@ -120,10 +125,10 @@ class _Walk:
             value = space[name]
             left.append(value)
             if _name(value) is None:
-                self.add(f"{module}.{name}", _value(value))
+                self.add(f"{module}.{name}", _digest_value(value))
             else:  # the name alone does not tell that it now stands for another function
-                meanings.append(digest(f"{module}.{name}", _value(value)))
-            if isinstance(value, ModuleType) and own(vars(value)) and id(value) not in done:
+                meanings.append(digest(f"{module}.{name}", _digest_value(value)))
+            if isinstance(value, ModuleType) and is_users_own(vars(value)) and id(value) not in done:
                 done.add(id(value))
                 more, reached = self._globals(vars(value), attributes, attributes, done)
                 meanings, left = meanings + more, left + reached
@@ -138,7 +143,7 @@ class _Walk:
             if not _dunder(name) or (isinstance(member, (FunctionType, *HOLDING)) and "annotate" not in name)
         }
         bases = [str(_name(base)) for base in (type(cls), *cls.__bases__)]
-        self.add(str(_name(cls)), digest(*bases, _items(members)))
+        self.add(str(_name(cls)), digest(*bases, _digest_items(members)))
         return [*members.values(), *cls.__bases__, type(cls)]
 
 
@@ -161,10 +166,10 @@ def _code(code: CodeType) -> str:
     jumps = {*dis.hasjrel, *dis.hasjabs}
     for step in steps:
         parts += [step.opname, place.get(step.argval) if step.opcode in jumps else step.argval]
-    return digest(*(_code(part) if isinstance(part, CodeType) else _value(part) for part in parts))
+    return digest(*(_code(part) if isinstance(part, CodeType) else _digest_value(part) for part in parts))
 
 
-def _simple(value: Any, deep: bool = False, within: tuple[int, ...] = ()) -> str | None:
+def _digest_simple(value: Any, deep: bool = False, within: tuple[int, ...] = ()) -> str | None:
     """The digest of a simple value, or of the name of a function, class or module; None for anything else.
 
     Args:
@@ -177,32 +182,32 @@ def _simple(value: Any, deep: bool = False, within: tuple[int, ...] = ()) -> str
         return digest("within itself")
     within = (*within, id(value))
     if isinstance(value, Enum):
-        return digest(str(_name(type(value))), str(value.name), _value(value.value, deep, within))
+        return digest(str(_name(type(value))), str(value.name), _digest_value(value.value, deep, within))
     if isinstance(value, functools.partial):
         arguments = {**{str(i): part for i, part in enumerate(value.args)}, **value.keywords}
-        return digest("partial", _value(value.func, True, within), _items(arguments, True, within))
+        return digest("partial", _digest_value(value.func, True, within), _digest_items(arguments, True, within))
     if name := _name(value):
         return digest("name", name)
     if deep and _stateful(value):
-        held = {name: part for name, part in vars(value).items() if _simple(part, True, within)}
-        return digest(str(_name(type(value))), _items(held, True, within))
+        held = {name: part for name, part in vars(value).items() if _digest_simple(part, True, within)}
+        return digest(str(_name(type(value))), _digest_items(held, True, within))
     if (parts := _parts(value)) is None:
         return None
     digests = []
     for part in parts:
-        if (found := _simple(part, deep, within)) is None:
+        if (found := _digest_simple(part, deep, within)) is None:
             return None
         digests.append(found)
     ordered = not isinstance(value, (dict, set, frozenset))
     return digest(str(_name(type(value))), *(digests if ordered else sorted(digests)))
 
 
-def _value(value: Any, deep: bool = False, within: tuple[int, ...] = ()) -> str:
-    return _simple(value, deep, within) or digest("some", str(_name(type(value))))
+def _digest_value(value: Any, deep: bool = False, within: tuple[int, ...] = ()) -> str:
+    return _digest_simple(value, deep, within) or digest("some", str(_name(type(value))))
 
 
-def _items(values: Mapping[str, Any], deep: bool = False, within: tuple[int, ...] = ()) -> str:
-    return digest(*(digest(name, _value(values[name], deep, within)) for name in sorted(values)))
+def _digest_items(values: Mapping[str, Any], deep: bool = False, within: tuple[int, ...] = ()) -> str:
+    return digest(*(digest(name, _digest_value(values[name], deep, within)) for name in sorted(values)))
 
 
 def _parts(value: Any) -> list[Any] | None:
@@ -242,7 +247,7 @@ def _module(name: str | None) -> str:
     return spec.name if spec else Path(file).stem if file else "__main__"
 
 
-def own(space: Mapping[str, Any]) -> bool:
+def is_users_own(space: Mapping[str, Any]) -> bool:
     """Whether a module, given by its globals, is the user's: neither installed nor ours."""
     name = space.get("__name__") or ""
     file = space.get("__file__") or next(iter(space.get("__path__") or ()), None)
@@ -259,7 +264,7 @@ def _installed(file: str) -> bool:
 
 
 def _own_class(cls: type) -> bool:
-    return own(vars(sys.modules[cls.__module__])) if cls.__module__ in sys.modules else False
+    return is_users_own(vars(sys.modules[cls.__module__])) if cls.__module__ in sys.modules else False
 
 
 def _stateful(value: Any) -> bool:
@@ -267,7 +272,7 @@ def _stateful(value: Any) -> bool:
     return _own_class(type(value)) and not isinstance(value, (type, Enum)) and hasattr(value, "__dict__")
 
 
-def _cells(f: FunctionType) -> dict[str, Any]:
+def _closure_cells(f: FunctionType) -> dict[str, Any]:
     cells = {}
     for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # not filled yet
@@ -279,10 +284,10 @@ def _dunder(name: str) -> bool:
     return name.startswith("__") and name.endswith("__")
 
 
-def _shown(value: Any) -> str:
+def _format_argument(value: Any) -> str:
     if isinstance(value, (str, bytes)):
         return "…"
     if isinstance(value, (list, tuple)):
-        return f"({', '.join(map(_shown, value))})"
+        return f"({', '.join(map(_format_argument, value))})"
     plain = value is None or isinstance(value, (bool, int, float, complex))
-    return repr(value) if plain else described(value) if isinstance(value, CALLABLES) else type(value).__qualname__
+    return repr(value) if plain else describe_value(value) if isinstance(value, CALLABLES) else type(value).__qualname__

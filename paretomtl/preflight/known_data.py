@@ -13,39 +13,39 @@ from paretomtl.preflight.fingerprint import SCALARS, digest
 from paretomtl.training.seeds import reproducible, reseed, reseed_loader
 
 
-def known_data(splits: Mapping[str, Iterable[Any]]) -> dict[str, dict]:
+def fingerprint_data(splits: Mapping[str, Iterable[Any]]) -> dict[str, dict]:
     """The length of each split and a digest of its first and last item; no split is read to its end."""
     with reproducible():
-        return {split: _split(batches) for split, batches in splits.items()}
+        return {split: _fingerprint_split(batches) for split, batches in splits.items()}
 
 
-def _split(batches: Any) -> dict[str, Any]:
+def _fingerprint_split(batches: Any) -> dict[str, Any]:
     items: Any = batches
     size = None
     if isinstance(batches, DataLoader) and not isinstance(batches.dataset, IterableDataset):
         size = batches.batch_size or getattr(batches.batch_sampler, "batch_size", None)
-        items = batches.dataset if _length(batches.dataset) is not None else batches
-    length = _length(items)
+        items = batches.dataset if _count_batches(batches.dataset) is not None else batches
+    length = _count_batches(items)
     read = []
     if length is not None and hasattr(items, "__getitem__") and not isinstance(items, Mapping):
         for k in [0, length - 1] if length else []:
             reseed(0)
-            read.append(_content(items[k]))
+            read.append(_digest_content(items[k]))
     else:
         reseed(0)
         reseed_loader(items, 0)
-        read = [_content(batch) for batch in itertools.islice(items, 1)]
+        read = [_digest_content(batch) for batch in itertools.islice(items, 1)]
     return {"length": length, "first_and_last": digest(repr(size), *read)[:16]}
 
 
-def _length(batches: Any) -> int | None:
+def _count_batches(batches: Any) -> int | None:
     try:
         return len(batches)
     except (TypeError, NotImplementedError):
         return None
 
 
-def _content(value: Any) -> str:
+def _digest_content(value: Any) -> str:
     """The digest of an item or a batch: types, shapes and bytes."""
     kind = type(value).__qualname__
     if isinstance(value, torch.Tensor):
@@ -53,14 +53,18 @@ def _content(value: Any) -> str:
         raw = dense.resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
         return digest(str(value.dtype), repr(tuple(value.shape)), raw)
     if isinstance(value, (np.ndarray, np.generic)):
-        raw = _content(value.tolist()) if value.dtype.hasobject else value.tobytes()  # objects would give addresses
+        raw = (
+            _digest_content(value.tolist()) if value.dtype.hasobject else value.tobytes()
+        )  # objects would give addresses
         return digest(value.dtype.str, repr(value.shape), raw)
     if isinstance(value, SCALARS):
         return digest(kind, repr(value))
     if isinstance(value, Mapping):
-        return digest(kind, *sorted(digest(_content(key), _content(part)) for key, part in value.items()))
+        return digest(kind, *sorted(digest(_digest_content(key), _digest_content(part)) for key, part in value.items()))
     if isinstance(value, Sequence):
-        return digest(kind, *map(_content, value))
+        return digest(kind, *map(_digest_content, value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return digest(kind, *(digest(f.name, _content(getattr(value, f.name))) for f in dataclasses.fields(value)))
+        return digest(
+            kind, *(digest(f.name, _digest_content(getattr(value, f.name))) for f in dataclasses.fields(value))
+        )
     return digest(kind)

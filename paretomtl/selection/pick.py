@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from paretomtl.errors import NoFeasiblePointError
 from paretomtl.point import Point
 from paretomtl.points import replicates, score
 from paretomtl.points.points import Points
-from paretomtl.selection.select import Candidates, Choice, NoFeasiblePoint, Noise, Rule, RunnerUp, candidates, sampling
+from paretomtl.selection.select import Candidates, Choice, Noise, Rule, RunnerUp, list_candidates, sampling_errors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -66,18 +67,20 @@ class Deployed(NamedTuple):
     why: str
 
 
-def among(front: Points, split: str) -> Candidates:
+def candidates_of(front: Points, split: str) -> Candidates:
     """What a rule chooses among: the points of a front, or their means over the seeds, and how uncertain they are."""
     means = front.mean()
-    return candidates(means.points, front.objectives, split, _noise(front, means.points, split), _ideals(means, split))
+    return list_candidates(
+        means.points, front.objectives, split, _noise_of(front, means.points, split), _ideals_on(means, split)
+    )
 
 
-def picked(front: Points, rule: Rule, split: str, load: Loader) -> Pick:
+def pick_by_rule(front: Points, rule: Rule, split: str, load: Loader) -> Pick:
     """The choice of a rule; see `Front.select`."""
     try:
-        choice = rule.choose(among(front, split))
-    except NoFeasiblePoint as error:
-        error.nearest = _model(front, error.nearest, split)
+        choice = rule.choose(candidates_of(front, split))
+    except NoFeasiblePointError as error:
+        error.nearest = _nearest_model(front, error.nearest, split)
         raise
     why = choice.why
     if split != "validate":
@@ -87,27 +90,27 @@ def picked(front: Points, rule: Rule, split: str, load: Loader) -> Pick:
     several = front.study["seeds"] > 1
     if not several or choice.point is None:
         return Pick(load, choice.point, why, choice.runners_up, None)
-    same, n = _agreement(front, rule, split, choice)
-    point = _model(front, choice.point, split)
+    same, n = _count_agreeing(front, rule, split, choice)
+    point = _nearest_model(front, choice.point, split)
     why += f"; these are means over {n} seeds, {same} of which choose the same alone, and {point.id} is the model "
     why += "nearest to its mean"
-    runners_up = [r._replace(point=_model(front, r.point, split)) for r in choice.runners_up]
+    runners_up = [r._replace(point=_nearest_model(front, r.point, split)) for r in choice.runners_up]
     return Pick(load, point, why, runners_up, same / n)
 
 
-def _noise(front: Points, points: Sequence[Point], split: str) -> Noise:
+def _noise_of(front: Points, points: Sequence[Point], split: str) -> Noise:
     """Of the points, or the means, of a front or of one of its seeds; the deviation is that of the whole front."""
-    groups = replicates.alike(front.points)
-    alike = [[p.values[split] for p in groups[replicates.base(p)] if split in p.values] for p in points]
+    groups = replicates.group_replicates(front.points)
+    alike = [[p.values[split] for p in groups[replicates.base_id(p)] if split in p.values] for p in points]
     n = np.array([len(group) for group in alike], dtype=np.int64)
     deviation = None
     if (n > 1).any():
         none = np.full(len(front.objectives), np.nan)
         deviation = np.array([np.std(group, axis=0, ddof=1) if len(group) > 1 else none for group in alike])
-    return Noise(sampling(points, split), deviation, n)
+    return Noise(sampling_errors(points, split), deviation, n)
 
 
-def _ideals(front: Points, split: str) -> Float[np.ndarray, " m"] | None:
+def _ideals_on(front: Points, split: str) -> Float[np.ndarray, " m"] | None:
     """The measures of the models trained on one objective alone, each in its own; None unless all are there."""
     alone = {p.corner: p.values[split] for p in front.corners if split in p.values}
     if set(alone) != set(front.names):
@@ -115,30 +118,30 @@ def _ideals(front: Points, split: str) -> Float[np.ndarray, " m"] | None:
     return np.array([alone[name][j] for j, name in enumerate(front.names)])
 
 
-def _agreement(front: Points, rule: Rule, split: str, choice: Choice) -> tuple[int, int]:
+def _count_agreeing(front: Points, rule: Rule, split: str, choice: Choice) -> tuple[int, int]:
     """How many of the seeds' own fronts give the same choice, and of how many."""
     assert choice.point is not None
     same, fronts = 0, [f for f in front.by_seed() if f.points]
     for one in fronts:
-        noise = _noise(front, one.points, split)
-        own = candidates(one.points, front.objectives, split, noise, _ideals(one, split))
+        noise = _noise_of(front, one.points, split)
+        own = list_candidates(one.points, front.objectives, split, noise, _ideals_on(one, split))
         try:
             found = rule.choose(own).point
-        except NoFeasiblePoint:
+        except NoFeasiblePointError:
             continue
-        same += found is not None and replicates.base(found) == choice.point.id
+        same += found is not None and replicates.base_id(found) == choice.point.id
     return same, len(fronts)
 
 
-def _model(front: Points, point: Point, split: str) -> Point:
+def _nearest_model(front: Points, point: Point, split: str) -> Point:
     """Of several seeds, the model nearest to a mean."""
-    return point if front.study["seeds"] == 1 else replicates.nearest(front.points, point, split)
+    return point if front.study["seeds"] == 1 else replicates.nearest_replicate(front.points, point, split)
 
 
 # --- a few models for the whole front ---
 
 
-def deployed(front: Points, k: int) -> Deployed:
+def choose_subset(front: Points, k: int) -> Deployed:
     """The k models that lose least hypervolume; see `Front.choose`."""
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise ValueError(f"k={k!r} is not a number of models; give 1 or more")
@@ -147,8 +150,8 @@ def deployed(front: Points, k: int) -> Deployed:
     whole = score.hypervolume(losses, front.ref_point)
     if whole is None:
         raise ValueError(f"no point dominates ref_point={front.ref_point}, so that no hypervolume can be kept or lost")
-    rows = _distinct(losses, front.ref_point)
-    kept, exact = _subset(losses[rows], front.ref_point, k)
+    rows = _distinct_rows(losses, front.ref_point)
+    kept, exact = _best_subset(losses[rows], front.ref_point, k)
     chosen = [points[rows[i]] for i in kept]
     volume = score.hypervolume(losses[rows[kept]], front.ref_point) or 0.0
     lost = max(0.0, 1 - volume / whole)
@@ -157,43 +160,41 @@ def deployed(front: Points, k: int) -> Deployed:
         f"{', '.join(p.id for p in chosen)} keep {1 - lost:.2%} of the front's hypervolume, {volume:.4g} of {whole:.4g}"
     )
     fewer = f"; only {len(rows)} points add to it" if len(rows) < k else ""
-    return Deployed(tuple(_model(front, p, "validate") for p in chosen), volume, lost, f"{why}{fewer}; {how}")
+    return Deployed(tuple(_nearest_model(front, p, "validate") for p in chosen), volume, lost, f"{why}{fewer}; {how}")
 
 
-def _distinct(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float]) -> np.ndarray:
+def _distinct_rows(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float]) -> np.ndarray:
     """The rows that dominate the reference and that none dominates; of equal ones the first."""
-    kept = np.flatnonzero(score.nondominated(losses) & (losses < np.array(ref_point)).all(axis=1))
+    kept = np.flatnonzero(score.is_nondominated(losses) & (losses < np.array(ref_point)).all(axis=1))
     first = np.unique(losses[kept], axis=0, return_index=True)[1]
     return kept[np.sort(first)]
 
 
-def _subset(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float], k: int) -> tuple[list[int], bool]:
+def _best_subset(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float], k: int) -> tuple[list[int], bool]:
     """The rows of the best subset of at most k, and whether it is known to be the best."""
     n, m = losses.shape
     if n <= k:
         return list(range(n)), True
     if m == 2:
-        return _best_of_two(losses, np.array(ref_point), k), True
+        return _best_subset_of_two(losses, np.array(ref_point), k), True
 
     def volume(rows: Sequence[int]) -> float:
         return score.hypervolume(losses[list(rows)], ref_point) or 0.0
 
     if math.comb(n, k) <= MOST_SUBSETS:
-        return _first_best(itertools.combinations(range(n), k), volume), True
+        return _largest(itertools.combinations(range(n), k), volume), True
     kept: list[int] = []
     for _ in range(k):
-        kept = _first_best(([*kept, i] for i in range(n) if i not in kept), volume)
+        kept = _largest(([*kept, i] for i in range(n) if i not in kept), volume)
     while True:
         others = [i for i in range(n) if i not in kept]
-        swapped = _first_best(
-            ([*(kept[:j] + kept[j + 1 :]), i] for j, i in itertools.product(range(k), others)), volume
-        )
+        swapped = _largest(([*(kept[:j] + kept[j + 1 :]), i] for j, i in itertools.product(range(k), others)), volume)
         if volume(swapped) <= volume(kept) * (1 + LEAST_GAIN):
             return sorted(kept), False
         kept = swapped
 
 
-def _first_best(subsets, volume: Callable[[Sequence[int]], float]) -> list[int]:
+def _largest(subsets, volume: Callable[[Sequence[int]], float]) -> list[int]:
     """The subset with the largest volume; of equal ones the first."""
     best, found = -math.inf, []
     for subset in subsets:
@@ -203,7 +204,7 @@ def _first_best(subsets, volume: Callable[[Sequence[int]], float]) -> list[int]:
     return found
 
 
-def _best_of_two(losses: Float[np.ndarray, "n 2"], reference: Float[np.ndarray, " 2"], k: int) -> list[int]:
+def _best_subset_of_two(losses: Float[np.ndarray, "n 2"], reference: Float[np.ndarray, " 2"], k: int) -> list[int]:
     """By dynamic programming along the front: what a point adds depends on the one kept before it."""
     order = np.lexsort(losses.T[::-1])
     x, y = losses[order].T

@@ -20,14 +20,6 @@ DIGITS = 9  # of the front's range, that scores are compared to
 SHOWN = 3  # runners-up
 
 
-class NoFeasiblePoint(ValueError):
-    """No point keeps the bounds; `nearest` is the one that breaks them least."""
-
-    def __init__(self, message: str, nearest: Point):
-        super().__init__(message)
-        self.nearest = nearest
-
-
 class RunnerUp(NamedTuple):
     """A point that the rule likes next, and what it gains and gives up against the chosen one.
 
@@ -98,7 +90,7 @@ class Candidates(NamedTuple):
     @property
     def spans(self) -> Float[np.ndarray, " m"]:
         """What each measure varies by over these points; 0 where only by rounding."""
-        return np.where(score.constant(self.costs), 0.0, np.ptp(self.costs, axis=0))
+        return np.where(score.is_constant(self.costs), 0.0, np.ptp(self.costs, axis=0))
 
     @property
     def names(self) -> list[str]:
@@ -118,7 +110,7 @@ class Candidates(NamedTuple):
         missing = [name for name in self.names if name not in numbers]
         if missing:
             raise ValueError(f"{field} has no number for {', '.join(map(repr, missing))}; give one for each objective")
-        return np.array([finite(numbers[name], f"{field}[{name!r}]") for name in self.names])
+        return np.array([check_number(numbers[name], f"{field}[{name!r}]") for name in self.names])
 
     def margins(self, level: float) -> Float[np.ndarray, "n m"]:
         """How much worse a model of these points may be than it measured, at a one-sided level of confidence."""
@@ -127,7 +119,7 @@ class Candidates(NamedTuple):
                 f"margin={level:g}: how uncertain these measures are is unknown; explore with seeds=2 or more, or let "
                 "the measure return (value, standard error) pairs"
             )
-        return seeds.margins(*self.noise, level)
+        return seeds.margins_at(*self.noise, level)
 
     def standard_errors(self) -> Float[np.ndarray, "n m"]:
         """Of the points' measures: of the mean over seeds, where there are several."""
@@ -143,7 +135,7 @@ class Candidates(NamedTuple):
 
     def number(self, k: int, j: int) -> str:
         """A measure in words, with its unit."""
-        return shown(self.values[k, j], self.objectives[j])
+        return format_measure(self.values[k, j], self.objectives[j])
 
     def named(self, k: int) -> str:
         """A point and all its measures in words."""
@@ -171,7 +163,7 @@ class Rule(ABC):
         """The choice and its reason."""
 
 
-def candidates(
+def list_candidates(
     points: Sequence[Point],
     objectives: Sequence[Objective],
     split: str = "validate",
@@ -195,37 +187,41 @@ def candidates(
     if unmeasured:
         there = ", ".join(map(repr, sorted(done[0].values, reverse=True)))
         raise ValueError(f"split={split!r} was not measured at {unmeasured[0]}; it has {there}")
-    known = Noise(sampling(done, split), None, np.ones(len(done), dtype=np.int64)) if noise is None else noise.of(rows)
+    known = (
+        Noise(sampling_errors(done, split), None, np.ones(len(done), dtype=np.int64))
+        if noise is None
+        else noise.of(rows)
+    )
     values = np.array([p.values[split] for p in done])
     costs = Candidates(done, values, objectives, known).costs
-    kept = np.flatnonzero(score.nondominated(costs))
+    kept = np.flatnonzero(score.is_nondominated(costs))
     return Candidates([done[i] for i in kept], values[kept], objectives, known.of(kept), ideals)
 
 
-def sampling(points: Sequence[Point], split: str) -> Float[np.ndarray, "n m"] | None:
+def sampling_errors(points: Sequence[Point], split: str) -> Float[np.ndarray, "n m"] | None:
     """The standard errors that the points' records have; None unless all have them."""
     if not points or not all(split in p.errors for p in points):
         return None
     return np.array([p.errors[split] for p in points])
 
 
-def ranked(*scores: Float[np.ndarray, " n"]) -> list[int]:
+def rank(*scores: Float[np.ndarray, " n"]) -> list[int]:
     """The order of the points by scores of the front's range, the smallest first; later scores break ties, then ids."""
     return np.lexsort([np.round(s, DIGITS) for s in reversed(scores)]).tolist()
 
 
-def finite(number: Any, what: str) -> float:
+def check_number(number: Any, what: str) -> float:
     """A finite number, or an error that calls it by its name."""
     if isinstance(number, bool) or not isinstance(number, (int, float, np.number)) or not np.isfinite(number):
         raise ValueError(f"{what} = {number!r} is not a finite number; give one")
     return float(number)
 
 
-def shown(value: float, objective: Objective) -> str:
+def format_measure(value: float, objective: Objective) -> str:
     """A measure in words, with its unit."""
     return f"{value:.4g}" + (f" {objective.unit}" if objective.unit else "")
 
 
-def count(indices: Sequence[int] | np.ndarray) -> str:
+def count_points(indices: Sequence[int] | np.ndarray) -> str:
     """How many points, in words."""
     return "1 point" if len(indices) == 1 else f"{len(indices)} points"

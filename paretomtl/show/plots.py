@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from paretomtl.point import Point
 from paretomtl.points.points import Points
 from paretomtl.show.figures import control, matrix, pair, parallel, several, view
-from paretomtl.show.figures.facts import facts, table
+from paretomtl.show.figures.facts import collect_front, front_csv
 from paretomtl.show.page import page
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 FIGURES = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}  # no times: equal bytes
 PAGE = ".html"
 KINDS = {  # the facts, how they are drawn, and how they are written
-    "matrix": (facts, matrix.draw, table),
-    "parallel": (facts, parallel.draw, table),
-    "control": (control.facts, control.draw, control.table),
+    "matrix": (collect_front, matrix.draw, front_csv),
+    "parallel": (collect_front, parallel.draw, front_csv),
+    "control": (control.collect_control, control.draw, control.control_csv),
 }
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "paretomtl",
@@ -46,13 +46,13 @@ def plot(
             page has all of them; this one comes first.
         width: of a figure, in inches.
     """
-    path = _checked(path, width, (*FIGURES, PAGE))
+    path = _check_path(path, width, (*FIGURES, PAGE))
     if kind is not None and kind not in KINDS:
         raise ValueError(f"kind={kind!r} is not one of {', '.join(map(repr, KINDS))}")
     collect, draw, written = KINDS[kind or "matrix"]
     shown: Any = collect(front, chosen)
     if path.suffix.lower() == PAGE:
-        text = page.write(page.facts(front, chosen, kind))
+        text = page.write_page(page.collect_page(front, chosen, kind))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         path.with_suffix(".csv").write_text(written(shown), encoding="utf-8")
@@ -77,12 +77,12 @@ def plot_fronts(fronts: Mapping[str, Points], path: str | Path, width: float | N
     Raises:
         EmptyFrontError, ValueError: one has no point, or differs from another in objectives, splits or `ref_point`.
     """
-    path = _checked(path, width, tuple(FIGURES))
-    shown = several.facts(fronts)
-    return _write(path, lambda: several.draw(shown, width), several.table(shown), width)
+    path = _check_path(path, width, tuple(FIGURES))
+    shown = several.collect_fronts(fronts)
+    return _write(path, lambda: several.draw(shown, width), several.fronts_csv(shown), width)
 
 
-def _checked(path: str | Path, width: float | None, formats: tuple[str, ...]) -> Path:
+def _check_path(path: str | Path, width: float | None, formats: tuple[str, ...]) -> Path:
     path = Path(path)
     view.check_width(width)
     if path.suffix.lower() not in formats:
@@ -97,7 +97,7 @@ def _checked(path: str | Path, width: float | None, formats: tuple[str, ...]) ->
 def _write(path: Path, draw: Callable[[], "Figure"], data: str, width: float | None) -> Path:
     import matplotlib as mpl
 
-    with mpl.rc_context(STYLE | view.texts(width)):
+    with mpl.rc_context(STYLE | view.text_settings(width)):
         figure = draw()
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150, metadata=FIGURES[path.suffix.lower()])

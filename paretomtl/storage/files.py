@@ -15,6 +15,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from paretomtl.errors import DamagedFileError
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))}
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -23,10 +25,6 @@ DEEPEST = 50  # levels that JSON of ours may nest
 MOST_PARTS = 2**22  # values in it; each takes memory, even one of two bytes
 SEAL = "sha256"
 _in_work: set[str] = set()  # the temporary files of this process
-
-
-class DamagedFile(ValueError):
-    """A file that is not as it was written."""
 
 
 def check_name(name: str) -> str:
@@ -58,13 +56,13 @@ def write(path: Path, data: bytes, new: bool = False) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if not (new and _linked(temporary, path)):
+        if not (new and _link(temporary, path)):
             os.replace(temporary, path)
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise (no_room(error, path, len(data)) if error.errno in FULL else _refused_by(error, path)) from error
+            raise (full_disk_error(error, path, len(data)) if error.errno in FULL else _refuser(error, path)) from error
         raise
     finally:
         _in_work.discard(temporary.name)
@@ -75,7 +73,7 @@ def write(path: Path, data: bytes, new: bool = False) -> None:
         os.close(folder)
 
 
-def _linked(temporary: Path, path: Path) -> bool:
+def _link(temporary: Path, path: Path) -> bool:
     """Give a file its name if no other has it; False on a disk that knows no links, where there is only a look before.
 
     Raises:
@@ -98,14 +96,14 @@ def temporary_name() -> str:
     return f".{_host()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.tmp"
 
 
-def free(folder: Path) -> int:
+def free_bytes(folder: Path) -> int:
     """The bytes that are free on a folder's disk."""
     return shutil.disk_usage(folder).free
 
 
-def no_room(error: OSError, path: Path, needed: int) -> OSError:
+def full_disk_error(error: OSError, path: Path, needed: int) -> OSError:
     """The error of a full disk, with what would help."""
-    left = free(path.parent)
+    left = free_bytes(path.parent)
     return OSError(
         error.errno,
         f"no room for {path}: it needs {needed:,} bytes, {left:,} are free, and a quota or a limit on the size of a "
@@ -113,7 +111,7 @@ def no_room(error: OSError, path: Path, needed: int) -> OSError:
     )
 
 
-def _refused_by(error: OSError, path: Path) -> OSError:
+def _refuser(error: OSError, path: Path) -> OSError:
     return type(error)(
         error.errno,
         f"{path} cannot be written ({error.strerror}); all that was written before is whole: mend that and start "
@@ -133,11 +131,11 @@ def clear_temporary(folder: Path) -> None:
     """
     for path in folder.glob(".*.tmp"):
         found = TEMPORARY.fullmatch(path.name)
-        if found and found[1] == _host() and path.name not in _in_work and not _another(int(found[2])):
+        if found and found[1] == _host() and path.name not in _in_work and not _is_other_process(int(found[2])):
             path.unlink(missing_ok=True)
 
 
-def _another(process: int) -> bool:
+def _is_other_process(process: int) -> bool:
     """Whether it is a process that is alive, and not this one."""
     if process == os.getpid():
         return False
@@ -151,25 +149,25 @@ def _another(process: int) -> bool:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[BufferedReader]:
+def open_file(path: Path) -> Iterator[BufferedReader]:
     """A plain file, to be read; links, pipes and devices are refused unopened or unread."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         handle = os.open(path, flags)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise DamagedFile(f"{path} is a link, which is not followed") from error
+            raise DamagedFileError(f"{path} is a link, which is not followed") from error
         raise
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise DamagedFile(f"{path} is not a plain file")
+        raise DamagedFileError(f"{path} is not a plain file")
     with open(handle, "rb") as file:
         yield file
 
 
 def read(path: Path, limit: int) -> bytes:
     """A file's bytes; its size is checked before anything is allocated."""
-    with opened(path) as file:
+    with open_file(path) as file:
         _check_size(file, path, limit)
         return file.read(limit)
 
@@ -177,12 +175,12 @@ def read(path: Path, limit: int) -> bytes:
 def _check_size(file: BufferedReader, path: Path, limit: int | None) -> None:
     size = os.fstat(file.fileno()).st_size
     if limit is not None and size > limit:
-        raise DamagedFile(f"{path} has {size:,} bytes; such a file has at most {limit:,}")
+        raise DamagedFileError(f"{path} has {size:,} bytes; such a file has at most {limit:,}")
 
 
-def digest(path: Path, limit: int | None = None) -> str:
+def hash_file(path: Path, limit: int | None = None) -> str:
     """The SHA-256 of a file, read in parts; its size is checked first, if there is a limit to it."""
-    with opened(path) as file:
+    with open_file(path) as file:
         _check_size(file, path, limit)
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -197,42 +195,42 @@ def to_json(value: Any) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
-def sealed(value: dict[str, Any]) -> bytes:
+def seal_json(value: dict[str, Any]) -> bytes:
     """JSON that holds its own SHA-256."""
     return to_json(value | {SEAL: sha256(to_json(value))})
 
 
-def parsed(data: bytes, path: Path) -> dict[str, Any]:
+def parse_json(data: bytes, path: Path) -> dict[str, Any]:
     """An object of JSON, of finite numbers and moderate depth.
 
     Raises:
         DamagedFile: it is something else.
     """
     if data.count(b",") > MOST_PARTS:
-        raise DamagedFile(f"{path} is damaged: it holds more than {MOST_PARTS:,} values")
+        raise DamagedFileError(f"{path} is damaged: it holds more than {MOST_PARTS:,} values")
     try:
-        found = json.loads(data.decode("utf-8"), parse_constant=_refused, parse_float=_finite)
+        found = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise DamagedFile(f"{path} is damaged: {str(error) or type(error).__name__}") from error
+        raise DamagedFileError(f"{path} is damaged: {str(error) or type(error).__name__}") from error
     if not isinstance(found, dict) or _deep(found, DEEPEST):
         what = "nested too deeply" if isinstance(found, dict) else f"a {type(found).__name__}"
-        raise DamagedFile(f"{path} is damaged: it is {what}, not one of our files")
+        raise DamagedFileError(f"{path} is damaged: it is {what}, not one of our files")
     return found
 
 
-def unsealed(found: dict[str, Any], data: bytes, path: Path) -> dict[str, Any]:
+def unseal_json(found: dict[str, Any], data: bytes, path: Path) -> dict[str, Any]:
     """What was sealed, if the seal holds and the bytes are those that we would write."""
     value = {key: part for key, part in found.items() if key != SEAL}
     try:
-        whole = sealed(value) == data
+        whole = seal_json(value) == data
     except ValueError:  # half a surrogate pair, say
         whole = False
     if not whole:
-        raise DamagedFile(f"{path} is damaged: it is not as it was written (its SHA-256 differs)")
+        raise DamagedFileError(f"{path} is damaged: it is not as it was written (its SHA-256 differs)")
     return value
 
 
-def _refused(text: str) -> None:
+def _refuse_constant(text: str) -> None:
     raise ValueError(f"{text} is no number of JSON")
 
 

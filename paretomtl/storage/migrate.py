@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
+from paretomtl.errors import DamagedFileError
 from paretomtl.storage import files, schema
-from paretomtl.storage.files import DamagedFile
 from paretomtl.storage.store import MOST_BYTES, Store, log_line
 from paretomtl.storage.verify import verify
 
@@ -26,7 +26,7 @@ def migrate(folder: str | Path) -> tuple[int, int]:
     damaged = verify(folder).damaged
     if damaged:
         told = "; ".join(f"{name}: {why}" for name, why in damaged.items())
-        raise DamagedFile(f"{store.folder} is damaged, and nothing was changed; mend or remove first: {told}")
+        raise DamagedFileError(f"{store.folder} is damaged, and nothing was changed; mend or remove first: {told}")
     points, log = store.read_points(), _log(store)
     for point in points:
         store.write_point(point, None)

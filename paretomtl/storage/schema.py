@@ -10,9 +10,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from paretomtl.errors import DamagedFileError
 from paretomtl.objective import Objective, check_reference
 from paretomtl.point import Code, Point
-from paretomtl.storage.files import DamagedFile, check_name, parsed, sha256, to_json, unsealed
+from paretomtl.storage.files import check_name, parse_json, sha256, to_json, unseal_json
 
 SCHEMA = 2
 MOST_POINTS = 100_000
@@ -25,16 +26,16 @@ LONGEST = 300  # characters of a reason: what is refused may be of any length
 HASH = re.compile(r"[0-9a-f]{64}")
 
 
-def identity(study: Mapping[str, Any]) -> str:
+def study_id(study: Mapping[str, Any]) -> str:
     """The id of a study: of all that it asks for, but not of the notes that its dry run made."""
     return sha256(to_json({key: value for key, value in study.items() if key != "notes"}))[:16]
 
 
-def schema_of(found: Mapping[str, Any], path: Any) -> int:
+def check_schema(found: Mapping[str, Any], path: Any) -> int:
     """The schema of a file, if it is one that this version reads."""
     schema = found.get("schema")
     if type(schema) is not int or schema < 1:
-        raise DamagedFile(f"{path}: schema {str(schema)[:40]!r} is not one of ours")
+        raise DamagedFileError(f"{path}: schema {str(schema)[:40]!r} is not one of ours")
     if schema > SCHEMA:
         by = found.get("version")
         known = isinstance(by, str) and by.isprintable() and len(by) <= 40
@@ -45,20 +46,22 @@ def schema_of(found: Mapping[str, Any], path: Any) -> int:
     return schema
 
 
-def opened_json(data: bytes, path: Any) -> dict[str, Any]:
+def open_json(data: bytes, path: Any) -> dict[str, Any]:
     """A file of ours, its schema known and its seal whole."""
-    found = parsed(data, path)
+    found = parse_json(data, path)
     try:
-        schema = schema_of(found, path)
-    except DamagedFile:
+        schema = check_schema(found, path)
+    except DamagedFileError:
         raise
     except ValueError as newer:
         try:
-            unsealed(found, data, path)
-        except DamagedFile:
-            raise DamagedFile(f"{newer}, unless it is damaged: it has no seal as this version makes them") from newer
+            unseal_json(found, data, path)
+        except DamagedFileError:
+            raise DamagedFileError(
+                f"{newer}, unless it is damaged: it has no seal as this version makes them"
+            ) from newer
         raise
-    return found if schema == 1 else unsealed(found, data, path)
+    return found if schema == 1 else unseal_json(found, data, path)
 
 
 def read_study(found: Mapping[str, Any], path: Any) -> dict[str, Any]:
@@ -70,11 +73,11 @@ def read_study(found: Mapping[str, Any], path: Any) -> dict[str, Any]:
         if found["schema"] == 1:
             study = _from_schema_1(study)
         check_study(study)
-        if found["schema"] > 1 and found.get("id") != identity(study):
+        if found["schema"] > 1 and found.get("id") != study_id(study):
             raise ValueError("its id is not that of its study")
         _check_simple(found.get("command"), "command")
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        raise DamagedFile(f"{path} is damaged: {_said(error)}") from error
+        raise DamagedFileError(f"{path} is damaged: {_describe_error(error)}") from error
     return study
 
 
@@ -96,7 +99,7 @@ def check_study(study: Mapping[str, Any]) -> None:
     """Raise a ValueError, TypeError or KeyError where it is not one that could be read again."""
     objectives = [Objective(**o) for o in _list(study["objectives"], "objectives")]
     for o in objectives:
-        _typed(o.unit, str, "an objective's unit")
+        _check_type(o.unit, str, "an objective's unit")
         _number(o.scale, "an objective's scale")
     names = [o.name for o in objectives]
     if len(names) < 2 or len(set(names)) < len(names):
@@ -107,7 +110,7 @@ def check_study(study: Mapping[str, Any]) -> None:
     if len(points) > MOST_POINTS:
         raise ValueError(f"{len(points)} points, more than {MOST_POINTS}")
     for point in points:
-        check_name(_typed(_typed(point, dict, "a point")["id"], str, "a point's id"))
+        check_name(_check_type(_check_type(point, dict, "a point")["id"], str, "a point's id"))
         later = study.get("refine") is not None or study.get("walk") is not None
         if point["preference"] is None and point["corner"] is None and later:
             pass  # it is placed by what earlier points have reached, and its record knows where
@@ -115,7 +118,7 @@ def check_study(study: Mapping[str, Any]) -> None:
             _check_preference(_numbers(point["preference"], "preference"), len(names), point["id"])
         if point["corner"] is not None and point["corner"] not in names:
             raise ValueError(f"the corner of {point['id']} is none of the objectives")
-        if _typed(point["seed"], int, "a point's seed") < 0:
+        if _check_type(point["seed"], int, "a point's seed") < 0:
             raise ValueError(f"the seed of {point['id']} is negative")
     if len({point["id"] for point in points}) < len(points):
         raise ValueError("two points have one id")
@@ -123,26 +126,26 @@ def check_study(study: Mapping[str, Any]) -> None:
     if splits not in ([SPLITS[0]], list(SPLITS)):
         raise ValueError(f"splits {splits} are not {SPLITS[0]}, or {' and '.join(SPLITS)}")
     for note in _list(study["notes"], "notes"):
-        _typed(note, str, "a note")
-    _typed(study["measured"], bool, "measured")
-    if not 1 <= _typed(study["seeds"], int, "seeds") <= MOST_POINTS:
+        _check_type(note, str, "a note")
+    _check_type(study["measured"], bool, "measured")
+    if not 1 <= _check_type(study["seeds"], int, "seeds") <= MOST_POINTS:
         raise ValueError(f"seeds is {study['seeds']}")
     if any(point["seed"] >= study["seeds"] for point in points):
         raise ValueError(f"a point's seed is not below the number of seeds, {study['seeds']}")
     if study.get("front_model") is not None:
-        _check_front_model(_typed(study["front_model"], dict, "front_model"))
-        _typed(study["bounded"], bool, "bounded")
-    if study.get("fleet") is not None and _typed(study["fleet"], int, "fleet") < 2:
+        _check_front_model(_check_type(study["front_model"], dict, "front_model"))
+        _check_type(study["bounded"], bool, "bounded")
+    if study.get("fleet") is not None and _check_type(study["fleet"], int, "fleet") < 2:
         raise ValueError(f"fleet is {study['fleet']}")
     for key in ("code", "budget", "versions", "refine", "walk"):
         _check_simple(study.get(key), key)
-    for split, known in _typed(study.get("data", {}), dict, "data").items():
-        _check_simple(_typed(known, dict, "data"), f"the data of {split[:40]}")
+    for split, known in _check_type(study.get("data", {}), dict, "data").items():
+        _check_simple(_check_type(known, dict, "data"), f"the data of {split[:40]}")
         if not {"length", "first_and_last"} <= known.keys():
             raise ValueError(f"the data of {split[:40]} are not known by their length and their ends")
 
 
-def expected(study: Mapping[str, Any], points: Sequence[Point]) -> list[str]:
+def expected_ids(study: Mapping[str, Any], points: Sequence[Point]) -> list[str]:
     """The ids of the points that a study has will have; of a walk, none after the one at which it ended or failed."""
     ids = [point["id"] for point in study["points"]]
     if study.get("walk") is None:
@@ -158,8 +161,8 @@ def _check_preference(found: Sequence[float], m: int, id: str) -> None:
 
 def _check_front_model(stored: dict[str, Any]) -> None:
     """Check what can be checked without the class; its options are, when it is made again."""
-    _typed(stored.get("kind"), str, "front_model kind")
-    _typed(stored.get("sampling"), dict, "front_model sampling")
+    _check_type(stored.get("kind"), str, "front_model kind")
+    _check_type(stored.get("sampling"), dict, "front_model sampling")
     for options in (stored, stored["sampling"]):
         for key, value in options.items():
             several = value if isinstance(value, list) else [value]
@@ -168,12 +171,12 @@ def _check_front_model(stored: dict[str, Any]) -> None:
 
 def _check_simple(found: Any, what: str) -> None:
     """What there is of it, texts and numbers by name."""
-    for part in () if found is None else _typed(found, dict, what).values():
+    for part in () if found is None else _check_type(found, dict, what).values():
         if part is not None and type(part) not in (str, int, float, bool):
             raise ValueError(f"{what} holds a {type(part).__name__}")
 
 
-def record(point: Point, names: Sequence[str], study: str) -> dict[str, Any]:
+def to_record(point: Point, names: Sequence[str], study: str) -> dict[str, Any]:
     """A point as a record: numbers under the names of their objectives, so that it can be read alone."""
     found = {"schema": SCHEMA, "study": study, **dataclasses.asdict(point)}
     for later in ("network", ERRORS):  # not in the records of those without
@@ -201,7 +204,7 @@ def read_record(
         fields["preference"] = _by_name(found["preference"], names, "preference")
         for part in (*BY_OBJECTIVE, *([ERRORS] if ERRORS in found else [])):
             fields[part] = {s: _by_name(by_name, names, part) for s, by_name in _splits(found[part], part).items()}
-        fields["warnings"] = tuple(_typed(text, str, "a warning") for text in _list(found["warnings"], "warnings"))
+        fields["warnings"] = tuple(_check_type(text, str, "a warning") for text in _list(found["warnings"], "warnings"))
         point = Point(**fields)
         _check_point(point, splits)
         for key in ("id", "corner", "seed"):
@@ -212,7 +215,7 @@ def read_record(
         elif point.preference != tuple(asked["preference"]):
             raise ValueError(f"its preference is {point.preference}, not {tuple(asked['preference'])}")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DamagedFile(f"{path} is not this point's record: {_said(error)}") from error
+        raise DamagedFileError(f"{path} is not this point's record: {_describe_error(error)}") from error
     return point
 
 
@@ -221,15 +224,15 @@ def _check_point(point: Point, splits: Sequence[str]) -> None:
         raise ValueError(f"state {point.state!r}")
     for key, kind in (("status", str), ("reason", str), ("trace", str), ("weights", str), ("network", str)):
         if getattr(point, key) is not None:
-            _typed(getattr(point, key), kind, key)
+            _check_type(getattr(point, key), kind, key)
     for key in ("weights", "network"):
         if getattr(point, key) is not None and not HASH.fullmatch(getattr(point, key)):
             raise ValueError(f"{key} {getattr(point, key)[:80]!r} is no SHA-256")
     for key in ("control_error", "residual"):
         if getattr(point, key) is not None:
             _number(getattr(point, key), key)
-    for key, count in _typed(point.counts, dict, "counts").items():
-        if not 0 <= _typed(count, int, f"count {key}") < MOST_COUNT:
+    for key, count in _check_type(point.counts, dict, "counts").items():
+        if not 0 <= _check_type(count, int, f"count {key}") < MOST_COUNT:
             raise ValueError(f"count {key} is {str(count)[:40]}")
     for part in BY_OBJECTIVE:
         if point.state == "done" and set(getattr(point, part)) != set(splits):
@@ -243,13 +246,13 @@ def _check_point(point: Point, splits: Sequence[str]) -> None:
 
 
 def _by_name(found: Any, names: Sequence[str], what: str) -> tuple[float, ...]:
-    if set(_typed(found, dict, what)) != set(names):
+    if set(_check_type(found, dict, what)) != set(names):
         raise ValueError(f"{what} has the names {sorted(found)[:20]}, not {list(names)}")
     return tuple(_number(found[name], what) for name in names)
 
 
 def _splits(found: Any, what: str) -> dict[str, Any]:
-    if not set(_typed(found, dict, what)) <= set(SPLITS):
+    if not set(_check_type(found, dict, what)) <= set(SPLITS):
         raise ValueError(f"{what} has the splits {sorted(found)[:20]}")
     return found
 
@@ -265,15 +268,15 @@ def _number(found: Any, what: str) -> float:
 
 
 def _list(found: Any, what: str) -> list[Any]:
-    return _typed(found, list, what)
+    return _check_type(found, list, what)
 
 
-def _typed(found: Any, kind: Callable, what: str) -> Any:
+def _check_type(found: Any, kind: Callable, what: str) -> Any:
     if type(found) is not kind:
         raise ValueError(f"{what} is {str(found)[:40]!r}, not of type {kind.__name__}")
     return found
 
 
-def _said(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     text = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

@@ -25,13 +25,15 @@ from functools import cached_property
 from importlib.metadata import version
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
+from paretomtl.errors import DamagedFileError
 from paretomtl.point import Point
 from paretomtl.storage import files, schema, table
-from paretomtl.storage.files import DamagedFile, check_name
+from paretomtl.storage.files import check_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOST_BYTES = {
     "study": 2**27, "front": 2**27, "record": 2**24, "header": 2**25, "table": 2**28, "log": 2**28,
@@ -40,7 +42,7 @@ MOST_BYTES = {
 PARTS = ("points", "weights")
 
 
-class Scratch:
+class TemporaryFolder:
     """A temporary folder that goes when the last front on it does."""
 
     def __init__(self):
@@ -97,8 +99,10 @@ class Store:
             raise
 
     def _write_study(self, study: Mapping[str, Any], command: Mapping[str, Any] | None, new: bool = False) -> None:
-        found = {"schema": schema.SCHEMA, "version": version("paretomtl"), "id": schema.identity(study)}
-        files.write(self.folder / "study.json", files.sealed(found | {"study": dict(study), "command": command}), new)
+        found = {"schema": schema.SCHEMA, "version": version("paretomtl"), "id": schema.study_id(study)}
+        files.write(
+            self.folder / "study.json", files.seal_json(found | {"study": dict(study), "command": command}), new
+        )
 
     @cached_property
     def _head(self) -> dict[str, Any]:
@@ -110,7 +114,7 @@ class Store:
                 head = self.read_head(name)
             except FileNotFoundError:
                 continue
-            except (DamagedFile, OSError) as error:
+            except (DamagedFileError, OSError) as error:
                 first = first or error
                 continue
             if first is not None:
@@ -127,9 +131,9 @@ class Store:
             ValueError, OSError: it cannot be read, or was written by a later version.
         """
         path = self.folder / f"{name}.json"
-        found = schema.opened_json(files.read(path, MOST_BYTES[name]), path)
+        found = schema.open_json(files.read(path, MOST_BYTES[name]), path)
         if name == "study" and found["schema"] == 1:
-            raise DamagedFile(f"{path} is damaged: schema 1 had no such file")
+            raise DamagedFileError(f"{path} is damaged: schema 1 had no such file")
         return {"command": None, **found, "study": schema.read_study(found, path)}
 
     @property
@@ -150,7 +154,7 @@ class Store:
     @cached_property
     def id(self) -> str:
         """The study's."""
-        return schema.identity(self.study)
+        return schema.study_id(self.study)
 
     @cached_property
     def names(self) -> list[str]:
@@ -159,21 +163,21 @@ class Store:
 
     # --- points ---
 
-    def write_point(self, point: Point, weights: Mapping[str, Tensor] | None) -> Point:
+    def write_point(self, point: Point, weights: Mapping[str, "Tensor"] | None) -> Point:
         """Write a point's weights if given, then its record; the point, with the hash of its weights."""
         path = self.part("points") / f"{check_name(point.id)}.json"
-        data = None if weights is None else _serialised(weights)
+        data = None if weights is None else _serialise(weights)
         if data is not None:
             point = replace(point, weights=files.sha256(data))
-        found = files.sealed(schema.record(point, self.names, self.id))  # what cannot be written is found before
+        found = files.seal_json(schema.to_record(point, self.names, self.id))  # what cannot be written is found before
         if data is not None:
             self._write_weights(data)
         files.write(path, found)
         return point
 
-    def write_weights(self, weights: Mapping[str, Tensor]) -> str:
+    def write_weights(self, weights: Mapping[str, "Tensor"]) -> str:
         """Write weights that no point has to itself; their hash."""
-        return self._write_weights(_serialised(weights))
+        return self._write_weights(_serialise(weights))
 
     def _write_weights(self, data: bytes) -> str:
         digest = files.sha256(data)
@@ -190,7 +194,7 @@ class Store:
             self._write(other.check_weights(path.stem))
         for point in other.read_points():
             if point.state == "corrupt":
-                raise DamagedFile(str(point.reason))
+                raise DamagedFileError(str(point.reason))
             self._write(other.folder / "points" / f"{point.id}.json")
 
     def _write(self, path: Path) -> None:
@@ -210,9 +214,9 @@ class Store:
         path = self.folder / "points" / f"{check_name(asked['id'])}.json"
         try:
             path = self.part("points") / path.name
-            found = schema.opened_json(files.read(path, MOST_BYTES["record"]), path)
+            found = schema.open_json(files.read(path, MOST_BYTES["record"]), path)
             if found["schema"] < self.schema == schema.SCHEMA:
-                raise DamagedFile(f"{path} is of schema {found['schema']}, the front of schema {self.schema}")
+                raise DamagedFileError(f"{path} is of schema {found['schema']}, the front of schema {self.schema}")
             return schema.read_record(found, asked, self.names, self.study["splits"], self.id, path)
         except FileNotFoundError:
             return None
@@ -225,7 +229,7 @@ class Store:
         """An error in words, its paths within the folder."""
         return str(error).replace(f"{self.folder}{os.sep}", "")
 
-    def read_weights(self, digest: str) -> dict[str, Tensor]:
+    def read_weights(self, digest: str) -> dict[str, "Tensor"]:
         """Weights by their hash, which is checked before anything of them is loaded.
 
         Raises:
@@ -237,7 +241,7 @@ class Store:
         try:
             weights = load_file(path)
         except Exception as error:  # SafetensorError and others; the hash holds, so such weights were never ours
-            raise DamagedFile(f"{path} holds no weights that can be loaded: {error}") from error
+            raise DamagedFileError(f"{path} holds no weights that can be loaded: {error}") from error
         return dict(sorted(weights.items()))  # safetensors gives them in an order of its own, new at each call
 
     def check_weights(self, digest: str) -> Path:
@@ -247,14 +251,14 @@ class Store:
             ValueError, OSError: it is missing or damaged.
         """
         path = self.part("weights") / f"{check_name(digest)}.safetensors"
-        with files.opened(path) as file:
-            expected, size = _size(file), os.fstat(file.fileno()).st_size
+        with files.open_file(path) as file:
+            expected, size = _stored_size(file), os.fstat(file.fileno()).st_size
         if size != expected:  # first, for the hash of a file of absurd size would take hours
             what = "has no header of safetensors" if expected is None else f"has {size:,} bytes, not {expected:,}"
-            raise DamagedFile(f"{path} {what}; the file is damaged")
-        found = files.digest(path)
+            raise DamagedFileError(f"{path} {what}; the file is damaged")
+        found = files.hash_file(path)
         if found != digest:
-            raise DamagedFile(f"{path}: its SHA-256 is {found[:12]}…, not {digest[:12]}…; the file is damaged")
+            raise DamagedFileError(f"{path}: its SHA-256 is {found[:12]}…, not {digest[:12]}…; the file is damaged")
         return path
 
     def whole(self, point: Point) -> bool:
@@ -262,7 +266,7 @@ class Store:
         if point.state == "corrupt":
             return False
         try:
-            for digest in weights_of(point):
+            for digest in weight_hashes(point):
                 self.check_weights(digest)
         except (OSError, ValueError):
             return False
@@ -273,16 +277,16 @@ class Store:
     def derived(self, points: Sequence[Point]) -> dict[str, bytes]:
         """front.json and points.csv, from the study and the records."""
         states = {point["id"]: "absent" for point in self.study["points"]} | {p.id: p.state for p in points}
-        rows = table.written(points, self.names).encode()
-        records = {f"points/{p.id}.json": self.folder / "points" / f"{p.id}.json" for p in points if _there(p)}
-        checksums = {name: files.digest(path) for name, path in records.items()}
+        rows = table.format_table(points, self.names).encode()
+        records = {f"points/{p.id}.json": self.folder / "points" / f"{p.id}.json" for p in points if _is_recorded(p)}
+        checksums = {name: files.hash_file(path) for name, path in records.items()}
         head = {"schema": schema.SCHEMA, "version": version("paretomtl"), "id": self.id, "study": self.study}
         front = head | {"states": states, "checksums": checksums | {"points.csv": files.sha256(rows)}}
-        return {"points.csv": rows, "front.json": files.sealed(front)}
+        return {"points.csv": rows, "front.json": files.seal_json(front)}
 
     def write_front(self, points: Sequence[Point]) -> None:
         """Write front.json and points.csv."""
-        for name, data in self.derived([p for p in points if _there(p)]).items():
+        for name, data in self.derived([p for p in points if _is_recorded(p)]).items():
             files.write(self.folder / name, data)
 
     def restore(self, command: Mapping[str, Any] | None = None) -> None:
@@ -309,7 +313,7 @@ class Store:
         line = log_line({"time": round(time.time(), 3), "event": event, **facts})
         path = self.folder / "log.jsonl"
         if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise DamagedFile(f"{path} is a link, or no plain file, and is not written to; move it away")
+            raise DamagedFileError(f"{path} is a link, or no plain file, and is not written to; move it away")
         if not path.exists():
             with contextlib.suppress(FileExistsError):  # of another process, which begins it at this moment
                 files.write(path, line, new=True)  # whole or not at all, so that a kill leaves no empty log
@@ -318,7 +322,7 @@ class Store:
         with open(handle, "r+b", buffering=0) as log:
             size = os.fstat(handle).st_size
             if size and os.pread(handle, 1, size - 1) != b"\n":  # a power cut left a line unfinished
-                size = _whole_lines(handle, size)
+                size = _end_of_lines(handle, size)
                 os.ftruncate(handle, size)
             try:
                 if log.write(line) < len(line):  # as where the disk fills up within it
@@ -326,18 +330,18 @@ class Store:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
                 if error.errno in files.FULL:
-                    raise files.no_room(error, path, len(line)) from error
+                    raise files.full_disk_error(error, path, len(line)) from error
                 raise
 
     def part(self, name: str) -> Path:
         """A folder within; it must not be a link, which could lead out."""
         path = self.folder / name
         if path.is_symlink():
-            raise DamagedFile(f"{path} is a link, which is not followed")
+            raise DamagedFileError(f"{path} is a link, which is not followed")
         return path
 
 
-def _size(file: BufferedReader) -> int | None:
+def _stored_size(file: BufferedReader) -> int | None:
     """How many bytes a file of safetensors has by its own header; None without one that could be ours."""
     length = int.from_bytes(file.read(8), "little")
     if length > MOST_BYTES["header"]:
@@ -350,7 +354,7 @@ def _size(file: BufferedReader) -> int | None:
         return None
 
 
-def _whole_lines(handle: int, size: int) -> int:
+def _end_of_lines(handle: int, size: int) -> int:
     """How many bytes of a file are lines that have an end; the last one is shorter than a mebibyte."""
     start = max(size - 2**20, 0)
     return start + os.pread(handle, size - start, start).rfind(b"\n") + 1
@@ -362,17 +366,17 @@ def log_line(facts: Mapping[str, Any]) -> bytes:
     return (json.dumps({**facts, "seal": files.sha256(bare.encode())[:8]}, sort_keys=True) + "\n").encode()
 
 
-def digest_of(weights: Mapping[str, Tensor]) -> str:
+def hash_weights(weights: Mapping[str, "Tensor"]) -> str:
     """The hash under which weights are, or would be, written."""
-    return files.sha256(_serialised(weights))
+    return files.sha256(_serialise(weights))
 
 
-def weights_of(point: Point) -> list[str]:
+def weight_hashes(point: Point) -> list[str]:
     """The hashes of the weights that a point needs."""
     return [digest for digest in (point.weights, point.network) if digest is not None]
 
 
-def _there(point: Point) -> bool:
+def _is_recorded(point: Point) -> bool:
     return point.state != "corrupt"
 
 
@@ -381,7 +385,7 @@ def _not_writable(error: OSError, folder: Path) -> OSError:
     return type(error)(error.errno, f"out={str(folder)!r} cannot be written ({why}); give another folder")
 
 
-def _serialised(weights: Mapping[str, Tensor]) -> bytes:
+def _serialise(weights: Mapping[str, "Tensor"]) -> bytes:
     """Weights as bytes; tied weights are written once a name, which loads as it was."""
     from safetensors.torch import save
 

@@ -15,7 +15,7 @@ MOST_ROWS = 1_000_000
 SHOWN = 5  # of the lines that are refused
 
 
-def cells(points: Sequence[Point], names: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
+def table_cells(points: Sequence[Point], names: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
     """The columns, and one row a point; None where there is nothing."""
     splits = sorted({split for p in points for split in p.losses}, reverse=True)
     columns = ["id", "seed", "corner", "state", *(f"preference {n}" for n in names)]
@@ -32,29 +32,31 @@ def cells(points: Sequence[Point], names: Sequence[str]) -> tuple[list[str], lis
     return columns, rows
 
 
-def written(points: Sequence[Point], names: Sequence[str]) -> str:
+def format_table(points: Sequence[Point], names: Sequence[str]) -> str:
     """One row a point, under a header."""
-    columns, rows = cells(points, names)
+    columns, rows = table_cells(points, names)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([plain(column) for column in columns])
+    writer.writerow([escape_formula(column) for column in columns])
     for row in rows:
-        writer.writerow(["" if cell is None else plain(cell) if isinstance(cell, str) else cell for cell in row])
+        writer.writerow(
+            ["" if cell is None else escape_formula(cell) if isinstance(cell, str) else cell for cell in row]
+        )
     return out.getvalue()
 
 
-def plain(text: str) -> str:
+def escape_formula(text: str) -> str:
     """A text that no spreadsheet takes for a formula."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")  # csv leaves a bare carriage return unquoted
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def _meant(text: str) -> str:
+def _unescape_formula(text: str) -> str:
     """What `plain` was given."""
     return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA) else text
 
 
-def columns(path: str | Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def read_columns(path: str | Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header and the rows of a CSV file, each with the number of its line; sizes are checked first."""
     path = Path(path)
     size = path.stat().st_size
@@ -65,7 +67,7 @@ def columns(path: str | Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        head = [_meant(cell.strip()) for cell in next(reader, [])]
+        head = [_unescape_formula(cell.strip()) for cell in next(reader, [])]
         rows = []
         for cells in reader:
             row = [cell.strip() for cell in cells]
@@ -80,11 +82,11 @@ def columns(path: str | Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise ValueError(f"{path}: two columns have one name, of {head}")
     ragged = [f"line {line} has {len(row)} cells" for line, row in rows if len(row) != len(head)]
     if ragged:  # a decimal comma, say, would put numbers under the wrong names
-        raise ValueError(f"{path}: {few(ragged)}, the header has {len(head)}. Mend or remove these lines")
+        raise ValueError(f"{path}: {shorten_list(ragged)}, the header has {len(head)}. Mend or remove these lines")
     return head, rows
 
 
-def numbers(path: str | Path, rows: Sequence[tuple[int, list[str]]], head: Sequence[str], names: Sequence[str]):
+def parse_numbers(path: str | Path, rows: Sequence[tuple[int, list[str]]], head: Sequence[str], names: Sequence[str]):
     """The named columns of the rows as finite numbers; what is none is refused, by the number of its line."""
     found, refused = [], []
     places = [head.index(name) for name in names]
@@ -99,10 +101,10 @@ def numbers(path: str | Path, rows: Sequence[tuple[int, list[str]]], head: Seque
                 refused.append(f"line {line}: {name} is {row[place][:40]!r}")
         found.append(values)
     if refused:
-        raise ValueError(f"{path}: every row needs finite numbers; {few(refused)}. Mend or remove these lines")
+        raise ValueError(f"{path}: every row needs finite numbers; {shorten_list(refused)}. Mend or remove these lines")
     return found
 
 
-def few(texts: Sequence[str]) -> str:
+def shorten_list(texts: Sequence[str]) -> str:
     """The first ones, and how many more there are."""
     return "; ".join(texts[:SHOWN]) + (f", and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")

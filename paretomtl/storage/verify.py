@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from paretomtl.point import Point
 from paretomtl.storage import checkpoints, files, schema
-from paretomtl.storage.store import MOST_BYTES, PARTS, Store, log_line, weights_of
+from paretomtl.storage.store import MOST_BYTES, PARTS, Store, log_line, weight_hashes
 
 PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npy", ".npz"}
 SHOWN = 5  # lines of the log that are damaged
@@ -33,7 +33,7 @@ class Verdict(NamedTuple):
 
     def __str__(self) -> str:
         """A line a finding, and what it comes to."""
-        lines = [f"damaged: {name}: {_without(name, why)}" for name, why in self.damaged.items()]
+        lines = [f"damaged: {name}: {_strip_name(name, why)}" for name, why in self.damaged.items()]
         lines += [f"ignored: {name}: {why}" for name, why in self.foreign.items()]
         if self.absent:
             lines.append(f"not computed yet: {', '.join(self.absent)}")
@@ -46,7 +46,7 @@ class Verdict(NamedTuple):
         return "\n".join(lines)
 
 
-def _without(name: str, why: str) -> str:
+def _strip_name(name: str, why: str) -> str:
     """A reason that does not begin with the file's name a second time."""
     return why.removeprefix(f"{name} is damaged: ").removeprefix(f"{name}: ")
 
@@ -69,7 +69,7 @@ def verify(folder: str | Path) -> Verdict:
     for point in points.values():
         if point.state == "corrupt":
             damaged[f"points/{point.id}.json"] = str(point.reason)
-    kept = {digest: f"weights/{digest}.safetensors" for p in points.values() for digest in weights_of(p)}
+    kept = {digest: f"weights/{digest}.safetensors" for p in points.values() for digest in weight_hashes(p)}
     for digest, name in kept.items():
         try:
             store.check_weights(digest)
@@ -83,16 +83,16 @@ def verify(folder: str | Path) -> Verdict:
     elif front is not None:
         stale = _against_front(store, front, points, damaged)
     _log(store, damaged)
-    to_come = schema.expected(study, list(points.values()))
+    to_come = schema.expected_ids(study, list(points.values()))
     absent = tuple(id for id in to_come if id not in points and f"points/{id}.json" not in damaged)
     known = {"study.json", "front.json", "points.csv", "log.jsonl"} | {
         f"points/{p['id']}.json" for p in study["points"]
     }
     left = {p["id"] for p in study["points"]} - {p.id for p in points.values() if p.state != "corrupt"}
-    trained = checkpoints.look_through(store, left)
+    trained = checkpoints.check_checkpoints(store, left)
     damaged |= trained.damaged
     known |= {*kept.values(), *trained.whole, *trained.damaged}
-    return Verdict(str(folder), damaged, absent, stale, dict(_foreign(store.folder, known)) | trained.over)
+    return Verdict(str(folder), damaged, absent, stale, dict(_foreign_files(store.folder, known)) | trained.over)
 
 
 def _head(store: Store, name: str, damaged: dict[str, str]) -> dict[str, Any] | None:
@@ -123,9 +123,9 @@ def _against_front(store: Store, front: dict[str, Any], points: dict[str, Point]
     for name in sorted(set(checksums) - set(damaged)):
         try:
             limit = MOST_BYTES["table" if name == "points.csv" else "record"]
-            if files.digest(store.folder / name, limit) == checksums[name]:
+            if files.hash_file(store.folder / name, limit) == checksums[name]:
                 continue
-            if _newer(store, name, points, front["schema"]):
+            if _is_newer(store, name, points, front["schema"]):
                 stale = True
             else:
                 damaged[name] = "it is not the file that front.json was written with"
@@ -138,12 +138,12 @@ def _against_front(store: Store, front: dict[str, Any], points: dict[str, Point]
     return stale
 
 
-def _newer(store: Store, name: str, points: dict[str, Point], of_schema: int) -> bool:
+def _is_newer(store: Store, name: str, points: dict[str, Point], of_schema: int) -> bool:
     """Whether a file is whole, and front.json only older: the table of now, or a record that `migrate` has written."""
     path = store.folder / name
     if name == "points.csv":
-        return files.digest(path) == files.sha256(store.derived(list(points.values()))[name])
-    return of_schema == 1 and files.parsed(files.read(path, MOST_BYTES["record"]), path)["schema"] > 1
+        return files.hash_file(path) == files.sha256(store.derived(list(points.values()))[name])
+    return of_schema == 1 and files.parse_json(files.read(path, MOST_BYTES["record"]), path)["schema"] > 1
 
 
 def _log(store: Store, damaged: dict[str, str]) -> None:
@@ -158,7 +158,7 @@ def _log(store: Store, damaged: dict[str, str]) -> None:
         damaged[path.name] = store.within(error)
         return
     for k, line in enumerate(io.BytesIO(text), 1):
-        if not _sealed(line, store.schema):
+        if not _is_sealed(line, store.schema):
             wrong.append(str(k))
         if len(wrong) > SHOWN:
             break
@@ -167,7 +167,7 @@ def _log(store: Store, damaged: dict[str, str]) -> None:
         damaged[path.name] = f"line {', '.join(wrong[:SHOWN])}{more} is not as it was written"
 
 
-def _sealed(line: bytes, of_schema: int) -> bool:
+def _is_sealed(line: bytes, of_schema: int) -> bool:
     try:
         facts = json.loads(line)
         if of_schema == 1 and "seal" not in facts:  # it had none
@@ -177,7 +177,7 @@ def _sealed(line: bytes, of_schema: int) -> bool:
         return False
 
 
-def _foreign(folder: Path, known: set[str]) -> Iterator[tuple[str, str]]:
+def _foreign_files(folder: Path, known: set[str]) -> Iterator[tuple[str, str]]:
     parts = (*PARTS, checkpoints.PART)
     for place in ("", *parts):
         if (folder / place).is_symlink() and place:
@@ -187,10 +187,10 @@ def _foreign(folder: Path, known: set[str]) -> Iterator[tuple[str, str]]:
             if name in parts and not entry.is_symlink():
                 continue
             if name not in known:
-                yield ascii(name)[1:-1], _why(entry)
+                yield ascii(name)[1:-1], _foreign_reason(entry)
 
 
-def _why(entry: os.DirEntry) -> str:
+def _foreign_reason(entry: os.DirEntry) -> str:
     if entry.is_symlink():
         return "a link; links are not followed"
     if Path(entry.name).suffix.lower() in PICKLES:

@@ -11,17 +11,17 @@ from typing import NamedTuple
 from paretomtl.point import Code, Point
 from paretomtl.preflight.dry_run import resolve_device
 from paretomtl.storage.store import Store
-from paretomtl.sweep.interrupt import held
-from paretomtl.sweep.keeper import InFolder
+from paretomtl.sweep.interrupt import hold_interrupt
+from paretomtl.sweep.keeper import FolderCheckpointer
 from paretomtl.training import memory
-from paretomtl.training.checkpoint import Keeper
+from paretomtl.training.checkpoint import Checkpointer
 from paretomtl.training.fleet import train_fleet
-from paretomtl.training.loop import Splits, Trained, off_ray, train_point
-from paretomtl.training.network import Learned, Training, network_of
+from paretomtl.training.loop import Splits, TrainedPoint, ray_warnings, train_point
+from paretomtl.training.network import LearnedNetwork, NetworkRun, network_id
 from paretomtl.training.study import Job, Study
 
 
-class Done(NamedTuple):
+class ComputedPoint(NamedTuple):
     """A point that was computed: where, and in how many seconds."""
 
     point: Point
@@ -29,7 +29,7 @@ class Done(NamedTuple):
     host: str
 
 
-Report = Callable[[Done | float], None]  # a finished point, or the share of the one in work
+Report = Callable[[ComputedPoint | float], None]  # a finished point, or the share of the one in work
 
 
 class Executor(ABC):
@@ -68,7 +68,7 @@ class Here(Executor):
 
     def run(self, study: Study, jobs: Sequence[Job], store: Store, report: Report) -> None:
         """Compute the jobs in their order."""
-        splits, keeper = study.open(), InFolder(store, self.checkpoint_seconds)
+        splits, keeper = study.open(), FolderCheckpointer(store, self.checkpoint_seconds)
         for task in study.tasks(jobs):
             for done in compute(study, task, splits, store, report, keeper):
                 report(done)
@@ -87,30 +87,30 @@ def compute(
     splits: Splits,
     store: Store,
     tick: Callable[[float], None] | None = None,
-    keeper: Keeper | None = None,
-) -> Iterator[Done]:
+    keeper: Checkpointer | None = None,
+) -> Iterator[ComputedPoint]:
     """Train what is trained together, from its checkpoint if there is one, and write its points."""
     start, out_of_memory = time.perf_counter(), False
-    for k, trained in enumerate(_trained(study, task, splits, store, tick, keeper), 1):
-        with held():
+    for k, trained in enumerate(_train(study, task, splits, store, tick, keeper), 1):
+        with hold_interrupt():
             point = store.write_point(trained.point, trained.weights)
         if keeper is not None and k == len(task):
-            keeper.drop(name_of(study, task))
+            keeper.drop(checkpoint_name(study, task))
         out_of_memory |= str(point.reason).startswith(memory.OOM)
-        yield Done(point, round(time.perf_counter() - start, 3), socket.gethostname())
+        yield ComputedPoint(point, round(time.perf_counter() - start, 3), socket.gethostname())
         start = time.perf_counter()
     if out_of_memory:
         memory.release()
 
 
-def name_of(study: Study, task: Sequence[Job]) -> str:
+def checkpoint_name(study: Study, task: Sequence[Job]) -> str:
     """Of the checkpoint of what is trained together: the network, or the first point of all that are in it."""
     if study.front_model is not None:
-        return network_of(study, task[0].seed)
-    return _together(study, task)[0].id
+        return network_id(study, task[0].seed)
+    return _whole_task(study, task)[0].id
 
 
-def _together(study: Study, task: Sequence[Job]) -> Sequence[Job]:
+def _whole_task(study: Study, task: Sequence[Job]) -> Sequence[Job]:
     """The whole fleet of which a task is what is left."""
     if study.fleet is None:
         return task
@@ -118,17 +118,17 @@ def _together(study: Study, task: Sequence[Job]) -> Sequence[Job]:
     return next(fleet for fleet in study.fleets if asked & {job.id for job in fleet})
 
 
-def _trained(
+def _train(
     study: Study,
     task: Sequence[Job],
     splits: Splits,
     store: Store,
     tick: Callable[[float], None] | None,
-    keeper: Keeper | None,
-) -> Iterator[Trained]:
+    keeper: Checkpointer | None,
+) -> Iterator[TrainedPoint]:
     share_of_all = None if tick is None else lambda share: tick(share * len(task))
     if study.fleet is not None:
-        asked, fleet = {job.id for job in task}, _together(study, task)
+        asked, fleet = {job.id for job in task}, _whole_task(study, task)
         found = train_fleet(study, fleet, splits, share_of_all, keeper)
         yield from (trained for trained in found if trained.point.id in asked)
         return
@@ -136,18 +136,18 @@ def _trained(
         for job in task:
             yield train_point(study, job, splits, tick, keeper)
         return
-    training = Training(study, task, splits, share_of_all, keeper)
-    learned = _learned_before(study, training, store) or training.learn()
+    training = NetworkRun(study, task, splits, share_of_all, keeper)
+    learned = _stored_network(study, training, store) or training.learn()
     if isinstance(learned, list):
         yield from learned
         return
-    with held():
+    with hold_interrupt():
         digest = store.write_weights(learned.weights)
     for trained in training.points(learned):
         yield trained._replace(point=replace(trained.point, network=digest))
 
 
-def _learned_before(study: Study, training: Training, store: Store) -> Learned | None:
+def _stored_network(study: Study, training: NetworkRun, store: Store) -> LearnedNetwork | None:
     """The network of a run that was stopped while its points were measured."""
     for point in store.read_points():
         if point.seed != training.seed or point.network is None or not store.whole(point):
@@ -155,6 +155,6 @@ def _learned_before(study: Study, training: Training, store: Store) -> Learned |
         weights = store.read_weights(point.network)
         if not training.fits(weights):
             continue
-        far = off_ray(study.solver, point.control_error or 0.0, Code.SUSPECTED)
-        return Learned(weights, dict(point.counts), point.warnings[: len(point.warnings) - len(far)])
+        far = ray_warnings(study.solver, point.control_error or 0.0, Code.SUSPECTED)
+        return LearnedNetwork(weights, dict(point.counts), point.warnings[: len(point.warnings) - len(far)])
     return None

@@ -34,7 +34,7 @@ _current: _Signals | None = None
 
 
 @contextlib.contextmanager
-def caught() -> Iterator[None]:
+def catch_signals() -> Iterator[None]:
     """Within it both signals become a KeyboardInterrupt that waits for a write; handlers of the user's own are left."""
     global _current
     if _current is not None or threading.current_thread() is not threading.main_thread():
@@ -53,7 +53,7 @@ def caught() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def put_back() -> Iterator[None]:
+def restore_handlers() -> Iterator[None]:
     """Within it a library may install handlers of its own; after it those of before are back."""
     before = {number: signal.getsignal(number) for number in CAUGHT}
     yield
@@ -62,13 +62,13 @@ def put_back() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def at_once() -> bool:
+def is_second_signal() -> bool:
     """Whether a second signal came: then nothing more is to be written."""
     return _current is not None and _current.came > 1
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
+def hold_interrupt() -> Iterator[None]:
     """Within it the first signal waits until the end; the second does not."""
     signals = _current
     if signals is None or threading.current_thread() is not threading.main_thread():  # where no signal is handled

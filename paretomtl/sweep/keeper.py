@@ -6,11 +6,11 @@ from abc import abstractmethod
 from paretomtl.storage import checkpoints
 from paretomtl.storage.checkpoints import Encoded
 from paretomtl.storage.store import Store
-from paretomtl.sweep.interrupt import held
-from paretomtl.training.checkpoint import Keeper
+from paretomtl.sweep.interrupt import hold_interrupt
+from paretomtl.training.checkpoint import Checkpointer
 
 
-class Files(Keeper):
+class FileCheckpointer(Checkpointer):
     """Checkpoints as files that are sealed; where they go is for a subclass to say.
 
     Args:
@@ -46,14 +46,14 @@ class Files(Keeper):
 
     def write(self, name: str, asked: list, found: Encoded) -> None:
         """Pack and put it; an interrupt waits so long."""
-        packed = checkpoints.packed(name, self.study, asked, found)
-        with held():
+        packed = checkpoints.pack(name, self.study, asked, found)
+        with hold_interrupt():
             self.put(name, packed)
 
     def read(self, name: str, asked: list) -> Encoded | None:
         """What was put, if it is whole; else a warning."""
         try:
-            return checkpoints.unpacked(name, self.study, asked, self.get)
+            return checkpoints.unpack(name, self.study, asked, self.get)
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:
@@ -66,7 +66,7 @@ class Files(Keeper):
             self.store.log("warning", text=text)
 
 
-class InFolder(Files):
+class FolderCheckpointer(FileCheckpointer):
     """Checkpoints in the front's own folder."""
 
     def put(self, name: str, files: dict[str, bytes]) -> None:
@@ -75,9 +75,9 @@ class InFolder(Files):
 
     def get(self, file: str, most: int) -> bytes:
         """Read one from there; no link is followed."""
-        return checkpoints.reader(self.store.part(checkpoints.PART))(file, most)
+        return checkpoints.reader_of(self.store.part(checkpoints.PART))(file, most)
 
     def drop(self, name: str) -> None:
         """Remove it; what cannot be removed is once the front is whole."""
-        with contextlib.suppress(OSError, ValueError), held():
+        with contextlib.suppress(OSError, ValueError), hold_interrupt():
             checkpoints.drop(self.store, name)

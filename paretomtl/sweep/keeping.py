@@ -8,21 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from paretomtl.callbacks import Callback
+from paretomtl.errors import DamagedFileError, EmptyFrontError
 from paretomtl.front import Front
 from paretomtl.point import Point
-from paretomtl.points.score import EmptyFrontError
-from paretomtl.preflight.description import difference
+from paretomtl.preflight.description import describe_difference
 from paretomtl.storage import checkpoints
-from paretomtl.storage.files import DamagedFile
-from paretomtl.storage.schema import expected
-from paretomtl.storage.store import Scratch, Store
-from paretomtl.sweep.here import Done, Report
-from paretomtl.sweep.interrupt import Interrupted, at_once, caught
+from paretomtl.storage.schema import expected_ids
+from paretomtl.storage.store import Store, TemporaryFolder
+from paretomtl.sweep.here import ComputedPoint, Report
+from paretomtl.sweep.interrupt import Interrupted, catch_signals, is_second_signal
 from paretomtl.sweep.progress import Progress
 from paretomtl.training.study import Study
 
 
-def kept(
+def create_or_resume(
     description: dict[str, Any],
     out: str | Path | None,
     compute: Callable[[Store, list[Point]], None],
@@ -38,20 +37,20 @@ def kept(
         verb: the function that was called, and is to be called to go on.
         command: how the command line asked for this.
     """
-    keep = Scratch() if out is None else None
+    keep = TemporaryFolder() if out is None else None
     store = Store(keep.folder / "front" if keep else Path(str(out)))
-    with caught():
+    with catch_signals():
         begun = False
         try:
-            points = _begin(store, description, command)
+            points = _open_study(store, description, command)
             begun = True
             compute(store, points)
             checkpoints.clear(store, ())
             store.write_front(store.read_points())
         except KeyboardInterrupt as error:
-            raise _stopped(store, begun, verb, kept=keep is None) from error
+            raise _interrupted(store, begun, verb, kept=keep is None) from error
         front = Front.load(store.folder, keep)
-        told = (*front.warnings(), *_not_placed(store, front))
+        told = (*front.warnings(), *_placement_warnings(store, front))
         for warning in told:
             store.log("warning", text=warning)
         store.log("ended", done=len(front.points) + len(front.corners), failed=len(front.failed))
@@ -64,20 +63,20 @@ def kept(
     return front
 
 
-def _begin(store: Store, description: dict[str, Any], command: Mapping[str, Any] | None) -> list[Point]:
+def _open_study(store: Store, description: dict[str, Any], command: Mapping[str, Any] | None) -> list[Point]:
     """Make the folder, or take up what it holds; the points that need no more work."""
-    if _created(store, description, command):
+    if _create_study(store, description, command):
         store.restore(command)  # a kill before study.json was whole leaves something as well
         points = []
     else:
-        points = _taken_up(store, description, command)
+        points = _resume_points(store, description, command)
     store.write_front(points)  # of now, so that what is read or verified while the rest is computed is consistent
     there, n = len(points), len(description["points"])
     store.log("resumed" if there else "started", points=n, left=n - there, host=socket.gethostname())
     return points
 
 
-def _created(store: Store, description: dict[str, Any], command: Mapping[str, Any] | None) -> bool:
+def _create_study(store: Store, description: dict[str, Any], command: Mapping[str, Any] | None) -> bool:
     """Make the folder, unless it holds a front, or another process is quicker."""
     if store.holds_front():
         return False
@@ -90,16 +89,16 @@ def _created(store: Store, description: dict[str, Any], command: Mapping[str, An
     return True
 
 
-def _taken_up(store: Store, description: dict[str, Any], command: Mapping[str, Any] | None) -> list[Point]:
+def _resume_points(store: Store, description: dict[str, Any], command: Mapping[str, Any] | None) -> list[Point]:
     """The points of a folder that need no more work, if it is of the study asked for."""
     place = f"out={str(store.folder)!r}"
     try:
         stored = store.study
     except FileNotFoundError as error:
         raise ValueError(f"{place} holds records, but neither study.json nor front.json; give a new out=") from error
-    except DamagedFile as error:
+    except DamagedFileError as error:
         raise ValueError(f"{place} holds a front that cannot be taken up ({error}); give a new out=") from error
-    differs = difference(stored, description)
+    differs = describe_difference(stored, description)
     if differs:
         raise ValueError(
             f"{place} holds another study. Give a new out=, or go back to what it was made with:\n{differs}"
@@ -111,15 +110,15 @@ def _taken_up(store: Store, description: dict[str, Any], command: Mapping[str, A
 
 
 @contextlib.contextmanager
-def reported(study: Study, store: Store, there: int) -> Iterator[Report]:
+def reporting(study: Study, store: Store, there: int) -> Iterator[Report]:
     """What is told of each point goes to the log, and to the line of progress; `there` are there already."""
     n = len(study.places)
     progress = Progress(type(study.solver).__name__, n, study.problem.ref_point, there)  # type: ignore[arg-type]
 
-    def report(news: Done | float) -> None:
-        if isinstance(news, Done):
+    def report(news: ComputedPoint | float) -> None:
+        if isinstance(news, ComputedPoint):
             store.log("point", id=news.point.id, state=news.point.state, seconds=news.seconds, host=news.host)
-            tell(study, "point", news.point, store)
+            call_back(study, "point", news.point, store)
         progress(news)
 
     try:
@@ -128,7 +127,7 @@ def reported(study: Study, store: Store, there: int) -> Iterator[Report]:
         progress.close()
 
 
-def tell(study: Study, what: str, of: Point | Front, store: Store | None) -> None:
+def call_back(study: Study, what: str, of: Point | Front, store: Store | None) -> None:
     """Tell the callbacks of a point or of the end; one that raises costs no model that is there."""
     for callback in study.callbacks:
         if not isinstance(callback, Callback):
@@ -142,12 +141,12 @@ def tell(study: Study, what: str, of: Point | Front, store: Store | None) -> Non
             warnings.warn(text, stacklevel=2)
 
 
-def _not_placed(store: Store, front: Front) -> list[str]:
-    missing = len(expected(store.study, front.every)) - len(front.every)
+def _placement_warnings(store: Store, front: Front) -> list[str]:
+    missing = len(expected_ids(store.study, front.every)) - len(front.every)
     return [f"{missing} points were not placed: fewer than two of the first round succeeded"] if missing else []
 
 
-def _stopped(store: Store, begun: bool, verb: str, kept: bool) -> Interrupted:
+def _interrupted(store: Store, begun: bool, verb: str, kept: bool) -> Interrupted:
     """Write what is derived of the points that are there, and say how to go on."""
     if not kept:
         return Interrupted("stopped; give out= to keep what is done")
@@ -155,7 +154,7 @@ def _stopped(store: Store, begun: bool, verb: str, kept: bool) -> Interrupted:
         return Interrupted(f"stopped before anything new was computed; call {verb} with the same arguments to go on")
     points = [p for p in store.read_points() if p.state != "corrupt"]
     written = ""
-    if not at_once():
+    if not is_second_signal():
         try:
             store.write_front(points)
             store.log("interrupted", done=len(points))

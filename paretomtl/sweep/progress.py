@@ -6,7 +6,7 @@ import sys
 import numpy as np
 
 from paretomtl.points import score
-from paretomtl.sweep.here import Done
+from paretomtl.sweep.here import ComputedPoint
 
 LINE = "{desc} |{bar:12}| {remaining} left{postfix}"  # 80 columns, with a failure or two
 
@@ -41,9 +41,9 @@ class Progress:
             smoothing=0,  # the time left is by the mean pace: the first step, which imports much, is not the pace
         )
 
-    def __call__(self, news: Done | float) -> None:
+    def __call__(self, news: ComputedPoint | float) -> None:
         """A finished point, or the share of the one in work."""
-        if isinstance(news, Done):
+        if isinstance(news, ComputedPoint):
             self._done += 1
             self._failed += news.point.state == "failed"
             if news.point.seed != self._seed:

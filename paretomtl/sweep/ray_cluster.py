@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from paretomtl.storage import files
-from paretomtl.sweep.interrupt import put_back
+from paretomtl.sweep.interrupt import restore_handlers
 
 # Read by ray on import: no usage reports, and no output of its own beside our progress line.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -33,15 +33,15 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 __all__ = [
     "Resources",
-    "awaited",
     "check_nodes",
-    "connected",
+    "connect",
+    "count_workers",
+    "describe_error",
     "exceptions",
-    "first_line",
-    "nodes",
+    "list_nodes",
     "ray",
-    "room",
     "tune",
+    "wait_for_file",
 ]
 
 Resources = Mapping[str, int | float]
@@ -51,7 +51,7 @@ MARGIN = 1.5  # times the weights that are to come: what must be free on a disk
 
 
 @contextlib.contextmanager
-def connected(address: str | None, workers: int | None, resources: Resources) -> Iterator[None]:
+def connect(address: str | None, workers: int | None, resources: Resources) -> Iterator[None]:
     """A Ray within: one that runs is used and left running; else that of the address is joined, or one is started.
 
     Args:
@@ -67,16 +67,16 @@ def connected(address: str | None, workers: int | None, resources: Resources) ->
     own: dict[str, Any] = {"address": "local", "include_dashboard": False}  # not one that `ray start` left here
     if address is None and workers is not None:
         own["num_cpus"] = math.ceil(workers * resources.get("cpu", 1))
-    joined: dict[str, Any] = own if address is None else {"address": _plain(address)}
-    with put_back():  # Ray's handler of SIGTERM ends the process, where `explore` would say how to go on
+    joined: dict[str, Any] = own if address is None else {"address": _strip_scheme(address)}
+    with restore_handlers():  # Ray's handler of SIGTERM ends the process, where `explore` would say how to go on
         try:
             ray.init(**joined, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
             if address is None:
                 raise
             raise ConnectionError(
-                f"address={address!r}: no Ray answers there ({first_line(error)}); start one with `ray start --head` "
-                "and run this on one of its nodes, or leave address out for a Ray of this machine"
+                f"address={address!r}: no Ray answers there ({describe_error(error)}); start one with `ray start "
+                "--head` and run this on one of its nodes, or leave address out for a Ray of this machine"
             ) from error
     try:
         yield
@@ -84,7 +84,7 @@ def connected(address: str | None, workers: int | None, resources: Resources) ->
         ray.shutdown()
 
 
-def _plain(address: str) -> str:
+def _strip_scheme(address: str) -> str:
     if address.startswith("ray://"):
         raise ValueError(
             f"address={address!r}: a sweep cannot be led from outside of the cluster, where its front would be; send "
@@ -97,7 +97,7 @@ def _check_same(address: str | None) -> None:
     from ray.util.client import ray as client
 
     if client.is_connected():
-        _plain("ray://")
+        _strip_scheme("ray://")
     here = ray.get_runtime_context().gcs_address
     if address not in (None, "auto", here):
         raise ValueError(
@@ -105,7 +105,7 @@ def _check_same(address: str | None) -> None:
         )
 
 
-def room(resources: Resources, nodes: list[dict[str, Any]]) -> int:
+def count_workers(resources: Resources, nodes: list[dict[str, Any]]) -> int:
     """How many workers fit at once, node by node.
 
     Raises:
@@ -122,13 +122,13 @@ def room(resources: Resources, nodes: list[dict[str, Any]]) -> int:
     return fits
 
 
-def nodes() -> list[dict[str, Any]]:
+def list_nodes() -> list[dict[str, Any]]:
     """Those that are alive, as Ray describes them."""
     return [node for node in ray.nodes() if node["Alive"]]
 
 
 @dataclass(frozen=True)
-class Look:
+class NodeReport:
     """What a node says of itself: whether it sees a file that was written here, what it wrote, and what it has."""
 
     saw: bool
@@ -142,21 +142,21 @@ def _versions() -> tuple[str, ...]:
     return (f"Python {python}", f"torch {version('torch')}", f"paretomtl {version('paretomtl')}")
 
 
-def _look(folder: str | None, token: str) -> Look:
+def _inspect(folder: str | None, token: str) -> NodeReport:
     """Runs on a node. Its folder may be none of the front's at all, so nothing is made there but a file."""
     if folder is None:
-        return Look(True, "", sys.maxsize, _versions())
+        return NodeReport(True, "", sys.maxsize, _versions())
     place = Path(folder)
-    saw = awaited(place / token)
+    saw = wait_for_file(place / token)
     name, why = files.temporary_name(), ""
     try:
         (place / name).touch(exist_ok=False)
     except OSError as error:
         name, why = "", f"{type(error).__name__}: {error.strerror}"
-    return Look(saw, name or why, files.free(place) if place.is_dir() else 0, _versions())
+    return NodeReport(saw, name or why, files.free_bytes(place) if place.is_dir() else 0, _versions())
 
 
-def awaited(path: Path) -> bool:
+def wait_for_file(path: Path) -> bool:
     """Whether a file that another node wrote is there, or comes within the time that shared disks take."""
     end = time.monotonic() + LATE
     while not path.is_file():
@@ -181,16 +181,16 @@ def check_nodes(folder: Path | None, needed: int, resources: Resources) -> None:
         RuntimeError: a node has another version of Python, torch or paretomtl.
     """
     if folder is not None:
-        _check_room(files.free(folder), needed, folder, "here")
-    there = nodes()
+        _check_room(files.free_bytes(folder), needed, folder, "here")
+    there = list_nodes()
     if len(there) == 1:  # the machine that we are on
         return
     token = files.temporary_name()
     try:
         if folder is not None:
             (folder / token).touch(exist_ok=False)
-        look = ray.remote(num_cpus=0, max_retries=1)(_look)
-        fit = [node for node in there if _holds(node, resources)]
+        look = ray.remote(num_cpus=0, max_retries=1)(_inspect)
+        fit = [node for node in there if _can_hold(node, resources)]
         asked = [
             look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
                 None if folder is None else str(folder), token
@@ -205,13 +205,13 @@ def check_nodes(folder: Path | None, needed: int, resources: Resources) -> None:
             (folder / token).unlink(missing_ok=True)
 
 
-def _holds(node: Mapping[str, Any], resources: Resources) -> bool:
+def _can_hold(node: Mapping[str, Any], resources: Resources) -> bool:
     with contextlib.suppress(ValueError):
-        return room(resources, [dict(node)]) > 0
+        return count_workers(resources, [dict(node)]) > 0
     return False
 
 
-def _check_node(name: str, found: Look, folder: Path | None, needed: int) -> None:
+def _check_node(name: str, found: NodeReport, folder: Path | None, needed: int) -> None:
     if found.versions != _versions():
         raise RuntimeError(
             f"node {name} has {', '.join(found.versions)}, and this one {', '.join(_versions())}; points would differ: "
@@ -224,7 +224,7 @@ def _check_node(name: str, found: Look, folder: Path | None, needed: int) -> Non
         raise OSError(f"node {name} does not see what is written to {folder} here; {shared}")
     if not files.TEMPORARY.fullmatch(found.wrote):
         raise OSError(f"node {name} cannot write to {folder} ({found.wrote}); give it the right to, or another out=")
-    there = awaited(folder / found.wrote)
+    there = wait_for_file(folder / found.wrote)
     (folder / found.wrote).unlink(missing_ok=True)
     if not there:
         raise OSError(f"node {name} has another folder at {folder}, which this one does not see; {shared}")
@@ -239,6 +239,6 @@ def _check_room(free: int, needed: int, folder: Path, where: str) -> None:
         )
 
 
-def first_line(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """What an error says first; its kind where it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -24,22 +24,23 @@ from typing import Any, NamedTuple
 import cloudpickle
 import torch
 
+from paretomtl.errors import WorkerLostError
 from paretomtl.point import Point
 from paretomtl.storage.store import Store
-from paretomtl.sweep.here import Done, Executor, Report, check_seconds
+from paretomtl.sweep.here import ComputedPoint, Executor, Report, check_seconds
 from paretomtl.sweep.ray_cluster import (
     Resources,
-    awaited,
     check_nodes,
-    connected,
+    connect,
+    count_workers,
+    describe_error,
     exceptions,
-    first_line,
-    nodes,
-    room,
+    list_nodes,
     tune,
+    wait_for_file,
 )
-from paretomtl.sweep.ray_worker import DONE, work
-from paretomtl.training.loop import asked_for, failed
+from paretomtl.sweep.ray_worker import DONE, run_trial
+from paretomtl.training.loop import failed_point, pending_point
 from paretomtl.training.seeds import reproducible
 from paretomtl.training.study import Job, Study
 
@@ -48,10 +49,6 @@ PATIENCE = 60.0  # seconds without a worker, before we say that Ray waits for on
 RETRIES = 2  # of a trial whose worker or node died
 DEATHS = (exceptions.RayActorError, exceptions.WorkerCrashedError, exceptions.OutOfMemoryError,
           exceptions.NodeDiedError, exceptions.ObjectLostError)  # fmt: skip
-
-
-class WorkerLost(RuntimeError):
-    """A worker died each time that it computed a point."""
 
 
 @dataclass(frozen=True)
@@ -108,28 +105,28 @@ class RayTune(Executor):
 
     def opened(self) -> AbstractContextManager[None]:
         """Ray, joined or started."""
-        return connected(self.address, self.workers, self.resources)
+        return connect(self.address, self.workers, self.resources)
 
     def run(self, study: Study, jobs: Sequence[Job], store: Store, report: Report) -> None:
         """Compute the jobs, several a trial."""
         tasks, sent = study.tasks(jobs), self._path() is not None
-        check_nodes(None if sent else store.folder.resolve(), _bytes(study) * len(jobs), self.resources)
+        check_nodes(None if sent else store.folder.resolve(), _count_weight_bytes(study) * len(jobs), self.resources)
         while tasks:
             lost = self._fit(study, tasks, store, report)
-            tasks = _left(study, tasks, lost, store, report)
+            tasks = _remaining_tasks(study, tasks, lost, store, report)
         store.clear_temporary()  # of workers that died in a write
 
     def _path(self) -> str | None:
         path = self.storage_path or (self.run_config.storage_path if self.run_config else None)
         return path if path is None or "://" in path else str(Path(path).resolve())
 
-    def _fit(self, study: Study, tasks: list[list[Job]], store: Store, report: Report) -> list["Lost"]:
+    def _fit(self, study: Study, tasks: list[list[Job]], store: Store, report: Report) -> list["LostTrial"]:
         """Have all tasks computed, but for those at which a worker died once too often."""
-        sent, forward = self._path() is not None, _Forward(store, report, self.resources)
+        sent, forward = self._path() is not None, _Forwarder(store, report, self.resources)
         with tempfile.TemporaryDirectory(prefix="paretomtl-ray-") as scratch, self._quiet():
             function = tune.with_parameters(
-                work,
-                study=_packed(study),
+                run_trial,
+                study=_pack_study(study),
                 description=store.study,
                 folder=None if sent else str(store.folder.resolve()),
                 seconds=self.checkpoint_seconds,
@@ -141,13 +138,13 @@ class RayTune(Executor):
                 run_config=self._run_config(scratch, forward),
             ).fit()
         forward.on_step_end(0, [])  # what came with the last step
-        lost = [Lost(result.config["points"], result.error) for result in found if result.error]  # type: ignore[index]
+        lost = [LostTrial(result.config["points"], result.error) for result in found if result.error]  # type: ignore[index]
         for trial in lost:
             if not isinstance(trial.error, DEATHS):
                 cause = getattr(trial.error, "cause", trial.error)
                 raise RuntimeError(
-                    f"a worker could not begin: {type(cause).__name__}: {first_line(cause)}; what the study needs must "
-                    "be importable on all nodes, as with `ray job submit --working-dir`"
+                    f"a worker could not begin: {type(cause).__name__}: {describe_error(cause)}; what the study needs "
+                    "must be importable on all nodes, as with `ray job submit --working-dir`"
                 ) from trial.error
         return lost
 
@@ -160,11 +157,11 @@ class RayTune(Executor):
                     trials.append([])
                 trials[-1] += [job.id for job in task]
             return trials
-        workers = room(self.resources, nodes())
+        workers = count_workers(self.resources, list_nodes())
         n = min(len(tasks), TRIALS_PER_WORKER * min(workers, self.workers or workers))
         return [[job.id for task in tasks[i::n] for job in task] for i in range(n)]
 
-    def _run_config(self, scratch: str, forward: "_Forward") -> "tune.RunConfig":
+    def _run_config(self, scratch: str, forward: "_Forwarder") -> "tune.RunConfig":
         config = copy.copy(self.run_config) or tune.RunConfig(verbose=0, failure_config=None)
         config.storage_path = self._path() or scratch
         config.callbacks = [*(config.callbacks or []), forward]
@@ -194,21 +191,23 @@ class RayTune(Executor):
                 os.environ[name] = before
 
 
-class Lost(NamedTuple):
+class LostTrial(NamedTuple):
     """A trial that was given up: the points that its worker was to take, in their order, and why."""
 
     points: list[str]
     error: BaseException
 
 
-def _left(study: Study, tasks: list[list[Job]], lost: list[Lost], store: Store, report: Report) -> list[list[Job]]:
+def _remaining_tasks(
+    study: Study, tasks: list[list[Job]], lost: list[LostTrial], store: Store, report: Report
+) -> list[list[Job]]:
     """What is still to be computed. The task at which a trial was given up has failed; its others are left."""
     asked = [job.id for task in tasks for job in task]
     there = {point.id for point in store.read_points(asked)}
     left = [todo for task in tasks if (todo := [job for job in task if job.id not in there])]
     why = {id: trial.error for trial in lost for id in [id for id in trial.points if id not in there][:1]}
     if left and (not why or (not there and len(lost) > 1)):
-        reasons = "; ".join(dict.fromkeys(_told(error) for error in why.values())) or "it gives no reason"
+        reasons = "; ".join(dict.fromkeys(_describe_error(error) for error in why.values())) or "it gives no reason"
         raise RuntimeError(
             f"Ray did not compute {', '.join(id for id in asked if id not in there)}: {reasons}. All that was computed "
             f"before is in {store.folder}; start again with the same arguments to go on"
@@ -216,39 +215,41 @@ def _left(study: Study, tasks: list[list[Job]], lost: list[Lost], store: Store, 
     for task in left:
         for error in (why[job.id] for job in task if job.id in why):
             for job in task:
-                point = failed(asked_for(study.problem, job), WorkerLost(_told(error)), None, {}, [])
-                report(Done(store.write_point(point, None), 0.0, socket.gethostname()))
+                point = failed_point(
+                    pending_point(study.problem, job), WorkerLostError(_describe_error(error)), None, {}, []
+                )
+                report(ComputedPoint(store.write_point(point, None), 0.0, socket.gethostname()))
     return [task for task in left if not any(job.id in why for job in task)]
 
 
-def _told(error: BaseException) -> str:
+def _describe_error(error: BaseException) -> str:
     if isinstance(error, exceptions.OutOfMemoryError):
         return "oom: Ray ended its worker each time, for the node ran out of memory"
-    died = next((line for line in str(error).splitlines() if "died" in line or "dead" in line), first_line(error))
+    died = next((line for line in str(error).splitlines() if "died" in line or "dead" in line), describe_error(error))
     return (
         f"its worker died each time ({type(error).__name__}: {died.strip()}); a process that ends so has often run out "
         "of memory"
     )
 
 
-def _packed(study: Study) -> bytes:
+def _pack_study(study: Study) -> bytes:
     """A study as it travels."""
     try:
         return cloudpickle.dumps(study)
     except Exception as error:  # of whatever the user's objects raise
         raise TypeError(
-            f"the study cannot travel to workers: {first_line(error)}; give what holds an open file, a lock or a "
+            f"the study cannot travel to workers: {describe_error(error)}; give what holds an open file, a lock or a "
             "connection as a factory, a function that makes it"
         ) from error
 
 
-def _bytes(study: Study) -> int:
+def _count_weight_bytes(study: Study) -> int:
     """Of the weights of a point."""
     with reproducible():
         return sum(t.numel() * t.element_size() for t in study.problem.model().state_dict().values())
 
 
-class _Forward(tune.Callback):
+class _Forwarder(tune.Callback):
     """Takes what workers report: progress, points that were sent, errors."""
 
     def __init__(self, store: Store, report: Report, resources: Resources):
@@ -300,10 +301,10 @@ class _Forward(tune.Callback):
         for id, seconds, host in done:
             if id not in self._told:
                 self._told.add(id)
-                self._report(Done(self._read(id, host), seconds, host))
+                self._report(ComputedPoint(self._read(id, host), seconds, host))
 
     def _read(self, id: str, host: str) -> Point:
-        if awaited(self._store.folder / "points" / f"{id}.json"):
+        if wait_for_file(self._store.folder / "points" / f"{id}.json"):
             return self._store.read_points([id])[0]
         raise FileNotFoundError(
             f"{host} wrote the record of {id}, but it is not in {self._store.folder} here; give an out= on storage "

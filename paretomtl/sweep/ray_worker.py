@@ -12,8 +12,8 @@ import cloudpickle
 
 from paretomtl.storage import checkpoints, files
 from paretomtl.storage.store import Store
-from paretomtl.sweep.here import Done, compute
-from paretomtl.sweep.keeper import Files, InFolder
+from paretomtl.sweep.here import ComputedPoint, compute
+from paretomtl.sweep.keeper import FileCheckpointer, FolderCheckpointer
 from paretomtl.sweep.ray_cluster import exceptions, tune
 from paretomtl.training.loop import Splits
 from paretomtl.training.study import Study
@@ -24,7 +24,7 @@ OFTEN = 0.5  # seconds between two reports of a worker, each of which costs it t
 _opened: dict[str, tuple[Study, Splits]] = {}  # the last study, which a worker that is used again need not open anew
 
 
-def work(
+def run_trial(
     config: dict[str, Any], study: bytes, description: Mapping[str, Any], folder: str | None, seconds: float
 ) -> None:
     """Compute the points of a trial that nobody has computed yet, as where an earlier worker died at one of them.
@@ -33,15 +33,15 @@ def work(
     """
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            parcel = Parcel(Path(folder)) if folder else Sent(Path(scratch) / "front", description)
-            _compute(config["points"], *_unpacked(study), parcel, seconds)
+            parcel = SharedFolderParcel(Path(folder)) if folder else SentParcel(Path(scratch) / "front", description)
+            _compute(config["points"], *_unpack_study(study), parcel, seconds)
     except exceptions.RayError:
         raise
     except Exception as error:
         tune.report({"error": f"{type(error).__name__}: {error}", "errno": getattr(error, "errno", None)})
 
 
-def _unpacked(packed: bytes) -> tuple[Study, Splits]:
+def _unpack_study(packed: bytes) -> tuple[Study, Splits]:
     digest = files.sha256(packed)
     if digest not in _opened:
         study = cloudpickle.loads(packed)
@@ -50,7 +50,7 @@ def _unpacked(packed: bytes) -> tuple[Study, Splits]:
     return _opened[digest]
 
 
-def _compute(ids: Sequence[str], study: Study, splits: Splits, parcel: "Parcel", seconds: float) -> None:
+def _compute(ids: Sequence[str], study: Study, splits: Splits, parcel: "SharedFolderParcel", seconds: float) -> None:
     jobs, there = {job.id: job for job in study.jobs}, parcel.there(ids)
     keeper = parcel.keeper(seconds)
     for task in study.tasks([jobs[id] for id in ids if id not in there]):
@@ -59,7 +59,7 @@ def _compute(ids: Sequence[str], study: Study, splits: Splits, parcel: "Parcel",
     parcel.report()
 
 
-class Parcel:
+class SharedFolderParcel:
     """What a worker has computed, and tells the driver of; its files are in the front's folder, which both see."""
 
     def __init__(self, folder: Path):
@@ -74,11 +74,11 @@ class Parcel:
         self.done = [[p.id, 0.0, host] for p in self.store.read_points(ids) if self.store.whole(p)]
         return [id for id, _, _ in self.done]
 
-    def keeper(self, seconds: float) -> Files:
+    def keeper(self, seconds: float) -> FileCheckpointer:
         """Of checkpoints inside a point."""
-        return _Shared(self, seconds)
+        return _SharedCheckpointer(self, seconds)
 
-    def add(self, done: Done) -> None:
+    def add(self, done: ComputedPoint) -> None:
         """Take a point, and report if it is time."""
         self.done.append([done.point.id, done.seconds, done.host])
         if time.monotonic() - self._last >= OFTEN:
@@ -99,15 +99,15 @@ class Parcel:
         self._warnings.append(text)
 
 
-class _Shared(InFolder):
+class _SharedCheckpointer(FolderCheckpointer):
     """Checkpoints in the front's folder."""
 
-    def __init__(self, parcel: Parcel, seconds: float):
+    def __init__(self, parcel: SharedFolderParcel, seconds: float):
         super().__init__(parcel.store, seconds)
         self.warn = parcel.warn
 
 
-class Sent(Parcel):
+class SentParcel(SharedFolderParcel):
     """The same where the driver does not see the files: they are sent through Ray's storage, as its checkpoints.
 
     Args:
@@ -129,9 +129,9 @@ class Sent(Parcel):
             self.done = json.loads((self.before / DONE).read_bytes())
         return [id for id, _, _ in self.done]
 
-    def keeper(self, seconds: float) -> Files:
+    def keeper(self, seconds: float) -> FileCheckpointer:
         """Of checkpoints inside a point."""
-        return _SentOn(self, seconds)
+        return _SentCheckpointer(self, seconds)
 
     def report(self) -> None:
         """Send what was computed since the last time, all in one checkpoint of Ray's, which replaces the one before."""
@@ -142,10 +142,10 @@ class Sent(Parcel):
         self._last = time.monotonic()
 
 
-class _SentOn(Files):
+class _SentCheckpointer(FileCheckpointer):
     """Checkpoints that are sent with what is reported."""
 
-    def __init__(self, parcel: Sent, seconds: float):
+    def __init__(self, parcel: SentParcel, seconds: float):
         super().__init__(parcel.store, seconds)
         self._parcel, self.warn = parcel, parcel.warn
 
@@ -159,7 +159,7 @@ class _SentOn(Files):
 
     def get(self, file: str, most: int) -> bytes:
         """From what an earlier worker sent last."""
-        return checkpoints.reader(self._parcel.before / checkpoints.PART)(file, most)
+        return checkpoints.reader_of(self._parcel.before / checkpoints.PART)(file, most)
 
     def drop(self, name: str) -> None:
         """The next report goes without it."""

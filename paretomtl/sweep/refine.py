@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from paretomtl.point import Point
 from paretomtl.points import score
-from paretomtl.preference import Refine, apart
+from paretomtl.preference import Refine, neighbour_distance
 from paretomtl.storage.store import Store
 from paretomtl.training.study import Job, Study
 
@@ -36,7 +36,7 @@ class Part(NamedTuple):
         return self.start + (self.end - self.start) * (self.pieces // 2) / self.pieces
 
 
-def rounds(study: Study, store: Store, there: Collection[str]) -> Iterator[tuple[Study, list[Job]]]:
+def plan_rounds(study: Study, store: Store, there: Collection[str]) -> Iterator[tuple[Study, list[Job]]]:
     """The rounds of a study, one where it does not refine, each with the points that are left to compute.
 
     Args:
@@ -50,27 +50,29 @@ def rounds(study: Study, store: Store, there: Collection[str]) -> Iterator[tuple
         whole |= {job.id for job in study.jobs}
         if study.refine is None or len(study.preferences) == study.refine.total:
             return
-        found = _next(study, study.refine, _by_preference(study, [p for p in store.read_points() if p.id in whole]))
+        found = _next_round(
+            study, study.refine, _points_by_preference(study, [p for p in store.read_points() if p.id in whole])
+        )
         if found is None:
             return
         study = found
 
 
-def _next(study: Study, refine: Refine, known: dict[int, list[Point]]) -> Study | None:
+def _next_round(study: Study, refine: Refine, known: dict[int, list[Point]]) -> Study | None:
     """The study of the next round; None where fewer than two points succeeded, so that there is no step to divide."""
     n = len(study.preferences)
     reached = [k for k in range(n) if any(p.state == "done" for p in known.get(k, ()))]
     if len(reached) < 2:
         return None
     losses = [np.mean([p.losses["validate"] for p in known[k] if p.state == "done"], axis=0) for k in reached]
-    new = place(refine, study.preferences, np.array(reached), np.stack(losses), study.problem.ref_point)
+    new = place_preferences(refine, study.preferences, np.array(reached), np.stack(losses), study.problem.ref_point)
     for k, points in known.items():
         if n <= k < n + len(new):  # of a run that was stopped in this round: what is recorded stays as it is
             new[k - n] = points[0].preference
     return replace(study, preferences=np.concatenate([study.preferences, new]), earlier=n)
 
 
-def _by_preference(study: Study, points: Sequence[Point]) -> dict[int, list[Point]]:
+def _points_by_preference(study: Study, points: Sequence[Point]) -> dict[int, list[Point]]:
     """The points that were asked for a preference, by its place; one a seed."""
     ids, found = {p.id: p for p in points}, {}
     for id, k, _, _ in study.places:
@@ -79,7 +81,7 @@ def _by_preference(study: Study, points: Sequence[Point]) -> dict[int, list[Poin
     return found
 
 
-def place(
+def place_preferences(
     refine: Refine,
     asked: Float[np.ndarray, "K m"],
     reached: Int[np.ndarray, " n"],
@@ -96,7 +98,7 @@ def place(
         ref_point: of the hypervolume.
     """
     n = refine.next(len(asked))
-    nearest = apart(asked.shape[1], refine.total) / NEARER
+    nearest = neighbour_distance(asked.shape[1], refine.total) / NEARER
     steps = Steps(asked[reached], losses, refine.by, ref_point)
     parts = steps.dealt(refine.total - len(asked), nearest)
     new: list[np.ndarray] = []
@@ -104,7 +106,7 @@ def place(
         every = np.stack([*asked, *new])
         part = max((p for p in parts if p.pieces > 1), key=steps.size, default=None)
         if part is None:
-            new.append(_widest(every))
+            new.append(_widest_gaps(every))
             continue
         parts.remove(part)
         first = part.pieces // 2
@@ -138,9 +140,9 @@ class Steps:
         i, j = self.ends.T
         self.widths = np.abs(self.preferences[i] - self.preferences[j]).max(axis=1)
         front = score.distinct_front(losses)
-        scaled = score.unit_range(losses, (front.min(axis=0), front.max(axis=0))) if len(front) > 1 else losses
+        scaled = score.scale_to_range(losses, (front.min(axis=0), front.max(axis=0))) if len(front) > 1 else losses
         self.lengths = np.linalg.norm(scaled[i] - scaled[j], axis=1)
-        self.lengths = _by_width_as_well(self.lengths, self.widths)
+        self.lengths = _break_ties_by_width(self.lengths, self.widths)
         self.gains = self._gains(losses, ref_point) if by == "hypervolume" else None
 
     def _gains(self, losses: Float[np.ndarray, "n m"], ref_point: Sequence[float]) -> Float[np.ndarray, " k"]:
@@ -148,7 +150,7 @@ class Steps:
         whole = score.hypervolume(losses, ref_point) or 0.0
         half = losses[self.ends].mean(axis=1)
         more = [(score.hypervolume(np.vstack([losses, x]), ref_point) or 0.0) - whole for x in half]
-        return _by_width_as_well(np.maximum(more, 0.0), self.widths)
+        return _break_ties_by_width(np.maximum(more, 0.0), self.widths)
 
     def dealt(self, n: int, nearest: float) -> list[Part]:
         """All steps, with n divisions dealt out one by one where the next is worth most."""
@@ -186,7 +188,7 @@ class Steps:
         return np.array([first, 1 - first])
 
 
-def _by_width_as_well(worth: Float[np.ndarray, " k"], widths: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+def _break_ties_by_width(worth: Float[np.ndarray, " k"], widths: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
     """What steps are worth, and where they are worth nothing, or alike, the wider first."""
     return worth + 1e-6 * (worth.max() or 1.0) * widths
 
@@ -212,7 +214,7 @@ def neighbours(preferences: Float[np.ndarray, "n m"]) -> Int[np.ndarray, "k 2"]:
     return pairs[away >= np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1) / 4]
 
 
-def _widest(preferences: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " m"]:
+def _widest_gaps(preferences: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " m"]:
     """Half way between the neighbours farthest apart, where no step of the front can be divided."""
     preferences = preferences[np.lexsort(preferences.T[::-1])]
     ends = preferences[neighbours(preferences)]

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 
 from paretomtl.point import Point
-from paretomtl.preference import design
+from paretomtl.preference import build_design
 from paretomtl.preflight.description import describe
 from paretomtl.preflight.dry_run import resolve_device
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver
 from paretomtl.storage import checkpoints
-from paretomtl.storage.schema import identity
+from paretomtl.storage.schema import study_id
 from paretomtl.storage.store import Store
-from paretomtl.sweep.keeper import Files
+from paretomtl.sweep.keeper import FileCheckpointer
 from paretomtl.sweep.ray_cluster import tune
-from paretomtl.training.loop import Run, asked_for
-from paretomtl.training.measuring import Measured, measure
+from paretomtl.training.loop import Run, pending_point
+from paretomtl.training.measuring import SplitMeasures, measure
 from paretomtl.training.seeds import MEASURING, reproducible, reseed, seed_of
 from paretomtl.training.study import Study, adam
 
@@ -62,13 +62,16 @@ def trainable(
 def _train(config: dict[str, Any], study: Study, optimizer: Callable[..., Any]) -> None:
     if _is_done():
         return  # a scheduler paused it after its last report
-    whatever = identity(describe(study))  # the preference of this trial
+    whatever = study_id(describe(study))  # the preference of this trial
     study = replace(study, preferences=_preference(config, study.problem), optimizer=_optimizer(config, optimizer))
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(Path(scratch) / "point")
         store.create(describe(study))
         job, splits = study.jobs[0], study.open()
-        asked, run = asked_for(study.problem, job), _Reporting(study, job, splits, keeper=_Kept(store, whatever))
+        asked, run = (
+            pending_point(study.problem, job),
+            _ReportingRun(study, job, splits, keeper=_TrialCheckpointer(store, whatever)),
+        )
         try:
             with reproducible():
                 trained = run.train(asked)
@@ -77,7 +80,8 @@ def _train(config: dict[str, Any], study: Study, optimizer: Callable[..., Any]) 
             raise RuntimeError(f"preference {config['preference']}: {reason}") from error
         point = store.write_point(trained.point, trained.weights)
         tune.report(
-            _metrics(study.problem, _measured(point)) | {"control_error": point.control_error, "status": point.status},
+            _metrics(study.problem, _measure_point(point))
+            | {"control_error": point.control_error, "status": point.status},
             checkpoint=tune.Checkpoint.from_directory(store.folder),
         )
 
@@ -94,7 +98,7 @@ def _is_done() -> bool:
 def _preference(config: Mapping[str, Any], problem: Problem) -> np.ndarray:
     if "preference" not in config:
         raise ValueError(f"param_space has {list(config)}; give a preference as well, such as [0.3, 0.7]")
-    return design([config["preference"]], problem.names).preferences
+    return build_design([config["preference"]], problem.names).preferences
 
 
 def _optimizer(config: Mapping[str, Any], optimizer: Callable[..., Any]) -> Callable[[Any], Any]:
@@ -102,7 +106,7 @@ def _optimizer(config: Mapping[str, Any], optimizer: Callable[..., Any]) -> Call
     more = [name for name in config if name != "preference"]
     needed = [p for p in inspect.signature(optimizer).parameters.values() if p.default is p.empty]
     if len(needed) > 1 and needed[1].kind in (needed[1].POSITIONAL_ONLY, needed[1].POSITIONAL_OR_KEYWORD):
-        return partial(_configured, optimizer=optimizer, config=dict(config))
+        return partial(_configure_optimizer, optimizer=optimizer, config=dict(config))
     if more:
         raise ValueError(
             f"param_space has {more}, which nothing takes; give optimizer=lambda parameters, config: … to use them"
@@ -110,20 +114,20 @@ def _optimizer(config: Mapping[str, Any], optimizer: Callable[..., Any]) -> Call
     return optimizer
 
 
-def _configured(parameters: Any, optimizer: Callable[..., Any], config: dict[str, Any]) -> Any:
+def _configure_optimizer(parameters: Any, optimizer: Callable[..., Any], config: dict[str, Any]) -> Any:
     return optimizer(parameters, config)
 
 
-def _measured(point: Point) -> Measured:
-    return Measured(point.losses["validate"], point.values["validate"])
+def _measure_point(point: Point) -> SplitMeasures:
+    return SplitMeasures(point.losses["validate"], point.values["validate"])
 
 
-def _metrics(problem: Problem, found: Measured) -> dict[str, float]:
+def _metrics(problem: Problem, found: SplitMeasures) -> dict[str, float]:
     metrics = {f"loss/{name}": x for name, x in zip(problem.names, found.losses, strict=True)}
     return metrics | {f"value/{name}": x for name, x in zip(problem.names, found.values, strict=True)}
 
 
-class _Reporting(Run):
+class _ReportingRun(Run):
     """The training of a point that reports on the way."""
 
     @property
@@ -140,14 +144,14 @@ class _Reporting(Run):
         with reproducible():  # so that the training does not notice
             reseed(seed_of(self.study.seed, self.job.seed, MEASURING))
             found = measure(self.problem, self.model, self.splits["validate"], self.study.device, "validate")
-        assert isinstance(self.keeper, _Kept)
+        assert isinstance(self.keeper, _TrialCheckpointer)
         self.keeper.metrics = _metrics(self.problem, found)
         self.keeper.keep(self)
         if self.keeper.metrics:  # no checkpoint could be written
             tune.report(self.keeper.metrics)
 
 
-class _Kept(Files):
+class _TrialCheckpointer(FileCheckpointer):
     """Checkpoints that go with the metrics of a report."""
 
     def __init__(self, store: Store, study: str):
@@ -177,7 +181,7 @@ class _Kept(Files):
         if checkpoint is None:
             raise FileNotFoundError(file)
         with checkpoint.as_directory() as folder:
-            return checkpoints.reader(Path(folder) / KEPT)(file, most)
+            return checkpoints.reader_of(Path(folder) / KEPT)(file, most)
 
     def drop(self, name: str) -> None:
         """The last report goes without it."""

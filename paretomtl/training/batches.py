@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from paretomtl.training.checkpoint import chance, put_back
+from paretomtl.training.checkpoint import random_states, restore_random_states
 from paretomtl.training.measuring import to_device
 from paretomtl.training.seeds import reseed, reseed_loader, seed_of
 from paretomtl.training.study import Study
@@ -29,7 +29,7 @@ class Batches:
 
     def checkpoint(self) -> dict[str, Any]:
         """How far it came."""
-        drawn = self._chance or chance(self._study.device)
+        drawn = self._chance or random_states(self._study.device)
         return {"epoch": self._epoch, "seen": self._seen, "left": self._left, "chance": drawn}
 
     def restore(self, found: dict[str, Any]) -> None:
@@ -66,5 +66,5 @@ class Batches:
 
     def _put_back(self) -> None:
         if self._chance is not None:
-            put_back(self._chance, self._study.device)
+            restore_random_states(self._chance, self._study.device)
         self._chance = None

@@ -9,13 +9,13 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from paretomtl.problem import Problem
-from paretomtl.training.measuring import OnDevice
+from paretomtl.training.measuring import DeviceBatches
 from paretomtl.training.seeds import CALIBRATING, reproducible, reseed, reseed_loader, seed_of
 
 BATCHES = 50  # of the training data: enough for means and variances
 
 
-def running(model: nn.Module) -> list[_BatchNorm]:
+def running_layers(model: nn.Module) -> list[_BatchNorm]:
     """The layers that keep running statistics."""
     return [x for x in model.modules() if isinstance(x, _BatchNorm) and x.track_running_stats]
 
@@ -25,7 +25,7 @@ def calibrate(
     problem: Problem, model: nn.Module, train: Iterable[Any] | None, device: Any, seed: int = 0, replicate: int = 0
 ) -> None:
     """Set the running statistics to those of the first training batches; the rest stays in eval mode."""
-    layers = running(model)
+    layers = running_layers(model)
     if not layers or train is None:
         return
     before = [layer.momentum for layer in layers]
@@ -37,7 +37,7 @@ def calibrate(
     with reproducible():
         reseed(seed_of(seed, replicate, CALIBRATING))
         reseed_loader(train, seed_of(seed, replicate, CALIBRATING))
-        for batch in itertools.islice(OnDevice(train, device), BATCHES):
+        for batch in itertools.islice(DeviceBatches(train, device), BATCHES):
             problem.loss_list(model, batch)
     for layer, momentum in zip(layers, before, strict=True):
         layer.momentum = momentum

@@ -23,7 +23,7 @@ from paretomtl.training.study import Job
 MOST_OF_TIME = 0.05  # that goes into checkpoints, where they take long
 
 
-def encoded(value: Any) -> Encoded:
+def encode(value: Any) -> Encoded:
     """A value of dicts, lists, tuples, records, numbers, texts, tensors, arrays and generators.
 
     Raises:
@@ -70,7 +70,7 @@ def _put(value: Tensor, tensors: dict[str, Tensor]) -> str:
     return name
 
 
-def decoded(found: Encoded, like: Any = None) -> Any:
+def decode(found: Encoded, like: Any = None) -> Any:
     """The value. Its records have the classes that `like`, a value of today, has in their places: none is imported.
 
     Raises:
@@ -117,7 +117,7 @@ def _places(like: Any, n: int) -> list[Any]:
     return there + [None] * (n - len(there))
 
 
-def same(one: Encoded, other: Encoded) -> bool:
+def is_identical(one: Encoded, other: Encoded) -> bool:
     """Whether two are the same to the last bit."""
     return (
         one.value == other.value
@@ -133,7 +133,7 @@ def _bits(value: Tensor) -> tuple[torch.dtype, torch.Size, bytes]:
 # --- what a training is made of ---
 
 
-def chance(device: str) -> dict[str, Any]:
+def random_states(device: str) -> dict[str, Any]:
     """The states of all global generators that a training draws from."""
     on_device = torch.cuda.get_rng_state(device) if torch.device(device).type == "cuda" else None
     version, words, normal = random.getstate()
@@ -145,7 +145,7 @@ def chance(device: str) -> dict[str, Any]:
     }
 
 
-def put_back(found: dict[str, Any], device: str) -> None:
+def restore_random_states(found: dict[str, Any], device: str) -> None:
     """Set the global generators."""
     version, words, normal = found["python"]
     random.setstate((version, tuple(words.tolist()), normal))
@@ -155,19 +155,19 @@ def put_back(found: dict[str, Any], device: str) -> None:
         torch.cuda.set_rng_state(found["device"], device)
 
 
-def learner(model: nn.Module, optimizer: torch.optim.Optimizer, scheduler: Any) -> dict[str, Any]:
+def learner_state(model: nn.Module, optimizer: torch.optim.Optimizer, scheduler: Any) -> dict[str, Any]:
     """The states of a model, of its optimizer, and of its scheduler or None."""
     weights = dict(model.state_dict())
     return {
         "model": weights,
         "buffers": {name: buffer for name, buffer in model.named_buffers() if name not in weights},
-        "numbers": {name: _numbers(part) for name, part in model.named_modules()},
+        "numbers": {name: _numeric_attributes(part) for name, part in model.named_modules()},
         "optimizer": optimizer.state_dict(),
         "scheduler": None if scheduler is None else scheduler.state_dict(),
     }
 
 
-def _numbers(module: nn.Module) -> dict[str, Any]:
+def _numeric_attributes(module: nn.Module) -> dict[str, Any]:
     """What a module counts in attributes of its own, such as its calls."""
     return {name: x for name, x in vars(module).items() if name[0] != "_" and type(x) in (bool, int, float)}
 
@@ -179,7 +179,7 @@ def restore_learner(found: dict[str, Any], model: nn.Module, optimizer: torch.op
     for name, buffer in found["buffers"].items():
         buffers[name].copy_(buffer)
     for name, numbers in found["numbers"].items():
-        vars(modules[name]).update({key: x for key, x in numbers.items() if key in _numbers(modules[name])})
+        vars(modules[name]).update({key: x for key, x in numbers.items() if key in _numeric_attributes(modules[name])})
     optimizer.load_state_dict(found["optimizer"])
     if scheduler is not None:
         scheduler.load_state_dict(found["scheduler"])
@@ -188,7 +188,7 @@ def restore_learner(found: dict[str, Any], model: nn.Module, optimizer: torch.op
 # --- who keeps it ---
 
 
-class Keeper(ABC):
+class Checkpointer(ABC):
     """Keeps where a training is, every so many seconds of it, and gives it to whoever trains the same next.
 
     Args:
@@ -226,11 +226,11 @@ class Keeper(ABC):
         """Whether it is time for a checkpoint."""
         return time.monotonic() >= self._next
 
-    def keep(self, work: "InWork") -> None:
+    def keep(self, work: "Resumable") -> None:
         """Keep a checkpoint; where that fails the training goes on, with a warning."""
         start, wait = time.monotonic(), 0.0
         try:
-            self.write(work.name, work.asked, encoded(work.checkpoint()))
+            self.write(work.name, work.asked, encode(work.checkpoint()))
         except OSError as error:  # a full disk, say: there may be room the next time
             self._warn_once(f"no checkpoint of {work.name} could be written: {error}")
         except Exception as error:
@@ -247,11 +247,11 @@ class Keeper(ABC):
         self._warned = True
 
 
-class InWork(ABC):
+class Resumable(ABC):
     """What is trained in one loop: a point, a fleet, or a network."""
 
     name: str  # of its checkpoint
-    keeper: Keeper | None = None
+    keeper: Checkpointer | None = None
 
     @property
     @abstractmethod
@@ -281,8 +281,8 @@ class InWork(ABC):
             found = self.keeper.read(self.name, self.asked)
             if found is None:
                 return
-            self.restore(decoded(found, self.checkpoint()))
-            if same(encoded(self.checkpoint()), found):
+            self.restore(decode(found, self.checkpoint()))
+            if is_identical(encode(self.checkpoint()), found):
                 return
         except Exception as error:
             why = (str(error).splitlines() or [""])[0] or type(error).__name__
@@ -295,6 +295,6 @@ class InWork(ABC):
             self.keeper.keep(self)
 
 
-def asked_of(jobs: Sequence[Job]) -> list:
+def describe_jobs(jobs: Sequence[Job]) -> list:
     """Jobs as a checkpoint names them: their id, preference and corner."""
     return [[job.id, job.preference.tolist(), job.corner] for job in jobs]

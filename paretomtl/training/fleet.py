@@ -17,26 +17,27 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._pytree import tree_map
 
-from paretomtl.autograd.gradients import NonFinite, Taken, among, descend
-from paretomtl.autograd.loss_function import Apart, NoLabel
+from paretomtl.autograd.gradients import StepResult, descend, renormalise
+from paretomtl.autograd.loss_function import SeparateLosses
 from paretomtl.conditioned.losses import UNFIT, vmapped_attention
 from paretomtl.conditioned.rehearsal import CLOSE
+from paretomtl.errors import NoLabelError, NonFiniteError
 from paretomtl.point import Code
 from paretomtl.solver import EpochMeans, Status, Stepper
 from paretomtl.training.batches import Batches, Splits
-from paretomtl.training.checkpoint import InWork, Keeper, asked_of, learner, restore_learner
+from paretomtl.training.checkpoint import Checkpointer, Resumable, describe_jobs, learner_state, restore_learner
 from paretomtl.training.loop import (
     COUNTED,
     WATCHED,
     Run,
     Tick,
-    Trained,
-    asked_for,
+    TrainedPoint,
     check_state,
-    checkpoint_of_epochs,
     end_epoch,
-    numbers,
-    restored_epochs,
+    pack_epochs,
+    pending_point,
+    to_float64,
+    unpack_epochs,
 )
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Study
@@ -46,8 +47,8 @@ TRIED = 3  # steps in which an optimizer is watched
 
 
 def train_fleet(
-    study: Study, jobs: Sequence[Job], splits: Splits, tick: Tick | None = None, keeper: Keeper | None = None
-) -> Iterator[Trained]:
+    study: Study, jobs: Sequence[Job], splits: Splits, tick: Tick | None = None, keeper: Checkpointer | None = None
+) -> Iterator[TrainedPoint]:
     """Train and measure points that share a seed, each as it would be alone.
 
     Args:
@@ -68,7 +69,7 @@ def train_fleet(
         yield fleet.ended(k, error)
 
 
-class Fleet(InWork):
+class Fleet(Resumable):
     """Points in one program; rows of weights are those of the points still in training, in the order of `live`."""
 
     def __init__(
@@ -77,7 +78,7 @@ class Fleet(InWork):
         jobs: Sequence[Job],
         splits: Splits,
         tick: Tick | None = None,
-        keeper: Keeper | None = None,
+        keeper: Checkpointer | None = None,
     ):
         self.study, self.jobs, self.splits, self.tick, self.keeper = study, jobs, splits, tick, keeper
         self.name, self.problem = jobs[0].id, study.problem
@@ -106,15 +107,15 @@ class Fleet(InWork):
     @property
     def asked(self) -> list:
         """All of its jobs."""
-        return asked_of(self.jobs)
+        return describe_jobs(self.jobs)
 
     def begin(self) -> None:
         """A new model, its weights once a point, and all that trains them."""
         self._clear()
         reseed(seed_of(self.study.seed, self.jobs[0].seed, INITIAL))
         self.model = self.problem.model().to(self.study.device)
-        self.evaluate = Apart(self.problem, self.model, [])
-        self.rows = stacked(self.model, len(self.jobs))
+        self.evaluate = SeparateLosses(self.problem, self.model, [])
+        self.rows = stack_weights(self.model, len(self.jobs))
         self.optimizer, self.scheduler = self.study.build(list(self.rows.values()))
         self.budget = self.study.budget(self.splits)
         if self.jobs[0].corner is None:
@@ -128,7 +129,7 @@ class Fleet(InWork):
         return {
             "live": self.live,
             "rows": {name: p.detach() for name, p in self.rows.items()},
-            "learner": learner(self.model, self.optimizer, self.scheduler),
+            "learner": learner_state(self.model, self.optimizer, self.scheduler),
             "batches": self.batches.checkpoint(),
             "state": self.state,
             "status": None if self.status is None else tuple(self.status),
@@ -138,7 +139,7 @@ class Fleet(InWork):
             "skipped": self.skipped,
             "counts": self.counts,
             "warnings": self.warnings,
-            "epochs": checkpoint_of_epochs(self.epochs),
+            "epochs": pack_epochs(self.epochs),
             **{name: getattr(self, name).checkpoint() for name in WATCHED},
         }
 
@@ -152,7 +153,7 @@ class Fleet(InWork):
         """All of it, as it was."""
         self.live = found["live"]
         if len(self.live) < len(self.jobs):
-            self.rows = narrowed(self.rows, self.optimizer, self.live)
+            self.rows = narrow_rows(self.rows, self.optimizer, self.live)
         with torch.no_grad():
             for name, p in self.rows.items():
                 p.copy_(found["rows"][name])
@@ -161,14 +162,14 @@ class Fleet(InWork):
         self.state, self.status = found["state"], found["status"] and Status(*found["status"])
         self.steps, self.skipped, self.counts = found["steps"], found["skipped"], found["counts"]
         self.warnings[:] = found["warnings"]
-        self.epochs = restored_epochs(found["epochs"])
+        self.epochs = unpack_epochs(found["epochs"])
         for name in WATCHED:
             getattr(self, name).restore(found[name])
-        self.errors = {k: NonFinite(text) for k, text in found["errors"].items()}  # others end the whole fleet
+        self.errors = {k: NonFiniteError(text) for k, text in found["errors"].items()}  # others end the whole fleet
         for k, mine in found["left"].items():
             run, self.left[k] = self.runs[k], mine["weights"]
             run.state, run.status, run.counts = mine["state"], Status(*mine["status"]), mine["counts"]
-            run.epochs = of_point(self.epochs[: mine["epochs"]], k)
+            run.epochs = means_of_point(self.epochs[: mine["epochs"]], k)
 
     def train(self) -> None:
         """All steps; what is left of each point is for `ended`."""
@@ -191,7 +192,7 @@ class Fleet(InWork):
                 self.tick(self.steps / self.budget)
             if self.problem.deterministic and self.solver.follows_ray:
                 assert self.status is not None
-                stalled = self.stalled(self._all(numbers(self.status.residual)))[self.live]
+                stalled = self.stalled(self._all(to_float64(self.status.residual)))[self.live]
                 self._leave([k for k, late in zip(self.live, stalled, strict=True) if late])
                 if not self.live:
                     return
@@ -199,13 +200,13 @@ class Fleet(InWork):
         end_epoch(self.problem, self.means, self.epochs, partial=self.study.epochs is None)
         self._leave(self.live)
 
-    def _backward(self, batch: Any) -> tuple[list[int], list[Tensor], Taken] | None:
+    def _backward(self, batch: Any) -> tuple[list[int], list[Tensor], StepResult] | None:
         """Fill the gradients; which objectives were there, their losses, the answer; None where there is no label."""
         while True:
             self.optimizer.zero_grad(set_to_none=True)
             try:
                 losses = self._losses(batch)
-            except NoLabel:
+            except NoLabelError:
                 check_state(self.solver, list(self.problem.names))
                 self.skipped += 1
                 return None
@@ -215,7 +216,7 @@ class Fleet(InWork):
             names = [self.problem.names[i] for i in there]
             try:
                 taken = descend(self.solver, self.state, losses, r, list(self.rows.values()), names, clip=clip)
-            except NonFinite as error:
+            except NonFiniteError as error:
                 if error.point is None:
                     raise
                 self._fail(error.point, error)
@@ -229,7 +230,7 @@ class Fleet(InWork):
 
     def _losses(self, batch: Any) -> list[Float[Tensor, " p"]]:
         self.evaluate.there.clear()
-        return list(at_rows(self.evaluate, self.rows, batch))
+        return list(evaluate_rows(self.evaluate, self.rows, batch))
 
     def _shares(self, there: list[int]) -> Float[Tensor, "p k"]:
         """The preferences among the objectives that have a label."""
@@ -241,17 +242,17 @@ class Fleet(InWork):
                 f"a batch has no label of {missing}, and a point to which nothing else matters cannot skip it in a "
                 "fleet; leave fleet= out"
             )
-        return among(r, there)
+        return renormalise(r, there)
 
-    def _note(self, there: list[int], losses: list[Tensor], taken: Taken) -> None:
+    def _note(self, there: list[int], losses: list[Tensor], taken: StepResult) -> None:
         self.state, self.status = taken.state, taken.status
         for name, code in COUNTED.items():
             self.counts[name][self.live] += (taken.status.code == code).cpu().numpy()
         if taken.norms is not None:
-            self.norms.add(self.steps, there, self._all(numbers(taken.norms)))
+            self.norms.add(self.steps, there, self._all(to_float64(taken.norms)))
         if not self.problem.deterministic:
-            weights = None if taken.weights is None else self._all(numbers(taken.weights))
-            self.means.add(there, self._all(numbers(torch.stack(losses, dim=-1))), weights)
+            weights = None if taken.weights is None else self._all(to_float64(taken.weights))
+            self.means.add(there, self._all(to_float64(torch.stack(losses, dim=-1))), weights)
 
     def _all(self, values: np.ndarray) -> np.ndarray:
         """The rows of those in training among all points; those of the others are never read."""
@@ -259,7 +260,7 @@ class Fleet(InWork):
         found[self.live] = values
         return found
 
-    def _stop(self, losses: list[Tensor], taken: Taken) -> tuple[list[Tensor], Taken]:
+    def _stop(self, losses: list[Tensor], taken: StepResult) -> tuple[list[Tensor], StepResult]:
         """Let points go that have nowhere to go, before a step that would be rounding."""
         stationary = (taken.status.code == Code.STATIONARY).tolist()
         if not any(stationary):
@@ -269,7 +270,7 @@ class Fleet(InWork):
         weights = None if taken.weights is None else taken.weights[going]
         return [loss[going] for loss in losses], taken._replace(weights=weights)
 
-    def _fail(self, row: int, error: NonFinite) -> None:
+    def _fail(self, row: int, error: NonFiniteError) -> None:
         self.errors[self.live[row]] = error
         self._leave([self.live[row]])
 
@@ -280,19 +281,19 @@ class Fleet(InWork):
         for k in points:
             row, run = self.live.index(k), self.runs[k]
             self.left[k] = {name: p.detach()[row].clone() for name, p in self.rows.items()}
-            run.state = _taken(self.state, row)
+            run.state = _take_rows(self.state, row)
             if self.status is not None:
                 run.status = Status(self.status.code[row], self.status.residual[row])
             run.counts |= {"steps": self.steps, "skipped": self.skipped}
             run.counts |= {name: int(counts[k]) for name, counts in self.counts.items()}
-            run.epochs = of_point(self.epochs, k)
+            run.epochs = means_of_point(self.epochs, k)
         keep = [row for row, k in enumerate(self.live) if k not in points]
         self.live = [self.live[row] for row in keep]
         if self.live:
-            self.state = _taken(self.state, keep)
+            self.state = _take_rows(self.state, keep)
             if self.status is not None:
                 self.status = Status(self.status.code[keep], self.status.residual[keep])
-            self.rows = narrowed(self.rows, self.optimizer, keep)
+            self.rows = narrow_rows(self.rows, self.optimizer, keep)
 
     def _project(self) -> None:
         if self.problem.project is None:
@@ -309,7 +310,7 @@ class Fleet(InWork):
         for name, value in weights.items():
             self.model.get_parameter(name).copy_(value)
 
-    def _call_back(self, epoch: int, there: list[int], losses: list[Tensor], taken: Taken) -> None:
+    def _call_back(self, epoch: int, there: list[int], losses: list[Tensor], taken: StepResult) -> None:
         if not self.study.callbacks:
             return
         for row, k in enumerate(self.live):
@@ -317,9 +318,9 @@ class Fleet(InWork):
             self.runs[k].counts["steps"] = self.steps
             self.runs[k].call_back(epoch, {i: x[row] for i, x in zip(there, losses, strict=True)}, weights)
 
-    def ended(self, k: int, error: Exception | None) -> Trained:
+    def ended(self, k: int, error: Exception | None) -> TrainedPoint:
         """The point of a job, measured; or why it failed."""
-        run, asked = self.runs[k], asked_for(self.problem, self.jobs[k])
+        run, asked = self.runs[k], pending_point(self.problem, self.jobs[k])
         run.warnings += self.warnings
         raised = self.errors.get(k, None if k in self.left else error)
         if raised is None:
@@ -334,17 +335,17 @@ class Fleet(InWork):
         return run.failed(asked, raised)
 
 
-def of_point(epochs: Sequence[EpochMeans], k: int) -> list[EpochMeans]:
+def means_of_point(epochs: Sequence[EpochMeans], k: int) -> list[EpochMeans]:
     """The epochs' means of one point."""
     return [EpochMeans(epoch.losses[k], epoch.weights[k]) for epoch in epochs]
 
 
-def _taken(state: Any, rows: int | list[int]) -> Any:
+def _take_rows(state: Any, rows: int | list[int]) -> Any:
     """Rows of a solver's state, whose tensors lead with the points."""
     return tree_map(lambda x: x[rows] if isinstance(x, Tensor) else x, state)
 
 
-def stacked(model: nn.Module, n: int) -> dict[str, nn.Parameter]:
+def stack_weights(model: nn.Module, n: int) -> dict[str, nn.Parameter]:
     """The trained parameters n times, (n, *shape) each, by their names."""
     return {
         name: nn.Parameter(p.detach().expand(n, *p.shape).clone())
@@ -353,14 +354,16 @@ def stacked(model: nn.Module, n: int) -> dict[str, nn.Parameter]:
     }
 
 
-def at_rows(evaluate: Apart, rows: dict[str, nn.Parameter], batch: Any) -> tuple[Float[Tensor, " p"], ...]:
+def evaluate_rows(
+    evaluate: SeparateLosses, rows: dict[str, nn.Parameter], batch: Any
+) -> tuple[Float[Tensor, " p"], ...]:
     """The losses of a batch at each row of weights."""
     named: dict[str, Any] = {f"model.{name}": p for name, p in rows.items()}
     with vmapped_attention(next(iter(named.values()))):
         return torch.vmap(lambda weights: functional_call(evaluate, weights, (batch,)), randomness="error")(named)
 
 
-def narrowed(
+def narrow_rows(
     rows: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, keep: list[int]
 ) -> dict[str, nn.Parameter]:
     """Fewer rows of weights, in an optimizer that goes on with them, and with their gradients."""
@@ -379,38 +382,38 @@ def narrowed(
     return {name: new[id(p)] for name, p in rows.items()}
 
 
-def rehearse(study: Study, model: nn.Module, batch: Any) -> None:
+def rehearse_fleet(study: Study, model: nn.Module, batch: Any) -> None:
     """Whether points of this study can be trained in one program.
 
     Raises:
         ValueError: they cannot; with the reason.
     """
     if isinstance(study.solver, Stepper):
-        raise _refused(f"{type(study.solver).__name__} asks for one network's losses at other weights")
+        raise _refusal(f"{type(study.solver).__name__} asks for one network's losses at other weights")
     for name, layer in model.named_modules():
         chance = isinstance(layer, _DropoutNd) and layer.p > 0
         if chance or isinstance(layer, _BatchNorm):
-            raise _refused(f"{name!r} is a {type(layer).__name__}, which would mix points or treat them unalike")
-    evaluate, rows = Apart(study.problem, model, []), stacked(model, 2)
+            raise _refusal(f"{name!r} is a {type(layer).__name__}, which would mix points or treat them unalike")
+    evaluate, rows = SeparateLosses(study.problem, model, []), stack_weights(model, 2)
     try:
-        found = at_rows(evaluate, rows, batch)
+        found = evaluate_rows(evaluate, rows, batch)
         alone = evaluate(batch)
-    except NoLabel:
+    except NoLabelError:
         return
     except UNFIT as error:
-        raise _refused(
+        raise _refusal(
             f"torch cannot call it at several weights at once: {(str(error).splitlines() or [''])[0]}"
         ) from error
     for name, row, loss in zip([study.problem.names[i] for i in evaluate.there], found, alone, strict=True):
         near = torch.isclose(row, loss.expand(2), rtol=CLOSE, equal_nan=True)
         if not near.all():
-            raise _refused(
+            raise _refusal(
                 f"at several weights at once loss {name!r} is {row.tolist()}, and alone {float(loss.detach())}"
             )
     _check_optimizer(study, model)
 
 
-def _refused(why: str) -> ValueError:
+def _refusal(why: str) -> ValueError:
     return ValueError(f"fleet: {why}; leave fleet= out")
 
 
@@ -433,4 +436,4 @@ def _check_optimizer(study: Study, model: nn.Module) -> None:
             optimizer.step()
     for row, *pair in zip(rows, *alone, strict=True):
         if not torch.allclose(row, torch.stack([p.detach() for p in pair]), rtol=1e-9, atol=1e-12):
-            raise _refused(f"{type(optimizers[-1]).__name__} does not treat each number of a weight on its own")
+            raise _refusal(f"{type(optimizers[-1]).__name__} does not treat each number of a weight on its own")

@@ -13,16 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from paretomtl.autograd.gradients import NonFinite, Taken, among, descend, follow
+from paretomtl.autograd.gradients import StepResult, descend, follow, renormalise
 from paretomtl.autograd.loss_function import closure
+from paretomtl.errors import NonFiniteError
 from paretomtl.point import Code, Point
 from paretomtl.preference import control_error
 from paretomtl.problem import Problem
-from paretomtl.solver import EpochMeans, Scalarization, Solver, Status, Stepper, solved
+from paretomtl.solver import EpochMeans, Scalarization, Solver, Status, Stepper, solved_status
 from paretomtl.training import memory
 from paretomtl.training.batches import Batches, Splits
-from paretomtl.training.checkpoint import InWork, Keeper, asked_of, learner, restore_learner
-from paretomtl.training.measuring import measured
+from paretomtl.training.checkpoint import Checkpointer, Resumable, describe_jobs, learner_state, restore_learner
+from paretomtl.training.measuring import measure_splits
 from paretomtl.training.seeds import INITIAL, MEASURING, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Step, Study
 from paretomtl.training.watch import Means, Norms, Stall
@@ -37,7 +38,7 @@ WATCHED = ("means", "norms", "stalled")  # what of `paretomtl.training.watch` a 
 Tick = Callable[[float], None]
 
 
-class Trained(NamedTuple):
+class TrainedPoint(NamedTuple):
     """A point, and its weights where it did not fail."""
 
     point: Point
@@ -49,15 +50,15 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return {key: value.detach().to("cpu", copy=True) for key, value in model.state_dict().items()}
 
 
-def asked_for(problem: Problem, job: Job) -> Point:
+def pending_point(problem: Problem, job: Job) -> Point:
     """The point of a job, before it is trained."""
     corner = None if job.corner is None else problem.names[job.corner]
     return Point(job.id, tuple(job.preference.tolist()), corner, seed=job.seed)
 
 
 def train_point(
-    study: Study, job: Job, splits: Splits, tick: Tick | None = None, keeper: Keeper | None = None
-) -> Trained:
+    study: Study, job: Job, splits: Splits, tick: Tick | None = None, keeper: Checkpointer | None = None
+) -> TrainedPoint:
     """Train and measure one point.
 
     Args:
@@ -67,7 +68,7 @@ def train_point(
         tick: told the share of the steps done, now and then.
         keeper: of its checkpoints.
     """
-    asked = asked_for(study.problem, job)
+    asked = pending_point(study.problem, job)
     run = Run(study, job, splits, tick, keeper)
     try:
         with reproducible():
@@ -76,32 +77,34 @@ def train_point(
         return run.failed(asked, error)
 
 
-def numbers(values: Tensor) -> np.ndarray:
+def to_float64(values: Tensor) -> np.ndarray:
     """As numpy keeps them, in float64."""
     return values.detach().double().cpu().numpy()
 
 
-def _values(losses: dict[int, Tensor]) -> np.ndarray:
+def _loss_values(losses: dict[int, Tensor]) -> np.ndarray:
     return np.array([float(loss.detach()) for loss in losses.values()])
 
 
-class Alone(Scalarization):
+class SingleObjective(Scalarization):
     """How the corners are trained, whatever the study's method: their preference, one loss alone, is the weights."""
 
     def update(self, state: Any, losses: Tensor, preference: Tensor) -> tuple[Tensor, Any, Status]:
         """The weights of one loss alone."""
-        return preference, state, solved(losses)
+        return preference, state, solved_status(losses)
 
 
-class Run(InWork):
+class Run(Resumable):
     """The training of one point: the loop's variables, so that a failure can say how far it came."""
 
     place: tuple[int, ...] = ()  # among the points that its `norms` are kept of
 
-    def __init__(self, study: Study, job: Job, splits: Splits, tick: Tick | None = None, keeper: Keeper | None = None):
+    def __init__(
+        self, study: Study, job: Job, splits: Splits, tick: Tick | None = None, keeper: Checkpointer | None = None
+    ):
         self.study, self.job, self.splits, self.tick, self.keeper = study, job, splits, tick, keeper
         self.name, self.problem = job.id, study.problem
-        self.solver: Solver = study.solver if job.corner is None else Alone()
+        self.solver: Solver = study.solver if job.corner is None else SingleObjective()
         self.preference = torch.tensor(job.preference)
         self._clear()
 
@@ -114,12 +117,12 @@ class Run(InWork):
         self.epochs: list[EpochMeans] = []
         self.means, self.norms, self.stalled = Means(m), Norms(m), Stall()
         self.state: Any = None
-        self.status: Status = solved(self.preference)
+        self.status: Status = solved_status(self.preference)
 
     @property
     def asked(self) -> list:
         """Its job."""
-        return asked_of([self.job])
+        return describe_jobs([self.job])
 
     def begin(self) -> None:
         """A new model, and all that trains it."""
@@ -137,13 +140,13 @@ class Run(InWork):
     def checkpoint(self) -> dict[str, Any]:
         """The model, its optimizer, the method's state, and what the loop keeps an eye on."""
         return {
-            "learner": learner(self.model, self.optimizer, self.scheduler),
+            "learner": learner_state(self.model, self.optimizer, self.scheduler),
             "batches": self.batches.checkpoint(),
             "state": self.state,
             "status": tuple(self.status),
             "counts": self.counts,
             "warnings": self.warnings,
-            "epochs": checkpoint_of_epochs(self.epochs),
+            "epochs": pack_epochs(self.epochs),
             **{name: getattr(self, name).checkpoint() for name in WATCHED},
         }
 
@@ -153,27 +156,27 @@ class Run(InWork):
         self.batches.restore(found["batches"])
         self.state, self.status = found["state"], Status(*found["status"])
         self.counts, self.warnings[:] = found["counts"], found["warnings"]
-        self.epochs = restored_epochs(found["epochs"])
+        self.epochs = unpack_epochs(found["epochs"])
         for name in WATCHED:
             getattr(self, name).restore(found[name])
 
-    def train(self, asked: Point) -> Trained:
+    def train(self, asked: Point) -> TrainedPoint:
         """From a new model to its point, or from a checkpoint."""
         self.start()
         self._steps(self.model)
         return self.ended(asked, self.model)
 
-    def ended(self, asked: Point, model: nn.Module) -> Trained:
+    def ended(self, asked: Point, model: nn.Module) -> TrainedPoint:
         """The point of a trained model: what the method makes of its end, and the measures."""
         status = self._finish(model)
         self.training = False
         self.warn_of_steps()
         reseed(seed_of(self.study.seed, self.job.seed, MEASURING))
-        found = measured(self.problem, model, self.splits, self.study.device)
+        found = measure_splits(self.problem, model, self.splits, self.study.device)
         if not math.isfinite(status.residual):
-            raise NonFinite(f"{float(status.residual)} in the residual of {type(self.solver).__name__}")
+            raise NonFiniteError(f"{float(status.residual)} in the residual of {type(self.solver).__name__}")
         error = float(control_error(np.array(found.losses["validate"]), self.job.preference))
-        self.warnings += off_ray(self.solver, error, Code(int(status.code)))
+        self.warnings += ray_warnings(self.solver, error, Code(int(status.code)))
         point = Point(
             asked.id, asked.preference, asked.corner, "done",
             **found._asdict(),
@@ -184,7 +187,7 @@ class Run(InWork):
             warnings=tuple(self.warnings),
             seed=asked.seed,
         )  # fmt: skip
-        return Trained(point, weights_of(model))
+        return TrainedPoint(point, weights_of(model))
 
     def _steps(self, model: nn.Module) -> None:
         for epoch, batch in self.batches:
@@ -223,21 +226,23 @@ class Run(InWork):
         check_state(self.solver, missing)
         if not self.preference[list(there)].any():
             self.counts["skipped"] += 1
-            self.means.add(list(there), _values(there))
+            self.means.add(list(there), _loss_values(there))
             return None
-        r = among(self.preference, list(there))
+        r = renormalise(self.preference, list(there))
         taken = self._descend(model, batch, there, r, parameters)
         self.state, self.status = taken.state, taken.status
         for name, code in COUNTED.items():
             self.counts[name] += int(self.status.code == code)
         if taken.norms is not None:
-            self.norms.add(self.counts["steps"], list(there), numbers(taken.norms))
-        weights = None if taken.weights is None else numbers(taken.weights)
+            self.norms.add(self.counts["steps"], list(there), to_float64(taken.norms))
+        weights = None if taken.weights is None else to_float64(taken.weights)
         if not self.problem.deterministic:  # exact losses need no means
-            self.means.add(list(there), _values(there), weights)
+            self.means.add(list(there), _loss_values(there), weights)
         return {} if weights is None else dict(zip(there, weights.tolist(), strict=True))
 
-    def _descend(self, model: nn.Module, batch: Any, there: dict[int, Tensor], r: Tensor, parameters: list) -> Taken:
+    def _descend(
+        self, model: nn.Module, batch: Any, there: dict[int, Tensor], r: Tensor, parameters: list
+    ) -> StepResult:
         names, losses = [self.problem.names[i] for i in there], list(there.values())
         if isinstance(self.solver, Stepper):
             again = closure(self.problem, model, batch)
@@ -245,17 +250,17 @@ class Run(InWork):
         clip = None if self.job.corner is not None else self.study.clip
         return descend(self.solver, self.state, losses, r, parameters, names, clip=clip)
 
-    def failed(self, asked: Point, error: Exception) -> Trained:
+    def failed(self, asked: Point, error: Exception) -> TrainedPoint:
         """The point that an error made of it, with what led there."""
         if self.training:
             self.warn_of_steps()
         step = self.counts["steps"] if self.training else None
-        return Trained(failed(asked, error, step, self.counts, self.warnings), None)
+        return TrainedPoint(failed_point(asked, error, step, self.counts, self.warnings), None)
 
     def warn_of_steps(self) -> None:
         """What happened on the way that whoever reads the point should know."""
         self.warnings += self.norms.told(self.problem.names, self.place)
-        self.warnings += told_of_steps(self.solver, self.counts, self.counts["steps"])
+        self.warnings += step_warnings(self.solver, self.counts, self.counts["steps"])
 
     def _finish(self, model: nn.Module) -> Status:
         if self.problem.deterministic:
@@ -297,14 +302,14 @@ def end_epoch(problem: Problem, means: Means, epochs: list[EpochMeans], partial:
     epochs.append(means.close())
 
 
-def checkpoint_of_epochs(epochs: Sequence[EpochMeans]) -> tuple[Tensor, Tensor] | None:
+def pack_epochs(epochs: Sequence[EpochMeans]) -> tuple[Tensor, Tensor] | None:
     """All epochs' means in two tensors."""
     if not epochs:
         return None
     return torch.stack([epoch.losses for epoch in epochs]), torch.stack([epoch.weights for epoch in epochs])
 
 
-def restored_epochs(found: tuple[Tensor, Tensor] | None) -> list[EpochMeans]:
+def unpack_epochs(found: tuple[Tensor, Tensor] | None) -> list[EpochMeans]:
     """The means of each epoch."""
     return [] if found is None else [EpochMeans(*means) for means in zip(*found, strict=True)]
 
@@ -316,7 +321,7 @@ def check_seen(names: Sequence[str], seen: Sequence[int], epoch: int) -> None:
             raise ValueError(f"no batch of train had a label for {name!r} in epoch {epoch}")
 
 
-def told_of_steps(solver: Solver, counts: dict[str, int], steps: int) -> list[str]:
+def step_warnings(solver: Solver, counts: dict[str, int], steps: int) -> list[str]:
     """Warnings where more than a few of the steps were not solved as stated."""
     found = []
     for name, what in (("relaxed", "relaxed the program of"), ("fell_back", "fell back on min-norm weights on")):
@@ -326,19 +331,23 @@ def told_of_steps(solver: Solver, counts: dict[str, int], steps: int) -> list[st
     return found
 
 
-def off_ray(solver: Solver, error: float, code: Code) -> list[str]:
+def ray_warnings(solver: Solver, error: float, code: Code) -> list[str]:
     """A warning where a method that promises a ray ended far from it."""
     far = solver.follows_ray and error > OFF_RAY
     return [f"{error:.1f} degrees off the ray asked for ({code.word})"] if far else []
 
 
-def failed(asked: Point, error: Exception, step: int | None, counts: dict[str, int], warnings: Sequence[str]) -> Point:
+def failed_point(
+    asked: Point, error: Exception, step: int | None, counts: dict[str, int], warnings: Sequence[str]
+) -> Point:
     """The point that an error made of one that was asked for; the step, if it was reached in training."""
     first = (str(error).splitlines() or [""])[0]
-    at = f" at step {step}" if isinstance(error, NonFinite) and step is not None else ""
-    out_of_memory = memory.ran_out(error)
-    reason = f"{first}{at}" if isinstance(error, NonFinite) else out_of_memory or f"{type(error).__name__}: {first}"
-    trace = None if isinstance(error, NonFinite) else "".join(traceback.format_exception(error)).strip()
+    at = f" at step {step}" if isinstance(error, NonFiniteError) and step is not None else ""
+    out_of_memory = memory.out_of_memory_reason(error)
+    reason = (
+        f"{first}{at}" if isinstance(error, NonFiniteError) else out_of_memory or f"{type(error).__name__}: {first}"
+    )
+    trace = None if isinstance(error, NonFiniteError) else "".join(traceback.format_exception(error)).strip()
     if out_of_memory:
         memory.forget(error)
     return Point(

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from paretomtl.autograd.loss_function import Losses, closure
+from paretomtl.autograd.loss_function import BatchLosses, closure
 from paretomtl.problem import Problem
 from paretomtl.solver import Closure, Gradients
-from paretomtl.training.measuring import length, to_device
+from paretomtl.training.measuring import batch_length, to_device
 from paretomtl.training.seeds import reseed, reseed_loader, seed_of
 
 
@@ -52,7 +52,7 @@ class MeanLosses(Closure):
         with torch.no_grad():
             for batch in self._batches():
                 losses = problem.loss_list(model, batch)
-                self._labels.append((length(batch), [i for i, loss in enumerate(losses) if loss is not None]))
+                self._labels.append((batch_length(batch), [i for i, loss in enumerate(losses) if loss is not None]))
         for name, total in zip(problem.names, self._totals(None).tolist(), strict=True):
             if not total:
                 raise ValueError(f"no batch of train has a label for {name!r}; there is no way to lower it")
@@ -78,7 +78,7 @@ class MeanLosses(Closure):
         if self._found is None:
             shared = torch.zeros_like(self.parameters, dtype=torch.bool)
 
-            def both(part: Losses) -> Tensor:
+            def both(part: BatchLosses) -> Tensor:
                 found = part.gradients()
                 shared.logical_or_(found.shared)
                 return torch.cat([found.losses.double()[:, None], found.jacobian.double()], dim=1)
@@ -109,7 +109,7 @@ class MeanLosses(Closure):
         self._place.move(parameters)
         self._found = None
 
-    def _by_loss(self, of: Callable[[Losses], Tensor]) -> Tensor:
+    def _by_loss(self, of: Callable[[BatchLosses], Tensor]) -> Tensor:
         """The mean over batches of what each has for each loss, in float64."""
         total: Any = 0
         for part, there, shares in self._parts(None):
@@ -119,14 +119,14 @@ class MeanLosses(Closure):
             total = total + rows
         return total
 
-    def _sum(self, of: Callable[[Losses, Tensor], Tensor], weights: Tensor, few: int | None = None) -> Tensor:
+    def _sum(self, of: Callable[[BatchLosses, Tensor], Tensor], weights: Tensor, few: int | None = None) -> Tensor:
         """The sum over batches of what each has for its weighted losses."""
         total = torch.zeros_like(self.parameters)
         for part, there, shares in self._parts(few):
             total += of(part, weights[there] * shares.to(weights))
         return total
 
-    def _parts(self, few: int | None) -> Iterator[tuple[Losses, list[int], Tensor]]:
+    def _parts(self, few: int | None) -> Iterator[tuple[BatchLosses, list[int], Tensor]]:
         """Of each batch: its losses as a function, which objectives these are, and its share in the mean of each."""
         totals = self._totals(few)
         for batch, (size, there) in zip(self._batches(few), self._labels[:few], strict=True):

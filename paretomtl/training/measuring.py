@@ -11,7 +11,7 @@ from paretomtl.autograd.gradients import check_finite
 from paretomtl.problem import Problem
 
 
-class Measured(NamedTuple):
+class SplitMeasures(NamedTuple):
     """Mean losses and measures on one split, in the order of the objectives.
 
     errors: standard errors of the measures; None where these did not tell them.
@@ -37,7 +37,7 @@ def evaluate(problem: Problem, model: nn.Module, split: str = "validate") -> dic
     return dict(zip(problem.names, measure(problem, model, batches[split], device, split).losses, strict=True))
 
 
-class BySplit(NamedTuple):
+class MeasuresBySplit(NamedTuple):
     """What was measured, by split; these are fields of a Point."""
 
     losses: dict[str, tuple[float, ...]]
@@ -45,19 +45,21 @@ class BySplit(NamedTuple):
     errors: dict[str, tuple[float, ...]]
 
 
-def measured(problem: Problem, model: nn.Module, splits: Mapping[str, Iterable[Any]], device: Any) -> BySplit:
+def measure_splits(
+    problem: Problem, model: nn.Module, splits: Mapping[str, Iterable[Any]], device: Any
+) -> MeasuresBySplit:
     """Mean losses and measures on each split that is not trained on; see `measure`."""
     found = {
         split: measure(problem, model, batches, device, split) for split, batches in splits.items() if split != "train"
     }
-    return BySplit(
+    return MeasuresBySplit(
         {split: m.losses for split, m in found.items()},
         {split: m.values for split, m in found.items()},
         {split: m.errors for split, m in found.items() if m.errors is not None},
     )
 
 
-def measure(problem: Problem, model: nn.Module, batches: Iterable[Any], device: Any, split: str) -> Measured:
+def measure(problem: Problem, model: nn.Module, batches: Iterable[Any], device: Any, split: str) -> SplitMeasures:
     """Mean losses and measures on a split.
 
     The mean of a loss is over the batches that have its label, each weighed by the length of its first tensor.
@@ -69,7 +71,7 @@ def measure(problem: Problem, model: nn.Module, batches: Iterable[Any], device: 
     model.eval()
     try:
         with torch.no_grad():
-            batches = OnDevice(batches, device)
+            batches = DeviceBatches(batches, device)
             losses = _mean_losses(problem, model, batches, split)
             values, errors = (losses, None) if problem.measure is None else _measures(problem, model, batches)
     finally:
@@ -78,10 +80,10 @@ def measure(problem: Problem, model: nn.Module, batches: Iterable[Any], device: 
         check_finite(torch.tensor(numbers), problem.names, before=f"the {kind} ", after=f" on {split}")
     if errors is not None:
         check_finite(torch.tensor(errors), problem.names, before="the standard error of ", after=f" on {split}")
-    return Measured(losses, values, errors)
+    return SplitMeasures(losses, values, errors)
 
 
-class OnDevice:
+class DeviceBatches:
     """Batches that are moved to a device as they are read; can be read again and again."""
 
     def __init__(self, batches: Iterable[Any], device: Any):
@@ -110,7 +112,7 @@ def to_device(batch: Any, device: Any) -> Any:
 def _mean_losses(problem: Problem, model: nn.Module, batches: Iterable[Any], split: str) -> tuple[float, ...]:
     totals, weights = np.zeros(len(problem.names)), np.zeros(len(problem.names))
     for batch in batches:
-        size = length(batch)
+        size = batch_length(batch)
         for i, loss in enumerate(problem.loss_list(model, batch)):
             if loss is not None:
                 totals[i] += size * float(loss)
@@ -145,9 +147,9 @@ def _measures(
     return values, errors
 
 
-def length(batch: Any) -> int:
+def batch_length(batch: Any) -> int:
     """The length of the first tensor or array in a batch; 1 where there is none."""
     if getattr(batch, "shape", None):
         return int(batch.shape[0])
     parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (tuple, list)) else ()
-    return next((length(part) for part in parts if getattr(part, "shape", None)), 1)
+    return next((batch_length(part) for part in parts if getattr(part, "shape", None)), 1)

@@ -8,15 +8,15 @@ import traceback
 import torch
 
 OOM = "oom: "  # how the reason of a point begins that ran out of memory
-SAID = re.compile(r"DefaultCPUAllocator: .*memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED")
+MESSAGES = re.compile(r"DefaultCPUAllocator: .*memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED")
 ASKED = re.compile(r"allocate ((?:more than )?[\d.]+ ?(?:bytes|[KMGTPE]?i?B))\b")
 
 
-def ran_out(error: Exception) -> str | None:
+def out_of_memory_reason(error: Exception) -> str | None:
     """The reason that an error gives which is, or was raised from, one of a lack of memory; None of another."""
     found: BaseException | None = error
     while found is not None:
-        if isinstance(found, (MemoryError, torch.cuda.OutOfMemoryError)) or SAID.search(str(found)):
+        if isinstance(found, (MemoryError, torch.cuda.OutOfMemoryError)) or MESSAGES.search(str(found)):
             return _reason(found)
         found = found.__cause__
     return None

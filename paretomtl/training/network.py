@@ -9,24 +9,24 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from paretomtl.autograd.gradients import check_finite
-from paretomtl.autograd.loss_function import NoLabel
-from paretomtl.conditioned.bounds import written_out
+from paretomtl.conditioned.bounds import write_out
 from paretomtl.conditioned.front_model import Conditioned
-from paretomtl.conditioned.losses import Stepped, can_be_dealt, dealt, samples, step, takes_vmap
+from paretomtl.conditioned.losses import ConditionedStep, can_deal, count_samples, deal_batch, supports_vmap, take_step
 from paretomtl.conditioned.sampling import Preferences
+from paretomtl.errors import NoLabelError
 from paretomtl.point import Code, Point
 from paretomtl.points import score
-from paretomtl.preference import control_error, even
+from paretomtl.preference import control_error, even_design
 from paretomtl.problem import Problem
 from paretomtl.solver import Sweep
 from paretomtl.training import loop as apart
 from paretomtl.training.batches import Batches, Splits
 from paretomtl.training.calibration import calibrate
-from paretomtl.training.checkpoint import InWork, Keeper, asked_of, learner, restore_learner
-from paretomtl.training.measuring import OnDevice, length, measured
+from paretomtl.training.checkpoint import Checkpointer, Resumable, describe_jobs, learner_state, restore_learner
+from paretomtl.training.measuring import DeviceBatches, batch_length, measure_splits
 from paretomtl.training.seeds import INITIAL, MEASURING, SAMPLING, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Step, Study
-from paretomtl.training.weights import layout
+from paretomtl.training.weights import layout_of
 
 CHECKS = 6  # looks at the validation split, evenly over the second half of the training
 CHANGED = ("step", "epoch", "seen", "counts", "warnings", "best", "best_weights", "vmapped")  # by the steps
@@ -35,7 +35,7 @@ ENOUGH = 100  # samples a preference of a batch of the validation split; where i
 WATCHED = 5  # preferences, or two an objective if that is more, at which it is looked at
 
 
-class Learned(NamedTuple):
+class LearnedNetwork(NamedTuple):
     """A trained network: its weights and buffers, the counts of its steps, and what happened on the way."""
 
     weights: dict[str, Tensor]
@@ -43,12 +43,12 @@ class Learned(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def network_of(study: Study, seed: int) -> str:
+def network_id(study: Study, seed: int) -> str:
     """What the network of a seed is called."""
     return "network" if study.seeds == 1 else f"network-seed-{seed + 1}"
 
 
-class Training(InWork):
+class NetworkRun(Resumable):
     """The training of one network, for the jobs of one seed.
 
     Args:
@@ -63,13 +63,13 @@ class Training(InWork):
         jobs: Sequence[Job],
         splits: Splits,
         tick: apart.Tick | None = None,
-        keeper: Keeper | None = None,
+        keeper: Checkpointer | None = None,
     ):
         assert study.front_model is not None
         self.study, self.jobs, self.splits, self.tick, self.keeper = study, jobs, splits, tick, keeper
         self.problem, self.seed = study.problem, jobs[0].seed
         self.sampling = study.front_model.sampling
-        self.name = network_of(study, self.seed)
+        self.name = network_id(study, self.seed)
         self._clear()
 
     def _clear(self) -> None:
@@ -86,7 +86,7 @@ class Training(InWork):
     @property
     def asked(self) -> list:
         """All jobs of its seed, whatever is left of them: it is the same network."""
-        return asked_of([job for job in self.study.jobs if job.seed == self.seed])
+        return describe_jobs([job for job in self.study.jobs if job.seed == self.seed])
 
     def begin(self) -> None:
         """A new network, and all that trains it."""
@@ -102,7 +102,7 @@ class Training(InWork):
     def checkpoint(self) -> dict[str, Any]:
         """The network and what trains it, the best so far, and what is counted; solvers keep no state here."""
         return {
-            "learner": learner(self.network, self.optimizer, self.scheduler),
+            "learner": learner_state(self.network, self.optimizer, self.scheduler),
             "batches": self.batches.checkpoint(),
             "drawn": self.preferences.drawn,
             "labels": sorted(self.labels),
@@ -120,15 +120,18 @@ class Training(InWork):
         warnings[:] = found["warnings"]
         self.warnings = warnings  # the list that the batches know
 
-    def learn(self) -> Learned | list[apart.Trained]:
+    def learn(self) -> LearnedNetwork | list[apart.TrainedPoint]:
         """Train the network; where that fails, all points failed."""
         try:
             with reproducible():
                 return self._learn()
         except Exception as error:
-            told = [*self.warnings, *apart.told_of_steps(self.study.solver, self.counts, self.seen)]
-            asked = [apart.asked_for(self.problem, job) for job in self.jobs]
-            return [apart.Trained(apart.failed(point, error, self.step, self.counts, told), None) for point in asked]
+            told = [*self.warnings, *apart.step_warnings(self.study.solver, self.counts, self.seen)]
+            asked = [apart.pending_point(self.problem, job) for job in self.jobs]
+            return [
+                apart.TrainedPoint(apart.failed_point(point, error, self.step, self.counts, told), None)
+                for point in asked
+            ]
 
     def _network(self) -> Conditioned:
         reseed(seed_of(self.study.seed, self.seed, INITIAL))
@@ -136,7 +139,7 @@ class Training(InWork):
         plain = self.problem.model().to(self.study.device)
         return self.study.front_model.attach(plain, len(self.problem.names))
 
-    def _learn(self) -> Learned:
+    def _learn(self) -> LearnedNetwork:
         self.start()
         assert self.step is not None
         network = self.network
@@ -148,7 +151,7 @@ class Training(InWork):
             self.optimizer.zero_grad(set_to_none=True)
             try:
                 r, taken = self._taken(batch)
-            except NoLabel:
+            except NoLabelError:
                 self.counts["skipped"] += 1
             else:
                 self.optimizer.step()
@@ -165,24 +168,24 @@ class Training(InWork):
             self.keep()
         self._end_epoch(self.epoch, partial=self.study.epochs is None)
         self.step = None
-        told = apart.told_of_steps(self.study.solver, self.counts, self.seen)
-        return Learned(self.best_weights, self.counts, (*self.warnings, *told))
+        told = apart.step_warnings(self.study.solver, self.counts, self.seen)
+        return LearnedNetwork(self.best_weights, self.counts, (*self.warnings, *told))
 
-    def _taken(self, batch: Any) -> tuple[Float[Tensor, "p m"], Stepped]:
+    def _taken(self, batch: Any) -> tuple[Float[Tensor, "p m"], ConditionedStep]:
         """A batch at the next preferences: these, and what became of them; the gradients are set."""
         sampling, study = self.sampling, self.study
-        size = None if sampling.each == "batch" else samples(batch)
+        size = None if sampling.each == "batch" else count_samples(batch)
         r = self.preferences.draw(sampling.in_step(size)).to(study.device)
         self.seen += len(r)
         state = study.solver.init(self._sweep(len(r), self.budget))
         if self.vmapped is None:
             dealt_out = sampling.each == "part" and not self.problem.deterministic
-            self.vmapped = not dealt_out and takes_vmap(self.network, self.problem, batch, r)
-        return r, step(
+            self.vmapped = not dealt_out and supports_vmap(self.network, self.problem, batch, r)
+        return r, take_step(
             self.network, self.problem, study.solver, state, batch, r, sampling.each, self.vmapped, study.clip
         )
 
-    def _count(self, taken: Stepped) -> None:
+    def _count(self, taken: ConditionedStep) -> None:
         self.labels |= set(taken.there)
         for code, name in ((Code.RELAXED, "relaxed"), (Code.FELL_BACK, "fell_back")):
             self.counts[name] += int((taken.status.code == code).sum())
@@ -217,9 +220,11 @@ class Training(InWork):
         Raises:
             NonFinite: a loss is; such a network is not passed over in silence for an earlier one.
         """
-        asked = even(len(self.problem.names), max(WATCHED, 2 * len(self.problem.names)))
+        asked = even_design(len(self.problem.names), max(WATCHED, 2 * len(self.problem.names)))
         network.eval()
-        seen, rows = watched(network, self.problem, OnDevice(self.splits["validate"], self.study.device), asked)
+        seen, rows = mean_losses_over(
+            network, self.problem, DeviceBatches(self.splits["validate"], self.study.device), asked
+        )
         check_finite(torch.tensor(rows).sum(dim=0), self.problem.names, before="the loss ", after=" on validate")
         if not len(rows):
             figure = 0.0
@@ -232,7 +237,7 @@ class Training(InWork):
         self.best, self.counts["best_step"] = figure, self.counts["steps"]
         return True
 
-    def _call_back(self, epoch: int, r: Float[Tensor, "p m"], taken: Stepped) -> None:
+    def _call_back(self, epoch: int, r: Float[Tensor, "p m"], taken: ConditionedStep) -> None:
         if not self.study.callbacks:
             return
         names = [self.problem.names[i] for i in taken.there]
@@ -250,29 +255,31 @@ class Training(InWork):
     def fits(self, weights: Mapping[str, Tensor]) -> bool:
         """Whether weights are of such a network, as those that a front's folder names may not be."""
         with reproducible():
-            return layout(self._network().state_dict()) == layout(weights)
+            return layout_of(self._network().state_dict()) == layout_of(weights)
 
-    def points(self, learned: Learned) -> Iterator[apart.Trained]:
+    def points(self, learned: LearnedNetwork) -> Iterator[apart.TrainedPoint]:
         """The plain network at each preference asked for, measured."""
         with reproducible():
             network = self._network()
             network.load_state_dict(learned.weights)
         for job in self.jobs:
-            asked = apart.asked_for(self.problem, job)
+            asked = apart.pending_point(self.problem, job)
             try:
                 with reproducible():
                     trained = self._point(asked, job, network, learned)
             except Exception as error:
-                trained = apart.Trained(apart.failed(asked, error, None, learned.counts, learned.warnings), None)
+                trained = apart.TrainedPoint(
+                    apart.failed_point(asked, error, None, learned.counts, learned.warnings), None
+                )
             yield trained
 
-    def _point(self, asked: Point, job: Job, network: Conditioned, learned: Learned) -> apart.Trained:
-        model = written_out(network, self.problem, job.preference)
+    def _point(self, asked: Point, job: Job, network: Conditioned, learned: LearnedNetwork) -> apart.TrainedPoint:
+        model = write_out(network, self.problem, job.preference)
         calibrate(self.problem, model, self.splits.get("train"), self.study.device, self.study.seed, self.seed)
         reseed(seed_of(self.study.seed, self.seed, MEASURING))
-        found = measured(self.problem, model, self.splits, self.study.device)
+        found = measure_splits(self.problem, model, self.splits, self.study.device)
         error = float(control_error(np.array(found.losses["validate"]), job.preference))
-        far = apart.off_ray(self.study.solver, error, Code.SUSPECTED)
+        far = apart.ray_warnings(self.study.solver, error, Code.SUSPECTED)
         point = Point(
             asked.id, asked.preference, None, "done",
             **found._asdict(),
@@ -282,30 +289,30 @@ class Training(InWork):
             warnings=(*learned.warnings, *far),
             seed=asked.seed,
         )  # fmt: skip
-        return apart.Trained(point, apart.weights_of(model))
+        return apart.TrainedPoint(point, apart.weights_of(model))
 
 
 @torch.no_grad()
-def watched(
-    network: Conditioned, problem: Problem, data: OnDevice, asked: Float[np.ndarray, "k m"]
+def mean_losses_over(
+    network: Conditioned, problem: Problem, data: DeviceBatches, asked: Float[np.ndarray, "k m"]
 ) -> tuple[Bool[np.ndarray, " k"], Float[np.ndarray, "n m"]]:
     """Which preferences were seen with all labels, and their mean losses, by one pass over the data.
 
     The data are dealt out to the preferences, by batches or else by samples; where there are few, all see all of them.
     """
-    models = [written_out(network, problem, r) for r in asked]
+    models = [write_out(network, problem, r) for r in asked]
     totals, weights = np.zeros(asked.shape), np.zeros(asked.shape)
     for i, batch in enumerate(data):
         for j, part in [(i % len(asked), batch)] if len(data) >= len(asked) else _shares(batch, len(asked)):
             for objective, loss in enumerate(problem.loss_list(models[j], part)):
                 if loss is not None:
-                    totals[j, objective] += length(part) * float(loss)
-                    weights[j, objective] += length(part)
+                    totals[j, objective] += batch_length(part) * float(loss)
+                    weights[j, objective] += batch_length(part)
     seen = np.asarray((weights > 0).all(axis=1))
     return seen, totals[seen] / weights[seen]
 
 
 def _shares(batch: Any, k: int) -> Iterable[tuple[int, Any]]:
-    if batch is not None and can_be_dealt(batch) and (samples(batch) or 0) >= ENOUGH * k:
-        return enumerate(dealt(batch, k))
+    if batch is not None and can_deal(batch) and (count_samples(batch) or 0) >= ENOUGH * k:
+        return enumerate(deal_batch(batch, k))
     return [(j, batch) for j in range(k)]

@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from paretomtl.conditioned.bounds import written_out
+from paretomtl.conditioned.bounds import write_out
 from paretomtl.conditioned.front_model import FrontModel
-from paretomtl.conditioned.kinds import restored
+from paretomtl.conditioned.kinds import from_options
 from paretomtl.problem import Problem
-from paretomtl.training.calibration import calibrate, running
+from paretomtl.training.calibration import calibrate, running_layers
 from paretomtl.training.seeds import OPENING, reproducible, reseed, seed_of
-from paretomtl.training.weights import difference, layout
+from paretomtl.training.weights import describe_layout_difference, layout_of
 
 
 def serve(
@@ -41,15 +41,15 @@ def serve(
     """
     if study.get("front_model") is None:
         raise ValueError("the study of this front has no front_model")
-    front_model, plain = restored(study["front_model"]), build()
+    front_model, plain = from_options(study["front_model"]), build()
     _check_layout(weights, plain, _layout_of(front_model, plain, len(r)))
     with reproducible():  # what it starts from is drawn, and then replaced
         network = front_model.attach(plain, len(r))
     network.load_state_dict(weights)
-    model = network.at(r) if problem is None else written_out(network, problem, r)
+    model = network.at(r) if problem is None else write_out(network, problem, r)
     if study.get("bounded") and problem is None:
         raise ValueError("the problem bounds its weights by project=; give problem=, which has it")
-    if running(model):
+    if running_layers(model):
         _calibrate(study, model, seed, problem)
     return model
 
@@ -58,16 +58,18 @@ def _layout_of(front_model: FrontModel, plain: nn.Module, m: int) -> dict[str, s
     """What the conditioned network has, found without memory for it: a study from elsewhere may ask for any size."""
     shadow = copy.deepcopy(plain).to("meta")
     with torch.device("meta"):
-        return layout(front_model.attach(shadow, m).state_dict())
+        return layout_of(front_model.attach(shadow, m).state_dict())
 
 
 def _check_layout(weights: Mapping[str, Tensor], plain: nn.Module, expected: dict[str, str]) -> None:
-    stored, before = layout(weights), "plain."
+    stored, before = layout_of(weights), "plain."
     mine = {key.removeprefix(before): text for key, text in stored.items() if key.startswith(before)}
-    if mine != layout(plain.state_dict()):  # of which the rest follows
-        stored, expected = mine, layout(plain.state_dict())
+    if mine != layout_of(plain.state_dict()):  # of which the rest follows
+        stored, expected = mine, layout_of(plain.state_dict())
     if stored != expected:
-        raise ValueError(f"the network is not of the model that build() makes: {difference(stored, expected)}")
+        raise ValueError(
+            f"the network is not of the model that build() makes: {describe_layout_difference(stored, expected)}"
+        )
 
 
 def _calibrate(study: Mapping[str, Any], model: nn.Module, seed: int, problem: Problem | None) -> None:

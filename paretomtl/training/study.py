@@ -47,7 +47,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Walk:
+class WalkPlan:
     """How a walk's points follow one another along the front.
 
     Args:
@@ -113,7 +113,7 @@ class Study:
     fleet: int | None = None
     refine: Refine | None = None
     earlier: int = 0
-    walk: Walk | None = None
+    walk: WalkPlan | None = None
 
     def __post_init__(self):
         if not isinstance(self.solver, Solver):

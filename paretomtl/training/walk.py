@@ -8,13 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from paretomtl.autograd.gradients import NonFinite, check_finite
+from paretomtl.autograd.gradients import check_finite
+from paretomtl.errors import NonFiniteError
 from paretomtl.point import Code, Point
 from paretomtl.preference import control_error
 from paretomtl.solver import Gradients, Walker
-from paretomtl.training.loop import Splits, Trained, failed, weights_of
+from paretomtl.training.loop import Splits, TrainedPoint, failed_point, weights_of
 from paretomtl.training.mean_losses import MeanLosses
-from paretomtl.training.measuring import measured
+from paretomtl.training.measuring import measure_splits
 from paretomtl.training.seeds import MEASURING, reseed, seed_of
 from paretomtl.training.study import Study
 
@@ -23,7 +24,7 @@ HALF = 0.5  # of the fall that was predicted must come; else the step is halved
 SHORTEST = 1 / 16  # of what is asked for; where not even that comes, the walk ends
 
 
-class _Step(NamedTuple):
+class WalkStep(NamedTuple):
     """Along the front: where it leads (None where it ends), what it cost, and whether MINRES or its like converged."""
 
     there: Float[Tensor, " n"] | None
@@ -31,7 +32,7 @@ class _Step(NamedTuple):
     relaxed: bool
 
 
-class Way:
+class WalkRun:
     """A model on its way.
 
     Args:
@@ -54,9 +55,9 @@ class Way:
         self._losses = MeanLosses(study.problem, self._model, train, study.device, study.walk.hessian_batches)
         try:
             self._gradients()
-        except NonFinite as error:
+        except NonFiniteError as error:
             raise ValueError(f"model: {error} on train; give one whose losses and gradients are finite") from error
-        self._ahead: _Step | None = None  # from where the model stands, where it was looked for
+        self._ahead: WalkStep | None = None  # from where the model stands, where it was looked for
 
     def go_to(self, weights: dict[str, Tensor]) -> None:
         """Stand there; where the model stands there already, what is known of the way ahead is kept."""
@@ -66,13 +67,13 @@ class Way:
             self._losses.move(self._losses.parameters)
             self._ahead = None
 
-    def next(self, id: str, first: bool, final: bool) -> Trained:
+    def next(self, id: str, first: bool, final: bool) -> TrainedPoint:
         """Go to the next point, or stay for the first one; unless it is the final one, see if the way ends there."""
         asked, counts = Point(id, tuple(self._preference.tolist())), {}
         try:
-            return Trained(self._found(id, first, final, counts), weights_of(self._model))
+            return TrainedPoint(self._found(id, first, final, counts), weights_of(self._model))
         except Exception as error:
-            return Trained(failed(asked, error, None, counts, ()), None)
+            return TrainedPoint(failed_point(asked, error, None, counts, ()), None)
 
     def _found(self, id: str, first: bool, final: bool, counts: dict[str, int]) -> Point:
         """The next point; what it took is counted on the way."""
@@ -96,7 +97,7 @@ class Way:
             warnings.append(self._why_it_ends(weights))
         counts |= {"products": sum(s.products for s in steps), "relaxed": sum(s.relaxed for s in steps)}
         reseed(seed_of(0, 0, MEASURING))
-        found = measured(self._study.problem, self._model, self._splits, self._study.device)
+        found = measure_splits(self._study.problem, self._model, self._splits, self._study.device)
         return Point(
             id, tuple(weights), None, "done",
             **found._asdict(),
@@ -107,14 +108,14 @@ class Way:
             warnings=tuple(warnings),
         )  # fmt: skip
 
-    def _look_ahead(self) -> _Step:
+    def _look_ahead(self) -> WalkStep:
         """The step from here: as long as its prediction says, and halved until the fall that it predicts comes."""
         before = self._losses.products
         found, r = self._gradients(), self._preference
         direction, _, status = self._solver.update(None, self._losses, r)
         slope = float(r.to(found.jacobian) @ (found.jacobian @ direction))
         there = self._tried(direction / slope, float(r.to(found.losses) @ found.losses)) if slope > 0 else None
-        return _Step(there, self._losses.products - before, bool(status.code == Code.RELAXED))
+        return WalkStep(there, self._losses.products - before, bool(status.code == Code.RELAXED))
 
     def _tried(self, unit: Float[Tensor, " n"], value: float) -> Float[Tensor, " n"] | None:
         """The longest step in units of predicted fall that brings half of it; None where not even the shortest does."""

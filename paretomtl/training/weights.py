@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from torch import Tensor
 
 
-def layout(weights: Mapping[str, Tensor]) -> dict[str, str]:
+def layout_of(weights: Mapping[str, Tensor]) -> dict[str, str]:
     """The type and shape of each tensor."""
     return {key: f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}" for key, value in weights.items()}
 
 
-def difference(stored: Mapping[str, str], there: Mapping[str, str]) -> str:
+def describe_layout_difference(stored: Mapping[str, str], there: Mapping[str, str]) -> str:
     """Keys that one of two models lacks, and types and shapes that differ; the first few of each."""
     parts = []
     for text, keys in (

@@ -11,7 +11,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from paretomtl.solver import Scalarization, Status, solved
+from paretomtl.solver import Scalarization, Status, solved_status
 from paretomtl_solvers.tchebycheff import above, worst
 
 
@@ -44,4 +44,4 @@ class AugmentedTchebycheff(Scalarization):
         """The weights, the state as it came, and "solved"."""
         r = preference.to(losses.device)
         above_ideal = above("AugmentedTchebycheff", losses, self.ideal)
-        return r * (worst(r * above_ideal) + self.rho), state, solved(losses)
+        return r * (worst(r * above_ideal) + self.rho), state, solved_status(losses)

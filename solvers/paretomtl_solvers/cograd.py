@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paretomtl.point import Code
-from paretomtl.solver import Closure, Gradients, Status, Stepper, solved
+from paretomtl.solver import Closure, Gradients, Status, Stepper, solved_status
 
 HESSIANS = ("paper", "fisher", "hvp")
 
@@ -70,7 +70,7 @@ class CoGrad(Stepper):
         """The direction, the state as it came, the status."""
         found = closure.gradients()
         losses, jacobian, shared = found
-        status = solved(losses)
+        status = solved_status(losses)
         if not jacobian.any():
             return jacobian[0], state, Status(status.code + Code.STATIONARY, status.residual)
         r = preference.to(jacobian)

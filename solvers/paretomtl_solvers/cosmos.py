@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paretomtl import preference as preferences
-from paretomtl.solver import Scalarization, Status, solved
+from paretomtl.solver import Scalarization, Status, solved_status
 from paretomtl_solvers.tchebycheff import above
 
 Ray = Literal["ours", "published"]
@@ -56,7 +56,7 @@ class COSMOS(Scalarization):
         """The weights, the state as it came, and "solved"."""
         l = above("COSMOS", losses, None)
         slope = cosine_gradient(l, self._ray(l, preference))
-        return preference.to(l) - self.penalty * slope, state, solved(losses)
+        return preference.to(l) - self.penalty * slope, state, solved_status(losses)
 
     def _ray(self, l: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]) -> Float[Tensor, "*points m"]:
         return unit_ray(l, preference) if self.ray == "ours" else _unit(preference.to(l))

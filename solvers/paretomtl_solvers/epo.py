@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paretomtl.point import Code
-from paretomtl.preference import control_error, floored
+from paretomtl.preference import control_error, raise_to_floor
 from paretomtl.solver import Closure, EpochMeans, Status, Sweep, Weighting
 from paretomtl_solvers import qp
 from paretomtl_solvers.polish import polish
@@ -78,7 +78,7 @@ class EPO(Weighting):
         qp.check_finite("EPO", losses=l, Gramian=C)
         if (l < 0).any():
             raise ValueError(f"EPO needs losses of at least 0 and got {l.tolist()}; shift them, or use Linear")
-        r = floored(r)
+        r = raise_to_floor(r)
         eps = np.broadcast_to((self.eps or EXACT) if state is None else _array(state), l.shape[:-1])
         mu, a = anchor(l, r)
         if l.shape[-1] == 2 and self.backend == "auto":
@@ -93,7 +93,7 @@ class EPO(Weighting):
 
     def finish(self, closure: Closure, state: Float[Tensor, "*points"], preference: Float[Tensor, " m"]) -> Status:
         """Polish a point that is off its ray, and say whether its ray meets the front."""
-        eps, r = float(state), floored(_array(preference))
+        eps, r = float(state), raise_to_floor(_array(preference))
         mu = float(anchor(_array(closure()), r)[0])
         code = Code.SOLVED
         if not closure.gradients().jacobian.any():
@@ -111,7 +111,7 @@ class EPO(Weighting):
         """
         if len(epochs) < 2:
             return False
-        r = floored(_array(preference))
+        r = raise_to_floor(_array(preference))
         before, last = (float(control_error(_array(epoch.losses), r)) for epoch in epochs[-2:])
         rl = r * _array(epochs[-1].losses)
         worst = rl >= 0.95 * rl.max()
@@ -182,9 +182,9 @@ def _programs(l, C, r, a, balance: bool) -> tuple[np.ndarray, Code]:
         try:
             restricted = np.append(bounds, min(0.0, q.max()))
             return qp.simplex_lp(C.sum(axis=0), np.vstack([C, q]), restricted), Code.SOLVED
-        except qp.Infeasible:
+        except qp.InfeasibleError:
             return qp.simplex_lp(C.sum(axis=0), C, bounds), Code.RELAXED
-    except (qp.Failed, qp.Infeasible):
+    except (qp.ProgramError, qp.InfeasibleError):
         return qp.min_norm(C)[0], Code.FELL_BACK
 
 

@@ -165,7 +165,7 @@ def through_cvxpy(
     """
     weights, residual = np.ones(C.shape[:-1]), np.full(len(C), np.inf)
     for k, one in enumerate(C):
-        with contextlib.suppress(qp.Failed):
+        with contextlib.suppress(qp.ProgramError):
             weights[k] = w = qp.alpha_fair(one, p)
             over = (one @ w - w**-p) / (np.abs(one) @ w)
             residual[k] = max(-over.min(), (w * over).max() / w.max())

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from paretomtl.objective import check_reference
 from paretomtl.points.hypervolume_gradient import hypervolume_gradient
-from paretomtl.points.score import nondominated
-from paretomtl.solver import Scalarization, Status, Sweep, solved
+from paretomtl.points.score import is_nondominated
+from paretomtl.solver import Scalarization, Status, Sweep, solved_status
 from paretomtl_solvers.phase_one import check_part, steps_of_phase_one
 from paretomtl_solvers.tchebycheff import Tchebycheff, above
 
@@ -70,10 +70,10 @@ class HypervolumeAscent(Scalarization):
         """The weights, the state with a step of phase one spent, and "solved"."""
         weights = growth("HypervolumeAscent", losses, self.ref_point)
         if state is None:
-            return weights, None, solved(losses)
+            return weights, None, solved_status(losses)
         to_ray, _, _ = Tchebycheff().update(None, losses, preference)
         early = (state > 0)[..., None].to(losses.device)
-        return torch.where(early, to_ray, weights), (state - 1).clamp(min=0), solved(losses)
+        return torch.where(early, to_ray, weights), (state - 1).clamp(min=0), solved_status(losses)
 
 
 def growth(method: str, losses: Float[Tensor, "*points m"], ref_point: Sequence[float]) -> Float[Tensor, "*points m"]:
@@ -94,7 +94,7 @@ def _directions(losses: Float[np.ndarray, "n m"], reference: Float[np.ndarray, "
     """The negative gradient of the hypervolume of each point's own front, at length 1; 0 stays 0."""
     found, left = np.zeros(losses.shape), np.arange(len(losses))
     while len(left):
-        best = nondominated(losses[left])
+        best = is_nondominated(losses[left])
         found[left[best]] = -hypervolume_gradient(losses[left[best]], reference)
         left = left[~best]
     length = np.linalg.norm(found, axis=1, keepdims=True)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from paretomtl.solver import Scalarization, Status, solved
+from paretomtl.solver import Scalarization, Status, solved_status
 
 
 @dataclass(frozen=True)
@@ -22,4 +22,4 @@ class Linear(Scalarization):
         self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
         """The preference, as it is."""
-        return preference, state, solved(losses)
+        return preference, state, solved_status(losses)

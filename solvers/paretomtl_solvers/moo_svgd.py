@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from paretomtl.autograd.gradients import gramian_of
-from paretomtl.solver import Aggregation, Status, Sweep, solved
+from paretomtl.solver import Aggregation, Status, Sweep, solved_status
 from paretomtl_solvers.mgda import MGDA
 from paretomtl_solvers.phase_one import check_part, steps_of_phase_one
 from paretomtl_solvers.tchebycheff import Tchebycheff, above
@@ -67,11 +67,11 @@ class MOOSVGD(Aggregation):
         l = above("MOOSVGD", losses, None)
         direction = _apart(l, jacobian, MGDA().update(None, l, gramian_of(jacobian), preference)[0])
         if state is None:
-            return direction, None, solved(losses)
+            return direction, None, solved_status(losses)
         worst = Tchebycheff().update(None, losses, preference)[0].to(jacobian)
         to_ray = torch.einsum("...m,...mn->...n", worst, jacobian)
         early = (state > 0)[..., None].to(jacobian.device)
-        return torch.where(early, to_ray, direction), (state - 1).clamp(min=0), solved(losses)
+        return torch.where(early, to_ray, direction), (state - 1).clamp(min=0), solved_status(losses)
 
 
 def _apart(

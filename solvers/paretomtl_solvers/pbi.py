@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paretomtl.preference import ray
-from paretomtl.solver import Scalarization, Status, solved
+from paretomtl.solver import Scalarization, Status, solved_status
 from paretomtl_solvers.tchebycheff import above
 
 ON_RAY = 1e-12  # d2 relative to |l - z|: below, it has no direction
@@ -51,4 +51,4 @@ class PBI(Scalarization):
         off = from_ideal - (from_ideal * u).sum(dim=-1, keepdim=True) * u
         distance = off.norm(dim=-1, keepdim=True)
         there = distance > ON_RAY * from_ideal.norm(dim=-1, keepdim=True)
-        return u + self.theta * (off / distance.where(there, np.inf)), state, solved(losses)
+        return u + self.theta * (off / distance.where(there, np.inf)), state, solved_status(losses)

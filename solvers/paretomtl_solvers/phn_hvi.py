@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paretomtl.objective import check_reference
-from paretomtl.solver import Scalarization, Status, solved
+from paretomtl.solver import Scalarization, Status, solved_status
 from paretomtl_solvers.cosmos import check_penalty, cosine, cosine_gradient, unit_ray
 from paretomtl_solvers.hypervolume_ascent import growth
 from paretomtl_solvers.tchebycheff import above
@@ -59,4 +59,4 @@ class PHNHVI(Scalarization):
         """The weights, the state as it came, and "solved"."""
         l = above("PHNHVI", losses, None)
         slope = cosine_gradient(l, unit_ray(l, preference))
-        return growth("PHNHVI", l, self.ref_point) - self.penalty * slope, state, solved(losses)
+        return growth("PHNHVI", l, self.ref_point) - self.penalty * slope, state, solved_status(losses)

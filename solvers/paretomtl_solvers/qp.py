@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from paretomtl.errors import ParetomtlError
 from paretomtl.point import Code
 
 FEASIBLE = 1e-6  # how far a checked answer may be outside a scaled constraint
@@ -24,11 +25,11 @@ VANISHED = 1e-7  # a direction's norm relative to the largest gradient's: below,
 Backend = Literal["auto", "cvxpy"]
 
 
-class Failed(Exception):
+class ProgramError(ParetomtlError):
     """No solver gave an answer that passes the check."""
 
 
-class Infeasible(Exception):
+class InfeasibleError(ParetomtlError):
     """The program has no solution."""
 
 
@@ -118,7 +119,7 @@ def _min_norm(gramian: np.ndarray, backend: Backend) -> tuple[np.ndarray, Code]:
         w = way(C)
         if w is not None and kkt_residual(C, w) <= allowed:
             return _share(C, w), Code.SOLVED if k == 0 else Code.FELL_BACK
-    raise Failed(f"no solver found the min-norm point of the Gramian {gramian.tolist()}")
+    raise ProgramError(f"no solver found the min-norm point of the Gramian {gramian.tolist()}")
 
 
 def kkt_residual(gramian: Float[np.ndarray, "m m"], w: Float[np.ndarray, " m"]) -> float:
@@ -234,7 +235,7 @@ def alpha_fair(gramian: Float[np.ndarray, "m m"], p: float) -> Float[np.ndarray,
     problem, w, factor = _fair(len(gramian), p)
     factor.value = _root(gramian)
     if not _solve(problem) or w.value is None or not (w.value > 0).all():
-        raise Failed(f"Clarabel found no alpha-fair weights of the Gramian {gramian.tolist()}")
+        raise ProgramError(f"Clarabel found no alpha-fair weights of the Gramian {gramian.tolist()}")
     return w.value
 
 
@@ -286,13 +287,13 @@ def simplex_lp(
         except (cp.SolverError, ValueError):  # cvxpy raises the latter on an unknown status
             continue
         if program.problem.status == cp.INFEASIBLE:
-            raise Infeasible
+            raise InfeasibleError
         if program.problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
             continue  # stopped by its time limit, a solver still has a point
         alpha = _on_simplex(program.alpha.value)
         if alpha is not None and (scaled @ alpha >= limits - FEASIBLE).all():
             return alpha
-    raise Failed
+    raise ProgramError
 
 
 def _on_simplex(alpha: np.ndarray | None) -> Float[np.ndarray, " m"] | None:

@@ -10,7 +10,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from paretomtl.solver import Scalarization, Status, solved
+from paretomtl.solver import Scalarization, Status, solved_status
 from paretomtl_solvers.tchebycheff import above
 
 
@@ -38,4 +38,4 @@ class SmoothTchebycheff(Scalarization):
         """The weights, the state as it came, and "solved"."""
         r = preference.to(losses.device)
         above_ideal = above("SmoothTchebycheff", losses, self.ideal)
-        return r * (r * above_ideal / self.mu).softmax(dim=-1), state, solved(losses)
+        return r * (r * above_ideal / self.mu).softmax(dim=-1), state, solved_status(losses)

@@ -11,7 +11,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from paretomtl.solver import Scalarization, Status, solved
+from paretomtl.solver import Scalarization, Status, solved_status
 
 TIE = 1e-9  # relative: objectives this close to the worst are all worst
 
@@ -43,7 +43,7 @@ class Tchebycheff(Scalarization):
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
         """The weights, the state as it came, and "solved"."""
         r = preference.to(losses.device)
-        return r * worst(r * above("Tchebycheff", losses, self.ideal)), state, solved(losses)
+        return r * worst(r * above("Tchebycheff", losses, self.ideal)), state, solved_status(losses)
 
 
 def above(

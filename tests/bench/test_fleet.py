@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.preference import even
+from paretomtl.preference import even_design
 from paretomtl.training.fleet import train_fleet
 from paretomtl.training.loop import train_point
 from paretomtl.training.study import Study
@@ -55,7 +55,7 @@ def problem() -> pm.Problem:
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_a_fleet_against_one_by_one(solver, device):
     """From new models to measured points, epochs of 20 batches."""
-    study = Study(problem(), solver, even(2, POINTS), False, EPOCHS, None, device=device, fleet=POINTS)
+    study = Study(problem(), solver, even_design(2, POINTS), False, EPOCHS, None, device=device, fleet=POINTS)
     splits = study.open()
 
     def alone() -> list[pm.Point]:

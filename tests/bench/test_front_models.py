@@ -8,7 +8,7 @@ from torch import nn
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.conditioned.losses import step
+from paretomtl.conditioned.losses import take_step
 from paretomtl.conditioned.sampling import Preferences
 from studies.analytic import fonseca
 from studies.digit_pairs import LeNet, digit_pairs, losses
@@ -43,7 +43,7 @@ def conditioned_step(problem: pm.Problem, plain: nn.Module, front_model: pm.Fron
     def call():
         optimizer.zero_grad(set_to_none=True)
         r = preferences.draw(sampling.in_step(None if data is None else len(data[0])))
-        step(network, problem, solver, None, data, r, sampling.each, vmapped=data is None)
+        take_step(network, problem, solver, None, data, r, sampling.each, vmapped=data is None)
         optimizer.step()
 
     return call

@@ -1,7 +1,7 @@
 import pytest
 
 from paretomtl.sweep import ray_cluster  # noqa: F401 - before ray, whose settings it makes
-from paretomtl.sweep.interrupt import put_back
+from paretomtl.sweep.interrupt import restore_handlers
 
 import ray  # isort: skip
 
@@ -15,7 +15,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def running():
     """The one Ray of the session: two processors, and two pieces of gold."""
-    with put_back():
+    with restore_handlers():
         ray.init(address="local", num_cpus=2, resources={"gold": 2}, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()

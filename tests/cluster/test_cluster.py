@@ -19,7 +19,7 @@ import torch
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.sweep import ray_cluster  # noqa: F401 - before ray, whose settings it makes
-from paretomtl.sweep.interrupt import put_back
+from paretomtl.sweep.interrupt import restore_handlers
 from tests import toys
 from tests.folders import files, logged
 from tests.limits import limit
@@ -69,7 +69,7 @@ def sweep(out: Path, **more) -> pm.Front:
 def cluster():
     before = {name: os.environ.get(name) for name in QUICK}
     os.environ.update(QUICK)
-    with put_back():
+    with restore_handlers():
         found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
         yield found

@@ -35,7 +35,7 @@ class Watched(pm.RayTune):
     def run(self, study, jobs, store, report) -> None:
         seen: list[float] = []
 
-        def watched(news: here.Done | float) -> None:
+        def watched(news: here.ComputedPoint | float) -> None:
             report(news)
             seen.append(resident())
 

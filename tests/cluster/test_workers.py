@@ -19,7 +19,7 @@ import paretomtl_solvers as ps
 from paretomtl.storage.store import Store
 from paretomtl.sweep import ray_cluster, ray_tune, ray_worker  # before ray, whose settings it makes
 from paretomtl.sweep.here import Here
-from paretomtl.sweep.ray_cluster import Look, check_nodes, room
+from paretomtl.sweep.ray_cluster import NodeReport, check_nodes, count_workers
 from paretomtl.training.study import Job, Study
 from tests import toys
 from tests.folders import files, logged
@@ -220,12 +220,12 @@ def test_devices_and_resources_go_together():
 @pytest.mark.fault(75)
 def test_a_ray_that_is_joined_already(running):
     for same in (None, "auto", ray.get_runtime_context().gcs_address):
-        with ray_cluster.connected(same, 1, {"cpu": 1}):
+        with ray_cluster.connect(same, 1, {"cpu": 1}):
             assert ray.is_initialized()
         assert ray.is_initialized()
     with (
         pytest.raises(ValueError, match=r"leave address out, or call ray\.shutdown"),
-        ray_cluster.connected("192.0.2.1:6379", 1, {"cpu": 1}),
+        ray_cluster.connect("192.0.2.1:6379", 1, {"cpu": 1}),
     ):
         pass
     assert ray.is_initialized()
@@ -234,7 +234,7 @@ def test_a_ray_that_is_joined_already(running):
 @pytest.mark.parametrize("address", ["ray://head:10001"])
 def test_a_sweep_is_not_led_from_outside(address):
     with pytest.raises(ValueError, match=r"cannot be led from outside of the cluster.*ray job submit"):
-        ray_cluster._plain(address)
+        ray_cluster._strip_scheme(address)
 
 
 @pytest.mark.fault(75)
@@ -254,13 +254,13 @@ def node(cpus: float, **more: float) -> dict:
 
 
 def test_room_is_counted_node_by_node():
-    assert room({"cpu": 1}, [node(2.0), node(3.5)]) == 5
-    assert room({"cpu": 0.5, "gpu": 0.25}, [node(8.0, GPU=1.0), node(8.0)]) == 4
-    assert room({"cpu": 0.1}, [node(0.3)]) == 3
+    assert count_workers({"cpu": 1}, [node(2.0), node(3.5)]) == 5
+    assert count_workers({"cpu": 0.5, "gpu": 0.25}, [node(8.0, GPU=1.0), node(8.0)]) == 4
+    assert count_workers({"cpu": 0.1}, [node(0.3)]) == 3
     with pytest.raises(
         ValueError, match=r"no worker fits into this Ray, whose nodes have \[{'CPU': 2.0}, {'CPU': 2.0}\]"
     ):
-        room({"cpu": 3}, [node(2.0), node(2.0)])
+        count_workers({"cpu": 3}, [node(2.0), node(2.0)])
 
 
 # --- what nodes say of themselves ---
@@ -273,12 +273,15 @@ OURS = ray_cluster._versions()
     ("look", "message"),
     [
         (
-            Look(False, "", 2**40, OURS),
+            NodeReport(False, "", 2**40, OURS),
             "node n 10.0.0.2 does not see what is written to .* storage that all nodes share",
         ),
-        (Look(True, "PermissionError: Permission denied", 2**40, OURS), r"cannot write to .* \(PermissionError: Perm"),
         (
-            Look(True, f".{'0' * 8}-1-{'0' * 12}.tmp", 2**40, OURS),
+            NodeReport(True, "PermissionError: Permission denied", 2**40, OURS),
+            r"cannot write to .* \(PermissionError: Perm",
+        ),
+        (
+            NodeReport(True, f".{'0' * 8}-1-{'0' * 12}.tmp", 2**40, OURS),
             "has another folder at .*, which this one does not see",
         ),
     ],
@@ -292,18 +295,18 @@ def test_a_node_that_does_not_share_the_folder(look, message, tmp_path, monkeypa
 @pytest.mark.fault(67)
 def test_a_node_without_room(tmp_path):
     (tmp_path / "token").touch()
-    found = ray_cluster._look(str(tmp_path), "token")
+    found = ray_cluster._inspect(str(tmp_path), "token")
     assert found.saw
     ray_cluster._check_node("n", found, tmp_path, 10)
     assert [p.name for p in tmp_path.iterdir()] == ["token"]
     with pytest.raises(
         OSError, match=r"has [\d,]+ bytes free on node n, and the weights that are to come take 1,000,0"
     ):
-        ray_cluster._check_node("n", ray_cluster._look(str(tmp_path), "token"), tmp_path, 10**15)
+        ray_cluster._check_node("n", ray_cluster._inspect(str(tmp_path), "token"), tmp_path, 10**15)
 
 
 def test_a_node_with_other_versions(tmp_path):
-    other = Look(True, "", 0, ("Python 3.8", *OURS[1:]))
+    other = NodeReport(True, "", 0, ("Python 3.8", *OURS[1:]))
     with pytest.raises(RuntimeError, match=r"node n has Python 3.8, torch .*, and this one Python 3.*install the same"):
         ray_cluster._check_node("n", other, None, 0)
 
@@ -321,7 +324,7 @@ class Trial:
 
 def test_waiting_for_a_worker_is_said_once(tmp_path, monkeypatch):
     monkeypatch.setattr(ray_tune, "PATIENCE", -1.0)
-    forward = ray_tune._Forward(ray_tune.Store(tmp_path), print, {"cpu": 8})
+    forward = ray_tune._Forwarder(ray_tune.Store(tmp_path), print, {"cpu": 8})
     forward.on_step_end(0, [Trial("RUNNING"), Trial("PENDING")])
     with pytest.warns(UserWarning, match=r"no worker runs: Ray has no room for {'cpu': 8}, or is slow to start one"):
         forward.on_step_end(1, [Trial("PENDING")])
@@ -331,7 +334,7 @@ def test_waiting_for_a_worker_is_said_once(tmp_path, monkeypatch):
 
 def test_a_record_that_does_not_arrive(tmp_path, monkeypatch):
     monkeypatch.setattr(ray_cluster, "LATE", 0.0)
-    forward = ray_tune._Forward(ray_tune.Store(tmp_path), print, {})
+    forward = ray_tune._Forwarder(ray_tune.Store(tmp_path), print, {})
     forward.on_trial_result(0, [], None, {"points": [["point-001", 1.0, "h"]]})
     with pytest.raises(FileNotFoundError, match="h wrote the record of point-001, but it is not in"):
         forward.on_step_end(0, [])
@@ -357,7 +360,7 @@ def test_workers_do_not_write_the_log(tmp_path, monkeypatch):
     before = (out / "log.jsonl").read_bytes()
     study = Study(toys.two_regressions(), ps.Linear(), np.array([[0.5, 0.5]]), True, epochs=1, steps=None)
     monkeypatch.setattr(ray_worker.tune, "report", told.append)
-    ray_worker.work({"points": ["point-001"]}, cloudpickle.dumps(study), Store(out).study, str(out), 0.0)
+    ray_worker.run_trial({"points": ["point-001"]}, cloudpickle.dumps(study), Store(out).study, str(out), 0.0)
     assert [id for news in told for id, _, _ in news["points"]] == ["point-001"]
     (warning,) = [text for news in told for text in news["warnings"]]
     assert warning.startswith("the checkpoint of point-001 is not gone on with: ")

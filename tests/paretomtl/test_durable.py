@@ -15,7 +15,7 @@ import pytest
 import paretomtl as pm
 from paretomtl.storage.files import TEMPORARY, write
 from paretomtl.storage.verify import verify
-from paretomtl.sweep.interrupt import CAUGHT, Interrupted, caught, held
+from paretomtl.sweep.interrupt import CAUGHT, Interrupted, catch_signals, hold_interrupt
 from tests.durable import PATHS, ROOT, assert_goes_on, at, explore
 from tests.folders import files, logged
 from tests.limits import limit
@@ -266,12 +266,12 @@ def test_in_a_thread_signals_are_left_to_the_main_one(tmp_path, whole):
     holds, enough = threading.Event(), threading.Event()
 
     def write_on():
-        with held():
+        with hold_interrupt():
             holds.set()
             enough.wait(limit(60))
 
     thread = threading.Thread(target=write_on)
-    with pytest.raises(KeyboardInterrupt), caught():  # noqa: PT012 - a write of another thread does not hold it up
+    with pytest.raises(KeyboardInterrupt), catch_signals():  # noqa: PT012 - a write of another thread does not hold it up
         thread.start()
         holds.wait(limit(60))
         try:

@@ -19,7 +19,7 @@ from torch import nn
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.solver import solved
+from paretomtl.solver import solved_status
 from tests import toys
 from tests.folders import files, logged
 
@@ -72,7 +72,7 @@ class Blind(pm.Scalarization):
     uses_preference = False
 
     def update(self, state, losses, preference):
-        return torch.full_like(preference, 0.5), state, solved(losses)
+        return torch.full_like(preference, 0.5), state, solved_status(losses)
 
 
 @pytest.mark.parametrize("preferences", [2, THREE])

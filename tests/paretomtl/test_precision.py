@@ -8,9 +8,10 @@ from torch import nn
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.autograd.gradients import NonFinite, check_clip, descend
+from paretomtl.autograd.gradients import check_clip, descend
+from paretomtl.errors import NonFiniteError
 from paretomtl.point import Code
-from paretomtl.solver import Scalarization, solved
+from paretomtl.solver import Scalarization, solved_status
 from tests import toys
 from tests.one_point import SGD, apart
 from tests.three_heads import (
@@ -151,7 +152,7 @@ class Counting(pm.Weighting):
         return torch.tensor(0)
 
     def update(self, state, losses, gramian, preference):
-        return torch.full_like(preference, 0.5), state + 1, solved(losses)
+        return torch.full_like(preference, 0.5), state + 1, solved_status(losses)
 
 
 def scaled_step(solver, scaler, model, optimizer, spoil=lambda loss: loss, **asked):
@@ -238,14 +239,14 @@ def test_a_scaler_that_is_off_changes_nothing():
 def test_a_loss_that_is_not_finite_is_an_error_with_a_scaler_as_without(solver, scaled, number):
     step = pm.Descent(solver, ASKED, scaler=torch.amp.GradScaler("cpu") if scaled else None)
     losses = toys.losses(toys.initial(), BATCH)
-    with pytest.raises(NonFinite, match="in 'b'"):
+    with pytest.raises(NonFiniteError, match="in 'b'"):
         step.backward(losses | {"b": losses["b"] + number})
 
 
 @pytest.mark.fault(1)
 def test_a_gradient_that_is_not_finite_is_an_error_without_a_scaler():
     x = nn.Parameter(torch.zeros(2))
-    with pytest.raises(NonFinite, match="inf in the gradient of 'b'"):
+    with pytest.raises(NonFiniteError, match="inf in the gradient of 'b'"):
         pm.Descent(ps.EPO(), ASKED).backward({"a": (x - 1).square().sum(), "b": 1 + x.sqrt().sum()})
 
 

@@ -142,7 +142,7 @@ def test_where_nothing_finds_the_min_norm_point_it_is_an_error(monkeypatch, unre
     monkeypatch.setattr(scipy.optimize, "nnls", too_many)
     unreliable(FAILS)
     for solver in (ps.MGDA(), ps.MGDA(backend="cvxpy"), ps.FairGrad(), ps.ParetoMTL(0.0)):
-        with pytest.raises(qp.Failed, match="no solver found the min-norm point"):
+        with pytest.raises(qp.ProgramError, match="no solver found the min-norm point"):
             called(solver, three(), (0.5, 0.4, 0.2))
 
 

@@ -7,7 +7,7 @@ import torch
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.preference import control_error, even
+from paretomtl.preference import control_error, even_design
 from paretomtl.training.study import Study
 from studies.analytic import fonseca, zdt1
 from tests import toys
@@ -69,13 +69,21 @@ def test_on_batches(unchecked):
 def test_all_points_must_be_in_one_program(points, fleet):
     more = max(points, 2)
     with pytest.raises(ValueError, match=f"^HypervolumeAscent weighs .* give preferences={more}, fleet={more}$"):
-        Study(fonseca(), ps.HypervolumeAscent((1.1, 1.1)), even(2, points), False, epochs=None, steps=1, fleet=fleet)
+        Study(
+            fonseca(),
+            ps.HypervolumeAscent((1.1, 1.1)),
+            even_design(2, points),
+            False,
+            epochs=None,
+            steps=1,
+            fleet=fleet,
+        )
 
 
 def test_a_front_model_would_mix_its_phases():
     with pytest.raises(ValueError, match="front_model=LowRank: HypervolumeAscent carries its state"):
         Study(
-            fonseca(), ps.HypervolumeAscent((1.1, 1.1)), even(2, 3), False, epochs=None, steps=1,
+            fonseca(), ps.HypervolumeAscent((1.1, 1.1)), even_design(2, 3), False, epochs=None, steps=1,
             front_model=pm.LowRank(sampling=pm.Sampling("batch", n=4)),
         )  # fmt: skip
 

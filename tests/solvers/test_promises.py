@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 import paretomtl_solvers as ps
-from paretomtl.solver import Scalarization, Solver, Stepper, solved
+from paretomtl.solver import Scalarization, Solver, Stepper, solved_status
 from tests import asserts
 from tests.catalogue import HOLD_ZERO, JACOBIANS, LOSSES, PREFERENCES
 from tests.solvers import certificates
@@ -310,7 +310,7 @@ def test_a_method_without_a_line_is_found():
         uses_preference = False
 
         def update(self, state, losses, preference):
-            return losses, state, solved(losses)
+            return losses, state, solved_status(losses)
 
     Forgotten.__module__ = "made_up"
     made_up.Forgotten, made_up._Own, made_up.Linear = Forgotten, Forgotten, ps.Linear

@@ -7,7 +7,7 @@ from scipy.integrate import quad
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.points.score import nondominated
+from paretomtl.points.score import is_nondominated
 from studies.analytic import Place, fonseca, fonseca3
 
 # a preference, and the degrees between its ray and the minimiser of max r_i l_i: 0 where the ray meets the front
@@ -47,7 +47,7 @@ def test_the_truth_of_two_objectives(n):
     assert ideal == pytest.approx([0, 0], abs=1e-15)
     assert nadir == pytest.approx([1 - np.exp(-4)] * 2)
     assert volume == pytest.approx(0.5521, abs=1e-4)
-    assert nondominated(front[::500]).all()
+    assert is_nondominated(front[::500]).all()
     for a in (0, 0.3, 0.5, 1):
         x = a * centres(n, 2)[0] + (1 - a) * centres(n, 2)[1]
         assert np.abs(front - values(problem, x)).max(axis=1).min() < 1e-4
@@ -68,7 +68,7 @@ def test_the_truth_of_three_objectives(n):
     corners = np.array([values(problem, place) for place in c])
     assert ideal == pytest.approx([0, 0, 0], abs=1e-15)
     assert nadir == pytest.approx(corners.max(axis=0))
-    assert nondominated(front[::10]).all()
+    assert is_nondominated(front[::10]).all()
     for w in (np.eye(3)[2], np.ones(3) / 3, np.array([0.2, 0, 0.8])):
         assert np.abs(front - values(problem, w @ c)).max(axis=1).min() < 0.02
     # a point of the front is as good as any place elsewhere, to the width of the lattice

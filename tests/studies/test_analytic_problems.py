@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.points.score import hypervolume, nondominated
+from paretomtl.points.score import hypervolume, is_nondominated
 from studies.analytic import dtlz2, fonseca, linear_regression, quadratics, quadratics3, zdt1, zdt2
 
 BOXED = (zdt1, zdt2, dtlz2)
@@ -74,7 +74,7 @@ def test_the_truth_of_zdt(problem, f2, ends):
     assert front[:, 1] == pytest.approx(f2(front[:, 0]), abs=1e-12)
     assert ideal == pytest.approx([ends[0], 0], abs=1e-15)
     assert nadir == pytest.approx([1, ends[1]])
-    assert nondominated(front[::500]).all()
+    assert is_nondominated(front[::500]).all()
     area, _ = quad(lambda f1: 1.1 - (f2(f1) if f1 < 1 else 0), ends[0], 1.1, points=[1])
     assert volume == pytest.approx(area, abs=1e-9)
     assert volume == pytest.approx({zdt1: 0.11 + 0.1 + 2 / 3, zdt2: 0.11 + 0.1 + 1 / 3}[problem], abs=2e-7)
@@ -97,7 +97,7 @@ def test_the_truth_of_dtlz2():
     assert front.min() >= 0
     assert ideal == pytest.approx([0, 0, 0], abs=1e-15)
     assert nadir == pytest.approx([1, 1, 1])
-    assert nondominated(front[::10]).all()
+    assert is_nondominated(front[::10]).all()
     directions = np.abs(np.random.default_rng(0).normal(size=(300, 3)))
     assert distance(front, directions / np.linalg.norm(directions, axis=1, keepdims=True)) < 0.01
     # the ball's eighth, which nothing reaches: its height over the quarter disc
@@ -182,7 +182,7 @@ def test_the_truth_of_quadratics_are_minimisers_of_weighted_sums(n, objectives):
     front, ideal, nadir, _ = problem.truth
     assert ideal == pytest.approx(np.zeros(objectives), abs=1e-15)
     assert nadir == pytest.approx([1, 1, 0.5][:objectives] if n > 3 else front.max(axis=0))
-    assert nondominated(front[:: 500 if objectives == 2 else 10]).all()
+    assert is_nondominated(front[:: 500 if objectives == 2 else 10]).all()
     rng = np.random.default_rng(n)
     for w in (*np.eye(objectives), *rng.dirichlet(np.ones(objectives), size=4)):
 
@@ -218,7 +218,7 @@ def test_the_truth_of_the_regressions_is_all_that_any_unit_reaches():
     front, ideal, nadir, _ = problem.truth
     assert ideal == pytest.approx([0.1, 0.1])
     assert nadir == pytest.approx([1, 1])
-    assert nondominated(front[::500]).all()
+    assert is_nondominated(front[::500]).all()
     model = problem.model()
     for w in np.random.default_rng(0).normal(size=(200, 2)):
         at = []
@@ -302,7 +302,7 @@ def test_a_method_for_rays_covers_the_middle_that_linear_scalarization_misses():
     gaps = {}
     for solver in (ps.EPO(), ps.Linear()):
         front = traced(solver)
-        best = front.losses[nondominated(front.losses)]
+        best = front.losses[is_nondominated(front.losses)]
         gaps[type(solver)] = widest_gap((best - truth.ideal) / (truth.nadir - truth.ideal))
         print(f"\n{solver}: gap {gaps[type(solver)]:.3f}, {front.control_errors.mean():.4f} degrees")
         if isinstance(solver, ps.EPO):

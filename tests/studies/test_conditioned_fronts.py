@@ -7,7 +7,7 @@ import pytest
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.preference import even
+from paretomtl.preference import even_design
 from studies import conditioned_fronts
 from studies.analytic import fonseca
 from studies.conditioned_fronts import FONSECA, ROCKET, analytic, control, main, on_rays
@@ -45,7 +45,7 @@ def test_fonseca_comes_to_its_rays(capsys):
 def test_epo_does_not_collapse_on_three_objectives(capsys):
     few = pm.Hypernetwork(hidden=256, sampling=pm.Sampling(n=16, ends=0.0))
     ways = [way._replace(front_model=few) for way in ROCKET if isinstance(way.solver, (ps.Tchebycheff, ps.EPO))]
-    assert analytic(rocket_injector(box=True), ways, even(3, 40), None) == 0
+    assert analytic(rocket_injector(box=True), ways, even_design(3, 40), None) == 0
     volumes = {name.partition(", ")[2]: float(row[0]) for name, row in rows(capsys.readouterr().out).items()}
     assert volumes["EPO"] >= 0.95 * volumes["Tchebycheff"]
     assert volumes["Tchebycheff"] > 0.46  # collapsed to a point it would be below .27

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.points.score import hypervolume, nondominated
+from paretomtl.points.score import hypervolume, is_nondominated
 from studies.rocket import IDEAL, NADIR, lattice_front, objectives, rocket_injector
 
 # By the suite's reproblem.py (github.com/ryojitanabe/reproblems), run at these places.
@@ -101,7 +101,7 @@ def test_no_loss_falls_below_the_ideal_and_the_truth_comes_next_to_it():
 def test_the_truth_is_a_front_and_its_hypervolume_its_own():
     front, _, _, volume = rocket_injector().truth
     assert len(front) > 30_000
-    assert nondominated(front).all()
+    assert is_nondominated(front).all()
     assert volume == hypervolume(front, [1.0, 1.0, 1.0]) == pytest.approx(0.57980, abs=1e-5)
     coarser, finer = (hypervolume(lattice_front(halvings), [1.0, 1.0, 1.0]) for halvings in (1, 3))
     assert coarser < volume < finer
@@ -113,7 +113,7 @@ def test_the_truth_is_a_front_and_its_hypervolume_its_own():
 def test_refinement_finds_what_a_search_of_the_whole_lattice_does():
     places = np.indices((41,) * 4).reshape(4, -1) / 40
     everywhere = (np.stack(objectives(*places), axis=1) - IDEAL) / (NADIR - IDEAL)
-    whole = everywhere[nondominated(everywhere)]
+    whole = everywhere[is_nondominated(everywhere)]
     assert hypervolume(whole, [1.0, 1.0, 1.0]) == pytest.approx(
         hypervolume(lattice_front(1), [1.0, 1.0, 1.0]), abs=1e-12
     )

@@ -1,12 +1,13 @@
 """The rules by which one point of a front is chosen."""
 
+from paretomtl.errors import NoFeasiblePoint, NoFeasiblePointError
 from paretomtl.selection.rules.constraint import Constraint
 from paretomtl.selection.rules.knee import Knee
 from paretomtl.selection.rules.lexicographic import Lexicographic
 from paretomtl.selection.rules.min_max_regret import MinMaxRegret
 from paretomtl.selection.rules.reference_point import ReferencePoint
 from paretomtl.selection.rules.weights import Weights
-from paretomtl.selection.select import Candidates, Choice, NoFeasiblePoint, Rule, RunnerUp
+from paretomtl.selection.select import Candidates, Choice, Rule, RunnerUp
 
 __all__ = [
     "Candidates",
@@ -16,6 +17,7 @@ __all__ = [
     "Lexicographic",
     "MinMaxRegret",
     "NoFeasiblePoint",
+    "NoFeasiblePointError",
     "ReferencePoint",
     "Rule",
     "RunnerUp",

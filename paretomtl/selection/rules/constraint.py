@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from paretomtl.selection.select import Candidates, Choice, NoFeasiblePoint, Rule, count, finite
+from paretomtl.errors import NoFeasiblePointError
+from paretomtl.selection.select import Candidates, Choice, Rule, check_number, count_points
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Constraint(Rule):
     margin: float | None = None
 
     def __post_init__(self):
-        if self.margin is not None and not 0.5 < finite(self.margin, "margin") < 1:
+        if self.margin is not None and not 0.5 < check_number(self.margin, "margin") < 1:
             raise ValueError(f"margin={self.margin!r} is a level of confidence, such as 0.95; give one from 0.5 to 1")
 
     def choose(self, among: Candidates) -> Choice:
@@ -36,7 +37,7 @@ class Constraint(Rule):
         at_worst = among.costs if margins is None else among.costs + margins
         for name, bound in self.subject_to.items():
             j = among.column(name)
-            bound = finite(bound, f"subject_to[{name!r}]")
+            bound = check_number(bound, f"subject_to[{name!r}]")
             excess[:, j] = np.maximum(at_worst[:, j] - among.objectives[j].sign * bound, 0)
         feasible = np.flatnonzero(~excess.any(axis=1))
         bounds = self._bounds(among)
@@ -46,7 +47,7 @@ class Constraint(Rule):
         order = feasible[np.lexsort(among.costs[feasible][:, [*reversed(rest), i]].T)].tolist()
         superlative = "highest" if among.objectives[i].sign < 0 else "lowest"
         why = f"{among.points[order[0]].id} has the {superlative} {self.best}, {among.number(order[0], i)}, "
-        why += f"of the {count(feasible)} " + (f"with {bounds}" if bounds else "that none dominates")
+        why += f"of the {count_points(feasible)} " + (f"with {bounds}" if bounds else "that none dominates")
         if margins is not None:
             why += f"; it keeps {self._kept(among, order[0], at_worst)} at worst"
         if len(order) > 1:
@@ -63,7 +64,7 @@ class Constraint(Rule):
         places = map(among.column, self.subject_to)
         return ", ".join(f"{among.names[j]} = {among.signs[j] * at_worst[k, j]:.4g}" for j in places)
 
-    def _none_feasible(self, among: Candidates, excess, margins, bounds: str) -> NoFeasiblePoint:
+    def _none_feasible(self, among: Candidates, excess, margins, bounds: str) -> NoFeasiblePointError:
         worst = (excess / np.where(among.spans > 0, among.spans, 1)).max(axis=1)
         k = int(np.argmin(worst))
         nearest, broken = among.points[k], np.flatnonzero(excess[k] > 0)
@@ -73,6 +74,6 @@ class Constraint(Rule):
                 f"{v}, at worst {among.values[k, j] + among.signs[j] * margins[k, j]:.8g}"
                 for v, j in zip(values, broken, strict=True)
             ]
-        return NoFeasiblePoint(
+        return NoFeasiblePointError(
             f"no point of the front has {bounds}; nearest is {nearest.id} with {', '.join(values)}", nearest
         )

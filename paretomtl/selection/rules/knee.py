@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from paretomtl.points import score
-from paretomtl.selection.select import Candidates, Choice, Rule, count, ranked
+from paretomtl.selection.select import Candidates, Choice, Rule, count_points, rank
 
 LEAST_BULGE = 0.05  # of the front's own range: a front closer than this to the line through its ends has no knee
 LEAST_RATIO = 1.1  # of what a move gives up to what it gains; on a flat front it is 1
@@ -29,7 +29,7 @@ class Knee(Rule):
         distinct = len(np.unique(among.costs, axis=0))
         if distinct < 3:
             return Choice(None, f"no knee: it is undefined on {distinct} distinct non-dominated point(s), 3 are needed")
-        scaled = score.unit_range(among.costs)
+        scaled = score.scale_to_range(among.costs)
         if scaled.shape[1] < 2:
             return Choice(None, "no knee: fewer than two objectives vary over the front")
         return _bulge(among, scaled) if scaled.shape[1] == 2 else _trade(among, scaled)
@@ -50,7 +50,7 @@ def _trade(among: Candidates, scaled: Float[np.ndarray, "n k"]) -> Choice:
         step = scaled - here
         step = step[np.abs(step).max(axis=1) >= FAR]
         least[i] = (np.maximum(step, 0).sum(axis=1) / np.maximum(-step, 0).sum(axis=1)).min()
-    most = float(least[ranked(-least)[0]])
+    most = float(least[rank(-least)[0]])
     if most < LEAST_RATIO:
         shape = "is flat" if least.min() > 1 / LEAST_RATIO else "bulges away from the ideal"
         return Choice(
@@ -61,8 +61,8 @@ def _trade(among: Candidates, scaled: Float[np.ndarray, "n k"]) -> Choice:
 
 def _largest(among: Candidates, scores: Float[np.ndarray, " n"], how: str) -> Choice:
     """The point with the largest score, and the one that is next."""
-    order = ranked(-scores)
-    why = f"{among.named(order[0])} is the knee of the {count(order)} that none dominates: {how}"
+    order = rank(-scores)
+    why = f"{among.named(order[0])} is the knee of the {count_points(order)} that none dominates: {how}"
     if len(order) > 1:
         why += f"; next is {among.points[order[1]].id} with {scores[order[1]]:.2f}"
     return among.chosen(order, why)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from paretomtl.selection.select import DIGITS, Candidates, Choice, Rule, count, finite
+from paretomtl.selection.select import DIGITS, Candidates, Choice, Rule, check_number, count_points
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Lexicographic(Rule):
             for name, tolerance in tolerances.items():
                 if name not in self.order:
                     raise ValueError(f"{what} has {name!r}, which is not in order={list(self.order)}")
-                if finite(tolerance, f"{what}[{name!r}]") < 0:
+                if check_number(tolerance, f"{what}[{name!r}]") < 0:
                     raise ValueError(f"{what}[{name!r}] = {tolerance!r} is negative; give 0 or more")
         for name in self.within.keys() & self.standard_errors.keys():
             raise ValueError(f"{name!r} has a tolerance in within and in standard_errors; give one")
@@ -59,7 +59,7 @@ class Lexicographic(Rule):
         k = order[0]
         superlative = "highest" if among.objectives[last].sign < 0 else "lowest"
         why = f"{among.points[k].id} has the {superlative} {among.names[last]}, {among.number(k, last)}, "
-        why += f"of the {count(left)} " + (" and ".join(told) if told else "that none dominates")
+        why += f"of the {count_points(left)} " + (" and ".join(told) if told else "that none dominates")
         return among.chosen([*order, *dropped], why)
 
     def _tolerance(self, among: Candidates, best: int, j: int) -> float:

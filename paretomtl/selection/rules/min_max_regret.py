@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from paretomtl.selection.select import Candidates, Choice, Rule, ranked
+from paretomtl.selection.select import Candidates, Choice, Rule, rank
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class MinMaxRegret(Rule):
         worst = among.costs.max(axis=0)
         span = np.where(among.spans > 0, worst - ideal, 0)
         regret = np.where(span > 0, (among.costs - ideal) / np.where(span > 0, span, 1), 0)
-        order = ranked(regret.max(axis=1), regret.sum(axis=1))
+        order = rank(regret.max(axis=1), regret.sum(axis=1))
         k = order[0]
         parts = ", ".join(f"{share:.0%} in {name}" for name, share in zip(among.names, regret[k], strict=True))
         why = f"{among.named(k)} has the least worst regret, {regret[k].max():.3g} of the way from the ideal to the "

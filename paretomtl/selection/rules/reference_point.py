@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from paretomtl.selection.select import Candidates, Choice, Rule, ranked
+from paretomtl.selection.select import Candidates, Choice, Rule, rank
 
 AUGMENTATION = 1e-4  # of the sum of the misses: of points that miss by the same at most, the better in the others
 
@@ -31,7 +31,7 @@ class ReferencePoint(Rule):
         if not len(varies):
             return among.chosen(range(len(among.points)), f"{among.named(0)} is equal to every other point")
         miss = (among.costs - among.signs * wanted)[:, varies] / among.spans[varies]
-        order = ranked(miss.max(axis=1) + AUGMENTATION * miss.sum(axis=1))
+        order = rank(miss.max(axis=1) + AUGMENTATION * miss.sum(axis=1))
         k = order[0]
         worst = int(np.argmax(miss[k]))
         amount = f"{abs(miss[k, worst]):.3g} of the front's range, in {among.names[varies[worst]]}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from paretomtl.selection.select import Candidates, Choice, Rule, ranked
+from paretomtl.selection.select import Candidates, Choice, Rule, rank
 
 KINDS = ("linear", "tchebycheff")
 
@@ -36,7 +36,7 @@ class Weights(Rule):
         scaled = (among.costs - among.costs.min(axis=0)) / np.where(among.spans > 0, among.spans, 1)
         parts = weights * np.where(among.spans > 0, scaled, 0)
         total = parts.sum(axis=1)
-        order = ranked(total, scaled.sum(axis=1)) if self.kind == "linear" else ranked(parts.max(axis=1), total)
+        order = rank(total, scaled.sum(axis=1)) if self.kind == "linear" else rank(parts.max(axis=1), total)
         k = order[0]
         asked = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(among.names, weights, strict=True))
         reached = total[k] if self.kind == "linear" else parts[k].max()

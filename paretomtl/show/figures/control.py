@@ -12,9 +12,9 @@ from paretomtl.points import score
 from paretomtl.points.points import Points
 from paretomtl.preference import control_error, ray
 from paretomtl.show.figures import view
-from paretomtl.show.figures.facts import labels
-from paretomtl.show.figures.ink import BLUE, DARK, GREY, ORANGE, fitted, short
-from paretomtl.storage.table import plain
+from paretomtl.show.figures.facts import axis_labels
+from paretomtl.show.figures.ink import BLUE, DARK, GREY, ORANGE, point_number, wrap_label
+from paretomtl.storage.table import escape_formula
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
@@ -45,7 +45,7 @@ class Control(NamedTuple):
         return np.stack([np.degrees(np.arctan2(*shares.T[::-1])) for shares in (self.asked, self.reached)])
 
 
-def facts(front: Points, chosen: Point | None = None) -> Control:
+def collect_control(front: Points, chosen: Point | None = None) -> Control:
     """What there is to draw of a front, on the validation losses.
 
     Raises:
@@ -69,7 +69,7 @@ def facts(front: Points, chosen: Point | None = None) -> Control:
     preferences = front.preferences
     asked, total = ray(preferences), losses.sum(axis=1, keepdims=True)
     return Control(
-        labels(front),
+        axis_labels(front),
         front.names,
         tuple(p.id for p in front.points),
         None if chosen is None else chosen.id,
@@ -79,7 +79,7 @@ def facts(front: Points, chosen: Point | None = None) -> Control:
     )
 
 
-def table(shown: Control) -> str:
+def control_csv(shown: Control) -> str:
     """The facts as the text of a CSV file."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -88,7 +88,7 @@ def table(shown: Control) -> str:
     writer.writerow(["mark", "id", *heads, *(["angle asked", "angle reached"] if angles.size else []), "control_error"])
     rows = np.hstack([shown.asked, shown.reached, angles, shown.errors[:, None]]).tolist()
     for id, row in zip(shown.ids, rows, strict=True):
-        writer.writerow(["chosen" if id == shown.chosen else "point", plain(id), *row])
+        writer.writerow(["chosen" if id == shown.chosen else "point", escape_formula(id), *row])
     return out.getvalue()
 
 
@@ -106,37 +106,37 @@ def _draw_angles(shown: Control, width: float | None) -> "Figure":
     asked, reached = shown.angles()
     _draw_diagonal(axes, asked, reached)
     axes.vlines(asked, asked, reached, color=ORANGE, lw=1, zorder=2, label="control error")
-    axes.plot(asked, reached, "o", color=BLUE, ms=5, mew=0, zorder=3, label=_told(shown))
+    axes.plot(asked, reached, "o", color=BLUE, ms=5, mew=0, zorder=3, label=_summary(shown))
     _draw_chosen(axes, shown, asked, reached)
-    for id, x, y in _numbered(shown, asked, reached):
+    for id, x, y in _number_points(shown, asked, reached):
         axes.annotate(id, (x, y), xytext=(6, -9), textcoords="offset points", fontsize=7.5, color=DARK)
     asked_for, got = (
-        fitted(f"{what}: degrees from {shown.names[0]}'s axis", 0.8 * inches) for what in ("asked", "reached")
+        wrap_label(f"{what}: degrees from {shown.names[0]}'s axis", 0.8 * inches) for what in ("asked", "reached")
     )
     axes.set(xlabel=asked_for, ylabel=got)
-    view.legend(figure, width)
+    view.draw_legend(figure, width)
     return figure
 
 
-def _numbered(shown: Control, x: np.ndarray, y: np.ndarray) -> list[tuple[str, float, float]]:
+def _number_points(shown: Control, x: np.ndarray, y: np.ndarray) -> list[tuple[str, float, float]]:
     """The numbers of the points, unless some would cover one another, as those of several seeds do."""
     places = np.stack([x, y], axis=1)
     away = np.abs(places[:, None] - places[None]).max(axis=2) / max(np.ptp(places), 1e-9)
     if (away[np.triu_indices(len(x), 1)] < CLOSE).any():
         return []
-    return list(zip(map(short, shown.ids), x.tolist(), y.tolist(), strict=True))
+    return list(zip(map(point_number, shown.ids), x.tolist(), y.tolist(), strict=True))
 
 
 def _draw_shares(shown: Control, width: float | None) -> "Figure":
     from matplotlib.figure import Figure
 
-    m, narrow = len(shown.names), view.narrow(width)
+    m, narrow = len(shown.names), view.is_narrow(width)
     across = min(m, 2 if narrow else 3)
     down = -(-m // across)
     inches = width or 7.2
     side = (inches - (0.1 if narrow else 0.9)) / across  # the scale of the colours goes below, or beside
     view.check_room(side, LEAST, f"each of {across} panels in a row", inches)
-    titles = [fitted(label, side - 0.3) for label in shown.labels]
+    titles = [wrap_label(label, side - 0.3) for label in shown.labels]
     high = side + 0.35 + 0.2 * max(title.count("\n") for title in titles)
     figure = Figure(figsize=(inches, high * down + (0.6 if narrow else 0)), layout="compressed")
     panels, colored = figure.subplots(down, across, squeeze=False).flatten(), None
@@ -147,7 +147,7 @@ def _draw_shares(shown: Control, width: float | None) -> "Figure":
         x, y = 100 * shown.asked[:, i], 100 * shown.reached[:, i]
         _draw_diagonal(axes, x, y)
         colored = axes.scatter(x, y, c=shown.errors, s=18, lw=0, zorder=3, **scale)
-        axes.plot([], [], "o", color=DARK, ms=4, mew=0, label=_told(shown))
+        axes.plot([], [], "o", color=DARK, ms=4, mew=0, label=_summary(shown))
         _draw_chosen(axes, shown, x, y)
         axes.set_title(titles[i], fontsize="medium")
         axes.locator_params(nbins=4 if side > 1.5 else 3)
@@ -158,7 +158,7 @@ def _draw_shares(shown: Control, width: float | None) -> "Figure":
     assert colored is not None
     bar: dict[str, Any] = {"location": "bottom", "aspect": 40} if narrow else {"aspect": 30}
     figure.colorbar(colored, ax=figure.axes, label="control error [degrees]", **bar)
-    view.legend(figure, width)
+    view.draw_legend(figure, width)
     figure.draw_without_rendering()  # square panels find their places the second time
     return figure
 
@@ -196,6 +196,6 @@ def _draw_chosen(axes, shown: Control, x: np.ndarray, y: np.ndarray) -> None:
         )
 
 
-def _told(shown: Control) -> str:
+def _summary(shown: Control) -> str:
     worst = int(np.argmax(shown.errors))
     return f"mean control error {shown.errors.mean():.2g}°\nworst {shown.errors[worst]:.2g}° ({shown.ids[worst]})"

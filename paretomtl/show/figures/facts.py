@@ -13,9 +13,9 @@ from paretomtl.objective import Objective
 from paretomtl.point import Point
 from paretomtl.points import score
 from paretomtl.points.points import Points
-from paretomtl.points.replicates import base
+from paretomtl.points.replicates import base_id
 from paretomtl.preference import ray
-from paretomtl.storage.table import plain
+from paretomtl.storage.table import escape_formula
 
 
 class Mark(NamedTuple):
@@ -32,7 +32,7 @@ class Mark(NamedTuple):
     interval: tuple[float, ...] | None = None
 
 
-class Facts(NamedTuple):
+class FrontFigure(NamedTuple):
     """All that the figures show."""
 
     labels: tuple[str, ...]
@@ -59,7 +59,7 @@ class Facts(NamedTuple):
         return next((m for m in self.marks if m.kind == "chosen"), None)
 
 
-def facts(front: Points, chosen: Point | None = None) -> Facts:
+def collect_front(front: Points, chosen: Point | None = None) -> FrontFigure:
     """What there is to draw of a front, on the validation losses.
 
     Args:
@@ -71,21 +71,21 @@ def facts(front: Points, chosen: Point | None = None) -> Facts:
     shown, every = front.mean(), front
     losses = score.check_losses(shown.losses)
     intervals = None if shown is every else every.spread().half_width
-    id = None if chosen is None else chosen.id if shown is every else base(chosen)
+    id = None if chosen is None else chosen.id if shown is every else base_id(chosen)
     marks = []
-    for k, (p, keep) in enumerate(zip(shown.points, score.nondominated(losses), strict=True)):
+    for k, (p, keep) in enumerate(zip(shown.points, score.is_nondominated(losses), strict=True)):
         kind = "chosen" if p.id == id else "front" if keep else "dominated"
         asked = tuple(ray(np.array(p.preference)).tolist()) if p.preference else ()
         half = None if intervals is None or np.isnan(intervals[k]).any() else tuple(intervals[k].tolist())
         marks.append(Mark(p.id, kind, p.losses["validate"], asked, p.control_error, half))
-    return Facts(
-        labels=labels(front),
+    return FrontFigure(
+        labels=axis_labels(front),
         names=front.names,
         marks=tuple(marks),
-        staircase=staircase(score.distinct_front(losses), front.ref_point) if len(front.names) == 2 else None,
+        staircase=attained_border(score.distinct_front(losses), front.ref_point) if len(front.names) == 2 else None,
         ref_point=front.ref_point,
         ideals=None if front.ideals is None else tuple(front.ideals.tolist()),
-        hypervolume=score.volume(losses, front.ref_point) if shown is every else _mean_volume(front),
+        hypervolume=score.measure_volume(losses, front.ref_point) if shown is every else _mean_volume(front),
     )
 
 
@@ -95,13 +95,13 @@ def _mean_volume(front: Points) -> score.Volume | None:
     return None if figures.hypervolume is None else score.Volume(figures.hypervolume, figures.hypervolume_error or 0.0)
 
 
-def table(shown: Facts) -> str:
+def front_csv(shown: FrontFigure) -> str:
     """The facts as the text of a CSV file."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     asked = [f"asked {name}" for name in shown.names]
     spread = [f"± {name}" for name in shown.names] if any(m.interval for m in shown.marks) else []
-    writer.writerow(["mark", "id", *map(plain, shown.names), *asked, "control_error", *spread])
+    writer.writerow(["mark", "id", *map(escape_formula, shown.names), *asked, "control_error", *spread])
     for m in shown.marks:
         rest = (m.interval or ("",) * len(spread)) if spread else ()
         writer.writerow([m.kind, m.id, *m.losses, *(m.asked or ("",) * len(asked)), m.control_error, *rest])
@@ -112,18 +112,18 @@ def table(shown: Facts) -> str:
     return out.getvalue()
 
 
-def labels(front: Points) -> tuple[str, ...]:
+def axis_labels(front: Points) -> tuple[str, ...]:
     """What its axes are."""
-    return tuple(_label(o, front.study["measured"]) for o in front.objectives)
+    return tuple(_axis_label(o, front.study["measured"]) for o in front.objectives)
 
 
-def _label(objective: Objective, measured: bool) -> str:
+def _axis_label(objective: Objective, measured: bool) -> str:
     """An axis: the loss, what it was divided by, and its unit unless that is a measure's."""
     divided = "" if objective.scale == 1 else f" / {objective.scale:g}"
     return f"{objective.name} loss{divided}" + (f" [{objective.unit}]" if objective.unit and not measured else "")
 
 
-def staircase(losses: Float[np.ndarray, "n 2"], far: Sequence[float] | np.ndarray) -> Float[np.ndarray, "k 2"]:
+def attained_border(losses: Float[np.ndarray, "n 2"], far: Sequence[float] | np.ndarray) -> Float[np.ndarray, "k 2"]:
     """The border of what the points attain, from above the first to right of the last, at least as far as `far`."""
     steps = np.unique(losses, axis=0)
     far = np.maximum(losses.max(axis=0), far)

@@ -7,19 +7,19 @@ import numpy as np
 BLUE, ORANGE, GREY, PALE, DARK = "#1f5fa8", "#d9660f", "#9a9a9a", "#cccccc", "#333333"
 
 
-def fitted(label: str, inches: float) -> str:
+def wrap_label(label: str, inches: float) -> str:
     """A label in at most four lines of about this length, its end (where the unit is) always there."""
     lines = textwrap.wrap(label.replace("_", "_ "), max(8, int(14 * inches)))
     lines = [line.replace("_ ", "_") for line in lines]
     return "\n".join(lines if len(lines) < 5 else [*lines[:2], f"{lines[2]}…", lines[-1]])
 
 
-def short(id: str) -> str:
+def point_number(id: str) -> str:
     """The number that a point's id ends with, whatever its seed."""
     return id.partition("-seed-")[0].rpartition("-")[2].lstrip("0")
 
 
-def number(value: float, low: float, high: float) -> str:
+def format_tick(value: float, low: float, high: float) -> str:
     """A number on an axis from low to high, with the digits that tell apart what is a hundredth of the axis apart."""
     value = value if abs(value) > 1e-9 * (high - low) else 0.0
     ratio = max(abs(low), abs(high)) / (high - low) if high > low else 1.0

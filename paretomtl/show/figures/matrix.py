@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from paretomtl.show.figures import view
-from paretomtl.show.figures.facts import Facts
-from paretomtl.show.figures.ink import BLUE, DARK, GREY, ORANGE, fitted, number
+from paretomtl.show.figures.facts import FrontFigure
+from paretomtl.show.figures.ink import BLUE, DARK, GREY, ORANGE, format_tick, wrap_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 LEAST = 0.55  # inches of a panel, below which the numbers on its axes run into one another
 
 
-def draw(shown: Facts, width: float | None = None) -> "Figure":
+def draw(shown: FrontFigure, width: float | None = None) -> "Figure":
     """The lower triangle of the pairs; objective j is the abscissa of column j, objective i the ordinate of row i."""
-    figure, panels = triangle(shown.labels, view.limits(shown.ends(), shown.ref_point), width)
+    figure, panels = empty_triangle(shown.labels, view.axis_limits(shown.ends(), shown.ref_point), width)
     for pair, axes in panels.items():
-        _draw_panel(axes, shown, list(pair), size(shown.names))
-    view.legend(figure, width, loc="outside right upper" if len(shown.names) == 2 else "upper right")
+        _draw_panel(axes, shown, list(pair), marker_size(shown.names))
+    view.draw_legend(figure, width, loc="outside right upper" if len(shown.names) == 2 else "upper right")
     return figure
 
 
-def size(names: tuple[str, ...]) -> float:
+def marker_size(names: tuple[str, ...]) -> float:
     """Of a point, where so many objectives are drawn."""
     return 5.0 if len(names) < 5 else 3.5
 
 
-def triangle(
+def empty_triangle(
     labels: tuple[str, ...], limits: Float[np.ndarray, "m 2"], width: float | None
 ) -> "tuple[Figure, dict[tuple[int, int], Any]]":
     """The empty panels by their pairs, abscissa first, with all that the axes say."""
     from matplotlib.figure import Figure
 
-    m, narrow = len(labels), view.narrow(width)
+    m, narrow = len(labels), view.is_narrow(width)
     beside = 2.8 if m == 2 and not narrow else 0.8  # for the legend, which has no empty corner there
     side = 1 + 3.2 / (m - 1) if width is None else (width - beside) / (m - 1)  # of a panel, in inches
     if width is not None:
@@ -59,19 +59,19 @@ def triangle(
         axes.tick_params(labelsize=7.5)
         axes.label_outer()
         if i == m - 1:
-            axes.set_xlabel(fitted(labels[j], side))
+            axes.set_xlabel(wrap_label(labels[j], side))
         if j == 0:
-            axes.set_ylabel(fitted(labels[i], side))
+            axes.set_ylabel(wrap_label(labels[i], side))
     figure.align_labels()
     return figure, found
 
 
 def _tick(limits: Float[np.ndarray, " 2"], value: float, place: int | None = None) -> str:
     del place
-    return number(value, *limits)
+    return format_tick(value, *limits)
 
 
-def _draw_panel(axes, shown: Facts, pair: list[int], size: float) -> None:
+def _draw_panel(axes, shown: FrontFigure, pair: list[int], size: float) -> None:
     for kind, color, label in (("dominated", GREY, "dominated"), ("front", BLUE, "front"), ("chosen", BLUE, None)):
         there = shown.losses(kind)[:, pair]
         if len(there):
@@ -83,7 +83,7 @@ def _draw_panel(axes, shown: Facts, pair: list[int], size: float) -> None:
         style = {"color": DARK, "lw": 0.8, "ls": (0, (6, 3)), "zorder": 1}
         axes.axvline(shown.ideals[pair[0]], **style, label="trained alone (ideals)")
         axes.axhline(shown.ideals[pair[1]], **style)
-    draw_reference(axes, shown.ref_point, pair, size, _reference(shown))
+    draw_reference(axes, shown.ref_point, pair, size, _reference_label(shown))
 
 
 def draw_reference(axes, ref_point: tuple[float, ...], pair: list[int], size: float, label: str) -> None:
@@ -91,8 +91,8 @@ def draw_reference(axes, ref_point: tuple[float, ...], pair: list[int], size: fl
     axes.plot(*np.array(ref_point)[pair], "x", color=DARK, ms=1.3 * size, mew=1.4, label=label)
 
 
-def _reference(shown: Facts) -> str:
-    seen = view.reference(shown.ends(), shown.ref_point)
+def _reference_label(shown: FrontFigure) -> str:
+    seen = view.reference_label(shown.ends(), shown.ref_point)
     if shown.hypervolume is None:
         return seen
     value, error = shown.hypervolume

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paretomtl.show.figures import view
-from paretomtl.show.figures.facts import Facts
-from paretomtl.show.figures.ink import BLUE, DARK, GREY, ORANGE, short
+from paretomtl.show.figures.facts import FrontFigure
+from paretomtl.show.figures.ink import BLUE, DARK, GREY, ORANGE, point_number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def draw(shown: Facts, width: float | None = None) -> "Figure":
+def draw(shown: FrontFigure, width: float | None = None) -> "Figure":
     """The figure of two objectives."""
-    figure, axes = plane(width)
+    figure, axes = empty_plane(width)
     reach = np.array([m.interval or (0.0, 0.0) for m in shown.marks])
     there = np.vstack([shown.losses() - reach, shown.losses() + reach, shown.ref_point])
     low = np.minimum(there.min(axis=0), 0)  # of imported values that are to be large, the losses are negative
@@ -26,11 +26,11 @@ def draw(shown: Facts, width: float | None = None) -> "Figure":
         _draw_rays(axes, shown, limits)
     _draw_points(axes, shown)
     _draw_ideals(axes, shown)
-    view.legend(figure, width, loc="outside right upper")
+    view.draw_legend(figure, width, loc="outside right upper")
     return figure
 
 
-def plane(width: float | None) -> "tuple[Figure, Any]":
+def empty_plane(width: float | None) -> "tuple[Figure, Any]":
     """An empty figure of two objectives, and its axes."""
     from matplotlib.figure import Figure
 
@@ -39,7 +39,7 @@ def plane(width: float | None) -> "tuple[Figure, Any]":
     return figure, figure.subplots()
 
 
-def _draw_attained(axes, shown: Facts) -> None:
+def _draw_attained(axes, shown: FrontFigure) -> None:
     assert shown.staircase is not None
     volume = "" if shown.hypervolume is None else f"\nhypervolume {shown.hypervolume.value:.4g}"
     x, y = shown.staircase.T
@@ -49,7 +49,7 @@ def _draw_attained(axes, shown: Facts) -> None:
     axes.plot(*shown.ref_point, "x", color=DARK, ms=7, mew=1.6, label=f"reference{volume}", clip_on=False)
 
 
-def _draw_rays(axes, shown: Facts, limits: np.ndarray) -> None:
+def _draw_rays(axes, shown: FrontFigure, limits: np.ndarray) -> None:
     for k, mark in enumerate(mark for mark in shown.marks if mark.asked):
         asked = np.array(mark.asked)
         end = asked * (limits / asked).min()
@@ -58,7 +58,7 @@ def _draw_rays(axes, shown: Facts, limits: np.ndarray) -> None:
         axes.plot([0, x], [0, y], color=BLUE, lw=0.8, alpha=0.45, zorder=1, label="ray reached" if k == 0 else None)
 
 
-def _draw_points(axes, shown: Facts) -> None:
+def _draw_points(axes, shown: FrontFigure) -> None:
     for kind, color, label in (("dominated", GREY, "dominated"), ("front", BLUE, "front"), ("chosen", BLUE, None)):
         there = shown.losses(kind)
         if len(there):
@@ -81,10 +81,12 @@ def _draw_points(axes, shown: Facts) -> None:
                 zorder=4,
                 clip_on=False,
             )
-        axes.annotate(short(mark.id), mark.losses, xytext=(7, 6), textcoords="offset points", fontsize=7.5, color=DARK)
+        axes.annotate(
+            point_number(mark.id), mark.losses, xytext=(7, 6), textcoords="offset points", fontsize=7.5, color=DARK
+        )
 
 
-def _draw_ideals(axes, shown: Facts) -> None:
+def _draw_ideals(axes, shown: FrontFigure) -> None:
     if shown.ideals is None:
         return
     style = {"color": DARK, "lw": 0.9, "ls": (0, (6, 3)), "zorder": 1}

@@ -8,8 +8,8 @@ from jaxtyping import Float
 
 from paretomtl.points import score
 from paretomtl.show.figures import view
-from paretomtl.show.figures.facts import Facts
-from paretomtl.show.figures.ink import BLUE, DARK, ORANGE, PALE, fitted, number
+from paretomtl.show.figures.facts import FrontFigure
+from paretomtl.show.figures.ink import BLUE, DARK, ORANGE, PALE, format_tick, wrap_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 STEP, LEAST = 1.25, 0.5  # inches between the axes
 
 
-def draw(shown: Facts, width: float | None = None) -> "Figure":
+def draw(shown: FrontFigure, width: float | None = None) -> "Figure":
     """A line a point."""
     from matplotlib.figure import Figure
 
@@ -25,13 +25,15 @@ def draw(shown: Facts, width: float | None = None) -> "Figure":
     step = STEP if width is None else (width - 0.6) / m
     if width is not None:
         view.check_room(step, LEAST, f"each of {m} axes", width)
-    size = (max(4.8, STEP * m + 0.6) if width is None else width, 3.0 if view.narrow(width) else 4.4)
+    size = (max(4.8, STEP * m + 0.6) if width is None else width, 3.0 if view.is_narrow(width) else 4.4)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     axes.set(xlim=(-0.45, m - 0.55), ylim=(-0.02, 1.02), ylabel="better →")  # upright, so the arrow points up
     axes.spines[:].set_visible(False)
     axes.set_yticks([])
-    axes.set_xticks(range(m), [fitted(label, step if view.narrow(width) else step - 0.1) for label in shown.labels])
+    axes.set_xticks(
+        range(m), [wrap_label(label, step if view.is_narrow(width) else step - 0.1) for label in shown.labels]
+    )
     axes.tick_params(length=0, pad=16)
     axes.xaxis.tick_top()
     ends = shown.ends()
@@ -40,30 +42,30 @@ def draw(shown: Facts, width: float | None = None) -> "Figure":
     if shown.ideals is not None:
         heights = _heights(np.array([shown.ideals]), ends)[0]
         axes.plot(heights, "_", color=DARK, ms=14, mew=1.8, zorder=5, label="trained alone (ideals)")
-    view.legend(figure, width, loc="outside lower center", ncols=int(figure.get_figwidth() // 2.4))
+    view.draw_legend(figure, width, loc="outside lower center", ncols=int(figure.get_figwidth() // 2.4))
     return figure
 
 
 def _heights(losses: Float[np.ndarray, "n m"], ends: Float[np.ndarray, "2 m"]) -> Float[np.ndarray, "n m"]:
     """1 at the smallest loss, 0 at the largest; halfway up where an objective does not vary."""
-    flat = score.constant(ends)
+    flat = score.is_constant(ends)
     low, span = ends[0], np.where(flat, 1, ends[1] - ends[0])
     return np.where(flat, 0.5, 1 - (losses - low) / span)
 
 
 def _draw_axes(axes, ends: Float[np.ndarray, "2 m"]) -> None:
     small = {"textcoords": "offset points", "ha": "center", "fontsize": 7.5, "color": DARK}
-    for k, ((low, high), flat) in enumerate(zip(ends.T, score.constant(ends), strict=True)):
+    for k, ((low, high), flat) in enumerate(zip(ends.T, score.is_constant(ends), strict=True)):
         axes.plot([k, k], [0, 1], color=DARK, lw=0.9, zorder=2)
         if flat:
             behind = {"facecolor": "white", "linewidth": 0, "pad": 1}
-            axes.annotate(number(low, low, high), (k, 0.5), xytext=(0, 7), bbox=behind, **small)
+            axes.annotate(format_tick(low, low, high), (k, 0.5), xytext=(0, 7), bbox=behind, **small)
         else:
-            axes.annotate(number(low, low, high), (k, 1), xytext=(0, 7), **small)
-            axes.annotate(number(high, low, high), (k, 0), xytext=(0, -7), va="top", **small)
+            axes.annotate(format_tick(low, low, high), (k, 1), xytext=(0, 7), **small)
+            axes.annotate(format_tick(high, low, high), (k, 0), xytext=(0, -7), va="top", **small)
 
 
-def _draw_lines(axes, shown: Facts, ends: Float[np.ndarray, "2 m"]) -> None:
+def _draw_lines(axes, shown: FrontFigure, ends: Float[np.ndarray, "2 m"]) -> None:
     import matplotlib as mpl
     from matplotlib.collections import LineCollection
 
@@ -71,11 +73,11 @@ def _draw_lines(axes, shown: Facts, ends: Float[np.ndarray, "2 m"]) -> None:
     for k, heights in enumerate(_heights(shown.losses("dominated"), ends)):
         axes.plot(x, heights, color=PALE, lw=1, zorder=1, label=None if k else "dominated")
     shades = mpl.colormaps["viridis"]
-    varies = np.flatnonzero(~score.constant(shown.losses()))
+    varies = np.flatnonzero(~score.is_constant(shown.losses()))
     by = int(varies[0]) if len(varies) else None
     for k, heights in enumerate(_heights(shown.losses("front"), ends)):
         color = BLUE if by is None else shades(0.85 * (1 - heights[by]))
-        label = "front" if by is None else fitted(f"front, coloured by {shown.names[by]}", 1.7)
+        label = "front" if by is None else wrap_label(f"front, coloured by {shown.names[by]}", 1.7)
         axes.plot(x, heights, "o-", color=color, lw=1.3, ms=3, zorder=3, label=None if k else label)
     if by is not None:  # the scale of the colours, on the axis that gives them
         steps = np.linspace(0, 1, 65)

@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float
 from paretomtl.points import score
 from paretomtl.points.points import Points
 from paretomtl.show.figures import matrix, pair, view
-from paretomtl.show.figures.facts import labels, staircase
-from paretomtl.show.figures.ink import DARK, GREY, fitted
-from paretomtl.storage.table import plain
+from paretomtl.show.figures.facts import attained_border, axis_labels
+from paretomtl.show.figures.ink import DARK, GREY, wrap_label
+from paretomtl.storage.table import escape_formula
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ LEVELS = {"median": 50.0, "best": 0.0, "worst": 100.0}  # in percent of the seed
 ONE_SEED = "attained"
 
 
-class One(NamedTuple):
+class OneFront(NamedTuple):
     """One of the fronts.
 
     ids, seeds, losses, front: of its points, all seeds' in turn; the last is which none of the same seed dominates.
@@ -51,12 +51,12 @@ class One(NamedTuple):
         return len(set(self.seeds))
 
 
-class Several(NamedTuple):
+class SeveralFronts(NamedTuple):
     """All that the figure shows."""
 
     labels: tuple[str, ...]
     names: tuple[str, ...]
-    fronts: tuple[One, ...]
+    fronts: tuple[OneFront, ...]
     ref_point: tuple[float, ...]
 
     def ends(self) -> Float[np.ndarray, "2 m"]:
@@ -65,7 +65,7 @@ class Several(NamedTuple):
         return np.stack([there.min(axis=0), there.max(axis=0)])
 
 
-def facts(fronts: Mapping[str, Points]) -> Several:
+def collect_fronts(fronts: Mapping[str, Points]) -> SeveralFronts:
     """What there is to draw of several fronts, on the validation losses.
 
     Raises:
@@ -84,11 +84,11 @@ def facts(fronts: Mapping[str, Points]) -> Several:
     every = [score.check_losses(front.losses, f"fronts[{name!r}]") for name, front in fronts.items()]
     first = next(iter(fronts.values()))
     far = np.vstack([*every, first.ref_point]).max(axis=0)
-    shown = tuple(_one(name, front, far) for name, front in fronts.items())
-    return Several(labels(first), first.names, shown, first.ref_point)
+    shown = tuple(_collect_one(name, front, far) for name, front in fronts.items())
+    return SeveralFronts(axis_labels(first), first.names, shown, first.ref_point)
 
 
-def _one(name: str, front: Points, far: np.ndarray) -> One:
+def _collect_one(name: str, front: Points, far: np.ndarray) -> OneFront:
     parts, figures = [part for part in front.by_seed() if part.points], front.score()
     points = [p for part in parts for p in part.points]
     losses = [part.losses for part in parts]
@@ -96,26 +96,26 @@ def _one(name: str, front: Points, far: np.ndarray) -> One:
     if len(front.names) == 2:
         levels = {ONE_SEED: 100.0} if len(parts) == 1 else LEVELS
         found = score.attainment(losses, [*levels.values()])
-        surfaces = {level: staircase(corners, far) for level, corners in zip(levels, found, strict=True)}
-    return One(
+        surfaces = {level: attained_border(corners, far) for level, corners in zip(levels, found, strict=True)}
+    return OneFront(
         name,
         tuple(p.id for p in points),
         tuple(p.seed for p in points),
         np.vstack(losses),
-        np.concatenate([score.nondominated(part) for part in losses]),
+        np.concatenate([score.is_nondominated(part) for part in losses]),
         surfaces,
         figures.hypervolume,
         figures.hypervolume_interval,
     )
 
 
-def table(shown: Several) -> str:
+def fronts_csv(shown: SeveralFronts) -> str:
     """The facts as the text of a CSV file."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["front", "mark", "id", "seed", *map(plain, shown.names)])
+    writer.writerow(["front", "mark", "id", "seed", *map(escape_formula, shown.names)])
     for one in shown.fronts:
-        name = plain(one.name)
+        name = escape_formula(one.name)
         for id, seed, losses, front in zip(one.ids, one.seeds, one.losses.tolist(), one.front, strict=True):
             writer.writerow([name, "front" if front else "dominated", id, seed, *losses])
         for level, steps in one.surfaces.items():
@@ -124,27 +124,27 @@ def table(shown: Several) -> str:
     return out.getvalue()
 
 
-def draw(shown: Several, width: float | None = None) -> "Figure":
+def draw(shown: SeveralFronts, width: float | None = None) -> "Figure":
     """The plane of two objectives; of more, a panel a pair of them, with the points alone."""
     m, ends, reference = len(shown.names), shown.ends(), shown.ref_point
-    if m == 2 and not view.near(ends, reference).all():
+    if m == 2 and not view.is_reference_near(ends, reference).all():
         reference = tuple(ends[1].tolist())  # one axis alone need not go so far: there is but one panel to see it in
-    limits = view.limits(ends, reference)
+    limits = view.axis_limits(ends, reference)
     if m == 2:
-        figure, axes = pair.plane(width)
+        figure, axes = pair.empty_plane(width)
         axes.set(xlim=limits[0], ylim=limits[1], xlabel=shown.labels[0], ylabel=shown.labels[1])
         panels = {(0, 1): axes}
     else:
-        figure, panels = matrix.triangle(shown.labels, limits, width)
-    size = 4.5 if m == 2 else 0.9 * matrix.size(shown.names)
-    room = width - 0.6 if width is not None and view.narrow(width) else 2.4  # in inches, for a line of the legend
+        figure, panels = matrix.empty_triangle(shown.labels, limits, width)
+    size = 4.5 if m == 2 else 0.9 * matrix.marker_size(shown.names)
+    room = width - 0.6 if width is not None and view.is_narrow(width) else 2.4  # in inches, for a line of the legend
     for place, axes in panels.items():
         _draw_panel(axes, shown, list(place), size, room)
-    view.legend(figure, width, loc="outside right upper" if m == 2 else "upper right")
+    view.draw_legend(figure, width, loc="outside right upper" if m == 2 else "upper right")
     return figure
 
 
-def _draw_panel(axes, shown: Several, pair: list[int], size: float, room: float) -> None:
+def _draw_panel(axes, shown: SeveralFronts, pair: list[int], size: float, room: float) -> None:
     for k, one in enumerate(shown.fronts):
         color, marker, dashes = COLORS[k % len(COLORS)], MARKERS[k % len(MARKERS)], DASHES[k % len(DASHES)]
         if "best" in one.surfaces:
@@ -166,13 +166,13 @@ def _draw_panel(axes, shown: Several, pair: list[int], size: float, room: float)
         axes.fill([], [], facecolor=GREY, alpha=0.4, lw=0, label="band: best to worst seed")
     if not all(one.front.all() for one in shown.fronts):
         axes.plot([], [], "o", mec=DARK, mfc="none", mew=0.6, ms=0.6 * size, label="dominated")
-    seen = view.reference(shown.ends(), shown.ref_point)
+    seen = view.reference_label(shown.ends(), shown.ref_point)
     seen = seen.replace("some", "the") if len(shown.names) == 2 else seen
     matrix.draw_reference(axes, shown.ref_point, pair, size, seen)
 
 
-def _label(one: One, room: float) -> str:
+def _label(one: OneFront, room: float) -> str:
     """Its name, its hypervolume, and how many seeds that is the mean over."""
     volume = "no hypervolume" if one.hypervolume is None else f"hypervolume {one.hypervolume:.4g}"
     volume += "" if one.half_width is None else f" ± {one.half_width:.2g}"
-    return f"{fitted(one.name, room)}\n{volume}" + (f", {one.n_seeds} seeds" if one.n_seeds > 1 else "")
+    return f"{wrap_label(one.name, room)}\n{volume}" + (f", {one.n_seeds} seeds" if one.n_seeds > 1 else "")

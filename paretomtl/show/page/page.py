@@ -16,9 +16,9 @@ import numpy as np
 from paretomtl.point import Point
 from paretomtl.points import score
 from paretomtl.points.points import Points
-from paretomtl.points.preference_map import triangles
-from paretomtl.points.replicates import base
-from paretomtl.selection.pick import among
+from paretomtl.points.preference_map import triangulate
+from paretomtl.points.replicates import base_id
+from paretomtl.selection.pick import candidates_of
 from paretomtl.selection.select import Candidates
 
 # in the order in which they build on one another
@@ -68,13 +68,13 @@ class Page(NamedTuple):
     first: str
 
 
-def facts(front: Points, chosen: Point | None = None, kind: str | None = None) -> Page:
+def collect_page(front: Points, chosen: Point | None = None, kind: str | None = None) -> Page:
     """What the page has to know.
 
     Raises:
         EmptyFrontError: there is no point.
     """
-    free = among(front, SPLIT)
+    free = candidates_of(front, SPLIT)
     points = sorted(front.mean().points, key=lambda p: p.id)
     values = np.array([p.values[SPLIT] for p in points])
     losses = np.array([p.losses[SPLIT] for p in points])
@@ -95,20 +95,20 @@ def facts(front: Points, chosen: Point | None = None, kind: str | None = None) -
         errors=_doubles(free.standard_errors()) if known else None,
         ideals=None if free.ideals is None else free.ideals.tolist(),
         reference=(np.array(front.ref_point) * free.signs).tolist() if alike else None,
-        asked=[_rounded(p.preference) if p.preference else None for p in points],
-        reached=[_reached(p) for p in points],
+        asked=[_round(p.preference) if p.preference else None for p in points],
+        reached=[_reached_ray(p) for p in points],
         off=[None if p.control_error is None else round(p.control_error, 2) for p in points],
         rays=alike and bool((losses >= 0).all() and (free.signs > 0).all()),
-        map=_map(front, free, alike) if all(p.network is not None for p in front.points) else None,
-        chosen=None if chosen is None else base(chosen) if several else chosen.id,
+        map=_map_as_json(front, free, alike) if all(p.network is not None for p in front.points) else None,
+        chosen=None if chosen is None else base_id(chosen) if several else chosen.id,
         first=FIRST.get(kind or "matrix", "scatter-view"),
     )
 
 
-def write(shown: Page) -> str:
+def write_page(shown: Page) -> str:
     """The page, as one text of HTML."""
-    scripts = [_asset(f"{name}.js") for name in SCRIPTS]
-    script, style = '"use strict";\n' + "\n".join(scripts), _asset("page.css")
+    scripts = [_read_asset(f"{name}.js") for name in SCRIPTS]
+    script, style = '"use strict";\n' + "\n".join(scripts), _read_asset("page.css")
     names = " and ".join(o["name"] for o in shown.objectives)
     parts = {
         "title": html.escape(f"{names}: a front of {len(shown.ids)} points"),
@@ -116,13 +116,13 @@ def write(shown: Page) -> str:
         "base-uri 'none'; form-action 'none'",
         "style": style,
         "script": script,
-        "data": _embedded(shown._asdict()),
+        "data": _embed(shown._asdict()),
     }
     # in one pass, so that a name that looks like a place to fill stays a name
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _asset("page.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _read_asset("page.html"))
 
 
-def _asset(name: str) -> str:
+def _read_asset(name: str) -> str:
     return files("paretomtl.show.page").joinpath(name).read_text(encoding="utf-8")
 
 
@@ -131,7 +131,7 @@ def _digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _embedded(value: Any) -> str:
+def _embed(value: Any) -> str:
     """JSON that ends no script, whatever the names in it."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))  # ASCII, so without U+2028 and U+2029
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
@@ -141,22 +141,22 @@ def _doubles(array: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(array, dtype="<f8").tobytes()).decode()
 
 
-def _rounded(row: Any) -> list[float]:
+def _round(row: Any) -> list[float]:
     """Only looked at, never chosen by."""
     return [round(float(x), 5) for x in row]
 
 
-def _reached(point: Point) -> list[float] | None:
+def _reached_ray(point: Point) -> list[float] | None:
     losses = np.array(point.losses[SPLIT])
     if not point.preference or not (losses > 0).all():
         return None
     inverse = 1 / (losses / losses.min())
-    return _rounded(inverse / inverse.sum())
+    return _round(inverse / inverse.sum())
 
 
-def _map(front: Points, free: Candidates, alike: bool) -> dict[str, Any]:
+def _map_as_json(front: Points, free: Candidates, alike: bool) -> dict[str, Any]:
     found = front.map()
-    corners = triangles(found.preferences)
+    corners = triangulate(found.preferences)
     return {
         "preferences": found.preferences.tolist(),
         "losses": score.check_losses(found.losses).tolist(),

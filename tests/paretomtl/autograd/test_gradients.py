@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 import paretomtl_solvers as ps
-from paretomtl.autograd.gradients import NonFinite, descend, leaves
+from paretomtl.autograd.gradients import descend, leaf_parameters
+from paretomtl.errors import NonFiniteError
 from paretomtl.point import Code
-from paretomtl.solver import Status, Stepper, Weighting, solved
+from paretomtl.solver import Status, Stepper, Weighting, solved_status
 from tests import toys
 from tests.three_heads import (
     NAMES,
@@ -182,7 +183,7 @@ def test_a_loss_that_is_not_finite_is_named(value, word, solver):
             return [a, b + value, c]
 
     model = Spoiled()
-    with pytest.raises(NonFinite, match=f"^{word} in 'b'$"):
+    with pytest.raises(NonFiniteError, match=f"^{word} in 'b'$"):
         taken(solver, model)
     assert all(p.grad is None for p in model.parameters())
 
@@ -194,7 +195,7 @@ def test_a_gradient_that_is_not_finite_is_named_though_its_loss_is_finite(root, 
     x = nn.Parameter(torch.zeros((), dtype=torch.float64))
     losses = [(x - 1).square(), (x + 1).square(), (x + 2).square()]
     losses[i] = root(x) + 1
-    with pytest.raises(NonFinite, match=f"^{word} in the gradient of '{NAMES[i]}'$"):
+    with pytest.raises(NonFiniteError, match=f"^{word} in the gradient of '{NAMES[i]}'$"):
         descend(solver, None, losses, PREFERENCE, [x], NAMES)
 
 
@@ -202,10 +203,10 @@ def test_a_gradient_that_is_not_finite_is_named_though_its_loss_is_finite(root, 
 def test_a_direction_that_is_not_finite_is_named_by_its_method():
     class Lost(Stepper):
         def update(self, state, closure, preference):
-            return closure.parameters * float("nan"), state, solved(preference)
+            return closure.parameters * float("nan"), state, solved_status(preference)
 
     model = ThreeHeads()
-    with pytest.raises(NonFinite, match=r"^the direction of Lost is not finite$"):
+    with pytest.raises(NonFiniteError, match=r"^the direction of Lost is not finite$"):
         taken(Lost(), model)
     assert all(p.grad is None for p in model.parameters())
 
@@ -302,7 +303,7 @@ def test_leaves_are_what_backward_fills():
     scaled.retain_grad()
     out = model[2](model[1](model[0](data)))
     losses = [out.square().mean(), (out @ scaled.T).mean(), alone, model[0](data).detach().sum() + scalar.exp()]
-    found = leaves(losses)
+    found = leaf_parameters(losses)
     sum(losses).backward()
     named = {**dict(model.named_parameters()), "unused": unused, "scalar": scalar, "alone": alone, "data": data}
     filled = {name for name, p in named.items() if p.grad is not None}

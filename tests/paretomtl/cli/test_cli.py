@@ -10,8 +10,8 @@ import pytest
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.cli import main
-from paretomtl.storage.files import SEAL, sealed
-from paretomtl.storage.schema import identity
+from paretomtl.storage.files import SEAL, seal_json
+from paretomtl.storage.schema import study_id
 from tests.folders import files
 from tests.fronts import failed, point, stored
 from tests.toys import two_regressions
@@ -151,16 +151,16 @@ def test_plot_of_a_kind(here, tmp_path):
 def rewrite(path: Path, **changes) -> None:
     """Change a file of a front, and seal it anew."""
     found = json.loads(path.read_text()) | changes
-    path.write_bytes(sealed({key: value for key, value in found.items() if key != SEAL}))
+    path.write_bytes(seal_json({key: value for key, value in found.items() if key != SEAL}))
 
 
 def test_show_tells_of_points_beyond_the_reference(here, tmp_path, capsys):
     copy = shutil.copytree(here[0] / "runs/a", tmp_path / "a")
     found = json.loads((copy / "study.json").read_text())
     study = found["study"] | NOWHERE
-    rewrite(copy / "study.json", study=study, id=identity(study))
+    rewrite(copy / "study.json", study=study, id=study_id(study))
     for record in copy.glob("points/*.json"):
-        rewrite(record, study=identity(study))
+        rewrite(record, study=study_id(study))
     assert main(["show", str(copy)]) == 0
     shown = capsys.readouterr()
     assert "warning: no point dominates the reference (0, 0), so the hypervolume is undefined" in shown.err

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import paretomtl_solvers as ps
-from paretomtl.cli.study_file import LARGEST, Named, Settings, StudyFileError, build, build_optimizer, read
+from paretomtl.cli.study_file import LARGEST, Named, Settings, build, build_optimizer, read
+from paretomtl.errors import StudyFileError
 from paretomtl.preference import Refine
 
 LEAST = {"problem": '"mine:problem"', "method": '"EPO"', "preferences": "9", "epochs": "20", "out": '"runs/mine"'}

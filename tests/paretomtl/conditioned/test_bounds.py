@@ -7,8 +7,8 @@ from torch import nn
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.conditioned.bounds import bounded, written_out
-from paretomtl.conditioned.losses import step
+from paretomtl.conditioned.bounds import apply_bounds, write_out
+from paretomtl.conditioned.losses import take_step
 from studies.analytic import zdt1
 
 
@@ -49,15 +49,15 @@ R = torch.tensor([[0.5, 0.5], [1.0, 0.0]], dtype=torch.float64)
 def test_without_bounds_the_weights_are_as_they_were():
     network = attached([3.0, -1.0])
     generated = network.generate(R)
-    assert bounded(network, problem(project=None), generated) is generated
+    assert apply_bounds(network, problem(project=None), generated) is generated
 
 
 def test_weights_are_put_into_their_bounds():
     network = attached([3.0, -1.0])
-    rows = bounded(network, problem(), network.generate(R))["x"]
+    rows = apply_bounds(network, problem(), network.generate(R))["x"]
     assert rows.tolist() == [[1, 0], [1, 0]]
     assert network.plain.x.tolist() == [3, -1]
-    assert written_out(network, problem(), np.array([0.5, 0.5])).x.tolist() == [1, 0]
+    assert write_out(network, problem(), np.array([0.5, 0.5])).x.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(
@@ -75,10 +75,10 @@ def test_gradients_lead_into_the_bounds_and_not_out(x, gradient, solver):
     network = attached(x)
     r = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
     if isinstance(solver, ps.Linear):
-        step(network, problem(), solver, None, None, r, "batch", vmapped=False)
+        take_step(network, problem(), solver, None, None, r, "batch", vmapped=False)
         assert network.plain.x.grad.tolist() == pytest.approx(gradient)
     else:  # whatever its weights, no weight beyond its bound is pushed further out
-        step(network, problem(), solver, None, None, r, "batch", vmapped=False)
+        take_step(network, problem(), solver, None, None, r, "batch", vmapped=False)
         beyond = torch.tensor(x) - torch.tensor(x).clamp(0, 1)
         assert not (network.plain.x.grad * beyond < 0).any()
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import paretomtl as pm
-from paretomtl.conditioned.kinds import KINDS, options, restored
+from paretomtl.conditioned.kinds import KINDS, from_options, to_options
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 SAMPLING = {"each": "batch", "n": 3, "concentration": 0.5, "ends": 0.25}
@@ -21,9 +21,9 @@ OTHER = [
 
 @pytest.mark.parametrize("front_model", [*OTHER, *(kind() for kind in KINDS.values())], ids=repr)
 def test_there_and_back(front_model):
-    stored = json.loads(json.dumps(options(front_model)))
+    stored = json.loads(json.dumps(to_options(front_model)))
     assert stored["kind"] == type(front_model).__name__
-    found = restored(stored)
+    found = from_options(stored)
     assert found == front_model
     assert type(found) is type(front_model)
     assert hash(found) == hash(front_model)
@@ -31,7 +31,7 @@ def test_there_and_back(front_model):
 
 def test_each_kind_is_told_apart_by_what_it_holds():
     assert {type(front_model) for front_model in OTHER} == set(KINDS.values())
-    assert len({json.dumps(options(front_model)) for front_model in OTHER}) == len(OTHER)
+    assert len({json.dumps(to_options(front_model)) for front_model in OTHER}) == len(OTHER)
 
 
 def test_a_list_of_names_is_kept_as_a_tuple():
@@ -46,7 +46,7 @@ class Own(pm.FiLM):
 
 def test_a_kind_of_one_s_own_cannot_be_stored():
     with pytest.raises(TypeError, match="is not one of FiLM, Hypernetwork, Inputs, LowRank, and could not be loaded"):
-        options(Own())
+        to_options(Own())
 
 
 WRONG = [
@@ -88,7 +88,7 @@ def test_options_that_make_no_sense_are_refused(kind, given, said):
 @pytest.mark.parametrize(("kind", "given", "said"), [wrong for wrong in WRONG if "sampling" not in wrong[1]])
 def test_they_are_refused_where_they_were_stored_too(kind, given, said):
     with pytest.raises(ValueError):
-        restored(options(kind()) | given)
+        from_options(to_options(kind()) | given)
 
 
 @pytest.mark.parametrize(
@@ -112,4 +112,4 @@ def test_they_are_refused_where_they_were_stored_too(kind, given, said):
 )
 def test_what_is_of_no_front_model_is_refused(stored, said):
     with pytest.raises(ValueError, match=said):
-        restored(stored)
+        from_options(stored)

@@ -10,11 +10,10 @@ from torch.func import functional_call
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.autograd.gradients import NonFinite
-from paretomtl.autograd.loss_function import NoLabel
-from paretomtl.conditioned.losses import dealt, samples, step, takes_vmap
+from paretomtl.conditioned.losses import count_samples, deal_batch, supports_vmap, take_step
+from paretomtl.errors import NoLabelError, NonFiniteError
 from paretomtl.point import Code
-from paretomtl.solver import Status, Sweep, solved
+from paretomtl.solver import Status, Sweep, solved_status
 from tests.networks import KINDS, Encoder, batch, losses, mlp, moved, preferences, problem
 
 SOME: dict[str, pm.FrontModel] = KINDS | {
@@ -40,7 +39,7 @@ def stepped(network, solver, r, given=None, each="batch", vmapped=False, clip=No
     network.zero_grad()
     sweep = Sweep(r, torch.zeros(len(r), dtype=torch.int64), 1, False, ())
     on = on or problem()
-    taken = step(network, on, solver, solver.init(sweep), given or batch(), r, each, vmapped, clip)
+    taken = take_step(network, on, solver, solver.init(sweep), given or batch(), r, each, vmapped, clip)
     return gradients(network), taken
 
 
@@ -97,7 +96,7 @@ def test_gradients_are_added_to_those_that_are_there():
     network, r = network_of("FiLM"), preferences(2, 3)
     for solver in (ps.Linear(), ps.MGDA()):
         once, _ = stepped(network, solver, r)
-        step(network, problem(), solver, None, batch(), r, "batch", False)
+        take_step(network, problem(), solver, None, batch(), r, "batch", False)
         assert_same(gradients(network), {name: 2 * g for name, g in once.items()})
 
 
@@ -113,7 +112,7 @@ class Rows(pm.Aggregation):
     def update(self, state: Any, losses, jacobian, preference) -> tuple[Any, Any, Status]:
         self.seen.append((losses, jacobian, preference))
         direction = jacobian.mean(dim=-2)
-        return direction * torch.linspace(0.5, 1.5, direction.shape[-1]).to(direction), state, solved(losses)
+        return direction * torch.linspace(0.5, 1.5, direction.shape[-1]).to(direction), state, solved_status(losses)
 
 
 def jacobian_by_hand(network, r, given=None):
@@ -169,9 +168,9 @@ def test_an_aggregation_sees_the_jacobians_on_all_weights_and_its_directions_are
 
 
 def _rows(network, r):
-    from paretomtl.conditioned.losses import expanded
+    from paretomtl.conditioned.losses import expand_weights
 
-    return expanded(network, r)
+    return expand_weights(network, r)
 
 
 def test_where_all_is_generated_linear_s_weights_give_what_linear_gives():
@@ -179,7 +178,7 @@ def test_where_all_is_generated_linear_s_weights_give_what_linear_gives():
 
     class Asked(pm.Weighting):
         def update(self, state, losses, gramian, preference):
-            return preference, state, solved(losses)
+            return preference, state, solved_status(losses)
 
     network, r = network_of("full, one layer"), preferences(2, 4)
     assert_same(stepped(network, Asked(), r)[0], stepped(network, ps.Linear(), r)[0])
@@ -199,7 +198,7 @@ def test_clip_bounds_the_gradient_of_each_loss_at_each_preference(kind):
     class Watching(pm.Weighting):
         def update(self, state, losses, gramian, preference):
             weighed["gramian"] = gramian
-            return preference, state, solved(losses)
+            return preference, state, solved_status(losses)
 
     changed, _ = stepped(network, Watching(), r, clip=clip)
     assert torch.allclose(weighed["gramian"], found @ found.mT, rtol=1e-6)
@@ -233,22 +232,22 @@ def test_each_part_has_the_loss_of_its_preference():
 
 def test_a_batch_is_dealt_out_like_cards():
     given = {"x": torch.arange(7), "of": (torch.arange(7) * 10, None)}
-    parts = dealt(given, 3)
+    parts = deal_batch(given, 3)
     assert [part["x"].tolist() for part in parts] == [[0, 3, 6], [1, 4], [2, 5]]
     assert [part["of"][0].tolist() for part in parts] == [[0, 30, 60], [10, 40], [20, 50]]
     assert [part["of"][1] for part in parts] == [None] * 3
-    assert dealt(None, 3) is None
+    assert deal_batch(None, 3) is None
     for wrong in ((torch.ones(4), torch.ones(3)), (torch.ones(4), 2), (torch.ones(4), torch.tensor(1.0))):
         with pytest.raises(ValueError, match=r"cannot be dealt out .*give sampling=pm.Sampling\('batch'\)"):
-            dealt(wrong, 2)
+            deal_batch(wrong, 2)
 
 
 def test_how_many_samples_a_batch_has():
-    assert samples((torch.ones(4, 2), torch.ones(3))) == 4
-    assert samples({"n": 7, "x": [None, torch.tensor(1.0), torch.ones(5)]}) == 5
-    assert samples(None) is None
+    assert count_samples((torch.ones(4, 2), torch.ones(3))) == 4
+    assert count_samples({"n": 7, "x": [None, torch.tensor(1.0), torch.ones(5)]}) == 5
+    assert count_samples(None) is None
     with pytest.raises(ValueError, match="holds no tensor that leads with its samples"):
-        samples(("text", 3))
+        count_samples(("text", 3))
 
 
 @pytest.mark.parametrize(
@@ -332,7 +331,7 @@ def test_the_only_loss_that_a_batch_has_is_descended_as_it_is(solver):
 @pytest.mark.fault(16)
 def test_a_batch_without_any_label_takes_no_step():
     network = network_of("full")
-    with pytest.raises(NoLabel):
+    with pytest.raises(NoLabelError):
         stepped(network, ps.Linear(), preferences(2), on=problem(given=lambda model, given: {"a": None, "b": None}))
     assert all(not g.any() for g in gradients(network).values())
 
@@ -366,7 +365,7 @@ def test_a_loss_that_is_not_finite_is_named(bad, each):
         return found | {"b": found["b"] + bad}
 
     network = network_of("FiLM")
-    with pytest.raises(NonFinite, match=f"^{bad} in 'b'$"):
+    with pytest.raises(NonFiniteError, match=f"^{bad} in 'b'$"):
         stepped(network, ps.Linear(), preferences(2, 6), each=each, on=problem(given=spoiled))
     assert all(not g.any() for g in gradients(network).values())
 
@@ -384,7 +383,7 @@ def test_a_gradient_that_is_not_finite_stops_it():
         return found | {"b": found["b"] + (weight - weight).sum().sqrt()}
 
     network = network_of("PaLoRA")
-    with pytest.raises(NonFinite, match=r"^nan or inf in the gradient of 'a' or 'b'$"):
+    with pytest.raises(NonFiniteError, match=r"^nan or inf in the gradient of 'a' or 'b'$"):
         stepped(network, ps.MGDA(), preferences(2), on=problem(given=spoiled))
     assert all(not g.any() for g in gradients(network).values())
 
@@ -410,7 +409,7 @@ def test_dropout_differs_from_preference_to_preference(each, vmapped):
     class Seeing(pm.Scalarization):
         def update(self, state, losses, preference):
             seen["losses"] = losses
-            return preference, state, solved(losses)
+            return preference, state, solved_status(losses)
 
     same = (torch.ones(6, 4).double(), torch.ones(6, 2).double())
     r = torch.full((6, 2), 0.5).double()
@@ -426,10 +425,10 @@ def test_one_program_is_taken_where_it_can_be_and_nothing_is_changed_by_asking()
     network = network_of("PaLoRA", Dropping)
     torch.manual_seed(3)
     before = torch.random.get_rng_state()
-    assert takes_vmap(network, problem(), batch(), r)
+    assert supports_vmap(network, problem(), batch(), r)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(p.grad is None for p in network.parameters())
-    assert not takes_vmap(network, problem(), batch(), r[:1])
+    assert not supports_vmap(network, problem(), batch(), r[:1])
 
     class Convolution(nn.Module):
         def __init__(self):
@@ -439,7 +438,7 @@ def test_one_program_is_taken_where_it_can_be_and_nothing_is_changed_by_asking()
         def forward(self, x):
             return self.layer(x[:, None])[:, :, 0]
 
-    assert not takes_vmap(network_of("PaLoRA", Convolution), problem(), batch(), r)
+    assert not supports_vmap(network_of("PaLoRA", Convolution), problem(), batch(), r)
 
 
 @pytest.mark.fault(60)
@@ -454,7 +453,7 @@ def test_a_network_that_one_program_cannot_take_is_taken_one_after_the_other():
             return z if z.sum().item() > 0 else 2 * z
 
     network, r = network_of("PaLoRA", Choosing), preferences(2)
-    assert not takes_vmap(network, problem(), batch(), r)
+    assert not supports_vmap(network, problem(), batch(), r)
     found, _ = stepped(network, ps.Linear(), r)
     points = torch.stack([losses_at(network, weights, batch()) for weights in weights_at(network, r)])
     assert_same(found, by_hand(network, (r * points).sum() / 3))
@@ -479,7 +478,7 @@ def test_attention_is_one_program_too(kind):
     for module in network.modules():
         if isinstance(module, (nn.Dropout, nn.MultiheadAttention)):
             module.p = module.dropout = 0.0
-    assert takes_vmap(network, problem(), batch(), r)
+    assert supports_vmap(network, problem(), batch(), r)
     assert_same(stepped(network, ps.Linear(), r, vmapped=True)[0], looped, 1e-6)
     if kind in ("FiLM", "Inputs"):
         found, _ = stepped(network, ps.Linear(), r, each="sample")

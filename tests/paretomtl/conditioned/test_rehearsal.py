@@ -11,7 +11,7 @@ from torch import nn
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.conditioned.rehearsal import check_fit, rehearse
-from paretomtl.solver import solved
+from paretomtl.solver import solved_status
 from tests.networks import KINDS, Encoder, ResNet, batch, losses, mlp, preferences, problem
 
 BATCH = pm.Sampling("batch", n=3)
@@ -47,7 +47,7 @@ class Carrying(pm.Weighting):
     stateful: ClassVar[bool] = True
 
     def update(self, state: Any, losses, gramian, preference):
-        return preference, state, solved(losses)
+        return preference, state, solved_status(losses)
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ class Ignoring(pm.Scalarization):
     uses_preference: ClassVar[bool] = False
 
     def update(self, state: Any, losses, preference):
-        return torch.full_like(losses, 0.5), state, solved(losses)
+        return torch.full_like(losses, 0.5), state, solved_status(losses)
 
 
 @dataclass(frozen=True)
 class Asking(pm.Stepper):
     def update(self, state: Any, closure, preference):
-        return closure.parameters, state, solved(closure())
+        return closure.parameters, state, solved_status(closure())
 
 
 @of_each_kind

@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from paretomtl.errors import EmptyFrontError
 from paretomtl.points.hypervolume_gradient import hypervolume_gradient
-from paretomtl.points.score import EmptyFrontError, hypervolume
+from paretomtl.points.score import hypervolume
 
 TWO = np.array([[0.1, 0.8], [0.3, 0.5], [0.7, 0.2]])
 THREE = np.array([[0.1, 0.6, 0.5], [0.5, 0.2, 0.4], [0.6, 0.5, 0.1]])

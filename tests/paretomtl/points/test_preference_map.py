@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import paretomtl as pm
+from paretomtl.errors import EmptyFrontError
 from paretomtl.points import preference_map
-from paretomtl.points.score import EmptyFrontError
-from paretomtl.preference import even
+from paretomtl.preference import even_design
 from paretomtl.show import report
 from tests.fronts import failed, point, stored
 from tests.limits import limit
@@ -64,7 +64,7 @@ def test_points_of_one_preference(tmp_path):
 
 
 def test_three_objectives_by_triangles(tmp_path):
-    r = even(3, 21)
+    r = even_design(3, 21)
     flat = r @ np.array([[1.0, 2.0, 0.5], [0.0, 1.0, 2.0], [3.0, 0.2, 1.0]])
     np.testing.assert_allclose(front_of(tmp_path / "1", r, flat).map().error, [0, 0, 0], atol=1e-9)
     centre = int(np.argmin(np.abs(r - 1 / 3).sum(axis=1)))
@@ -85,7 +85,7 @@ ON_A_LINE = np.array([[a, (1 - a) / 2, (1 - a) / 2] for a in np.linspace(0.1, 0.
 
 
 @pytest.mark.parametrize(
-    "r", [line(0.5), line(0.2, 0.8), np.eye(3), np.array([[0.2, 0.3, 0.5]]), ON_A_LINE, even(6, 8)], ids=len
+    "r", [line(0.5), line(0.2, 0.8), np.eye(3), np.array([[0.2, 0.3, 0.5]]), ON_A_LINE, even_design(6, 8)], ids=len
 )
 def test_too_few_points_to_say(tmp_path, r):
     """Or none with others around it; or more objectives than can be looked at."""
@@ -100,7 +100,7 @@ def test_many_points_take_seconds(tmp_path):
     for n, known in ((preference_map.MOST_POINTS, True), (preference_map.MOST_POINTS + 1, False)):
         r = dice.dirichlet(np.ones(3), n)
         start = time.process_time()
-        assert (preference_map.left_out(r, r) is not None) == known
+        assert (preference_map.leave_one_out_error(r, r) is not None) == known
         assert time.process_time() - start < limit(10)
 
 
@@ -151,11 +151,11 @@ def test_reports_say_it_of_points_of_one_network(tmp_path):
     front = seeds_of(tmp_path, NETWORK)
     np.testing.assert_allclose(front.map().error, [0, 0], atol=1e-12)
     np.testing.assert_allclose(front.by_seed()[0].map().error, [0.25, 0], atol=1e-12)
-    assert report.text(front).splitlines()[-2:] == [
+    assert report.format_report(front).splitlines()[-2:] == [
         "interpolation error, each point left out: a 0, b 0",
         "Spearman of preference and loss: a -1.000, b -1.000",
     ]
-    found = report.facts(front)
+    found = report.report_as_json(front)
     assert found["map"] == {"interpolation_error": [0.0, 0.0], "monotone": [pytest.approx(-1), pytest.approx(-1)]}
     assert {p["network"] for p in found["points"]} == {NETWORK}
 
@@ -164,5 +164,5 @@ def test_reports_do_not_say_it_of_other_points(tmp_path):
     apart = seeds_of(tmp_path / "apart", None)
     some = [replace(p, network=NETWORK if k else None) for k, p in enumerate(apart.by_seed()[0].points)]
     for front in (apart, stored(tmp_path / "some", some), stored(tmp_path / "none", [failed("p1")])):
-        assert "Spearman" not in report.text(front)
-        assert report.facts(front)["map"] is None
+        assert "Spearman" not in report.format_report(front)
+        assert report.report_as_json(front)["map"] is None

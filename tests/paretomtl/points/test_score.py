@@ -9,18 +9,18 @@ from hypothesis.extra.numpy import arrays
 from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial.distance import cdist
 
+from paretomtl.errors import EmptyFrontError
 from paretomtl.points import score
 from paretomtl.points.score import (
-    EmptyFrontError,
     Score,
+    count_outside,
     epsilon_additive,
     hypervolume,
     igd_plus,
+    is_nondominated,
     largest_gap,
-    n_outside,
-    nondominated,
+    measure_volume,
     spacing,
-    volume,
 )
 
 TWO = np.array([[0.1, 0.8], [0.3, 0.5], [0.7, 0.2]])
@@ -55,14 +55,14 @@ def test_hypervolume_counts_the_cells_that_are_dominated(losses):
     assert hypervolume(losses, [4.0] * m) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("figure", [lambda x: hypervolume(x, [1.0, 1.0]), lambda x: n_outside(x, [1.0, 1.0])])
+@pytest.mark.parametrize("figure", [lambda x: hypervolume(x, [1.0, 1.0]), lambda x: count_outside(x, [1.0, 1.0])])
 @pytest.mark.fault(29)
 def test_indicators_of_an_empty_front_against_a_reference(figure):
     with pytest.raises(EmptyFrontError, match="no point"):
         figure(np.zeros((0, 2)))
 
 
-@pytest.mark.parametrize("figure", [nondominated, spacing, largest_gap, score.unit_range, score.check_losses])
+@pytest.mark.parametrize("figure", [is_nondominated, spacing, largest_gap, score.scale_to_range, score.check_losses])
 @pytest.mark.fault(29)
 def test_figures_of_an_empty_front(figure):
     with pytest.raises(EmptyFrontError, match="no point"):
@@ -78,7 +78,7 @@ def test_one_point():
     assert hypervolume(np.array([[0.5, 0.2]]), [1.0, 1.0]) == pytest.approx(0.4)
     assert spacing(np.array([[0.5, 0.2]])) is None
     assert largest_gap(np.array([[0.5, 0.2]])) is None
-    assert nondominated(np.array([[0.5, 0.2]])).tolist() == [True]
+    assert is_nondominated(np.array([[0.5, 0.2]])).tolist() == [True]
 
 
 @pytest.mark.fault(31)
@@ -87,25 +87,25 @@ def test_duplicates_add_nothing_and_all_stay():
     assert hypervolume(twice, [1.1, 1.1]) == pytest.approx(0.66)
     assert spacing(twice) == spacing(TWO)
     assert largest_gap(twice) == largest_gap(TWO)
-    assert nondominated(twice).all()
+    assert is_nondominated(twice).all()
 
 
 @pytest.mark.fault(32)
 def test_points_beyond_the_reference_are_counted_and_left_out():
     assert hypervolume(TWO, [0.5, 1.0]) == pytest.approx(0.4 * 0.2 + 0.2 * 0.3)
-    assert n_outside(TWO, [0.5, 1.0]) == 1
-    assert n_outside(TWO, [1.1, 1.1]) == 0
+    assert count_outside(TWO, [0.5, 1.0]) == 1
+    assert count_outside(TWO, [1.1, 1.1]) == 0
 
 
 @pytest.mark.parametrize("reference", [[0.1, 0.8], [0.05, 0.1], [0.1, 5.0]])
 @pytest.mark.fault(32)
 def test_hypervolume_is_undefined_where_no_point_dominates_the_reference(reference):
     assert hypervolume(TWO, reference) is None
-    assert n_outside(TWO, reference) == 3
+    assert count_outside(TWO, reference) == 3
 
 
 @pytest.mark.parametrize("reference", [[np.nan, 1.0], [np.inf, 1.0], [1.0], [1.0, 1.0, 1.0], []])
-@pytest.mark.parametrize("figure", [hypervolume, n_outside])
+@pytest.mark.parametrize("figure", [hypervolume, count_outside])
 @pytest.mark.fault(33)
 def test_bad_reference(figure, reference):
     with pytest.raises(ValueError, match=r"ref_point=.*give 2 "):
@@ -117,13 +117,13 @@ def test_bad_reference(figure, reference):
     "figure",
     [
         lambda x: hypervolume(x, [1.1, 1.1]),
-        lambda x: n_outside(x, [1.1, 1.1]),
+        lambda x: count_outside(x, [1.1, 1.1]),
         lambda x: igd_plus(x, TWO),
         lambda x: epsilon_additive(x, TWO),
-        nondominated,
+        is_nondominated,
         spacing,
         largest_gap,
-        score.unit_range,
+        score.scale_to_range,
     ],
 )
 @pytest.mark.fault(2)
@@ -145,7 +145,7 @@ def test_losses_of_other_shapes(losses):
 @given(st.one_of(few_integers, any_finite))
 def test_nondominated_is_what_no_other_point_dominates(losses):
     expected = [not any(dominates(other, point) for other in losses) for point in losses]
-    assert nondominated(losses).tolist() == expected
+    assert is_nondominated(losses).tolist() == expected
 
 
 def test_spacing_by_hand():
@@ -164,15 +164,15 @@ def test_spacing_leaves_constant_objectives_out():
 @pytest.mark.fault(15)
 def test_unit_range_drops_what_does_not_vary():
     losses = np.array([[1.0, 0.3, -4.0], [3.0, 0.3 * (1 + 1e-15), -2.0], [2.0, 0.3, -3.0]])
-    assert score.constant(losses).tolist() == [False, True, False]
-    np.testing.assert_allclose(score.unit_range(losses), [[0, 0], [1, 1], [0.5, 0.5]])
+    assert score.is_constant(losses).tolist() == [False, True, False]
+    np.testing.assert_allclose(score.scale_to_range(losses), [[0, 0], [1, 1], [0.5, 0.5]])
 
 
 @pytest.mark.fault(15)
 def test_zeros_do_not_vary_and_tiny_losses_may():
     losses = np.array([[0.0, 1e-200], [0.0, 3e-200]])
-    assert score.constant(losses).tolist() == [True, False]
-    np.testing.assert_allclose(score.unit_range(losses), [[0], [1]])
+    assert score.is_constant(losses).tolist() == [True, False]
+    np.testing.assert_allclose(score.scale_to_range(losses), [[0], [1]])
 
 
 # points and a reference front of two objectives, with their indicators in moocore's documentation
@@ -268,7 +268,7 @@ def simplex(n, m, seed=0):
 
 
 def by_scipy(losses):
-    kept = np.unique(losses[nondominated(losses)], axis=0)
+    kept = np.unique(losses[is_nondominated(losses)], axis=0)
     if len(kept) < 2:
         return None
     span = np.ptp(kept, axis=0)
@@ -291,7 +291,7 @@ def test_largest_gap_of_many_points(m):
 @pytest.mark.fault(35)
 def test_hypervolume_is_exact_where_that_is_quick(n, m):
     losses = simplex(n, m)
-    found = volume(losses, [1.0] * m)
+    found = measure_volume(losses, [1.0] * m)
     assert found == (hypervolume(losses, [1.0] * m), 0)
     assert found.value == pytest.approx(moocore.hypervolume(losses, ref=[1.0] * m), rel=1e-12)
 
@@ -302,7 +302,7 @@ def test_hypervolume_is_exact_where_that_is_quick(n, m):
 @pytest.mark.fault(35)
 def test_hypervolume_is_approximate_with_its_error_where_the_exact_one_is_costly(n, m):
     losses = simplex(n, m)
-    found = volume(losses, [1.0] * m)
+    found = measure_volume(losses, [1.0] * m)
     assert 0 < found.error < 0.05 * found.value
     assert hypervolume(losses, [1.0] * m) == found.value  # the same at each call
 
@@ -315,9 +315,9 @@ def test_an_approximate_hypervolume_is_off_by_less_than_its_error(monkeypatch, m
     ball = flat / np.linalg.norm(flat, axis=1, keepdims=True)
     losses = {"flat": flat, "round": ball, "hollow": 1 - ball}[shape]
     reference = np.full(m, 1.2)
-    exact = volume(losses, reference)
+    exact = measure_volume(losses, reference)
     monkeypatch.setattr(score, "MOST_EXACT", dict.fromkeys(range(2, 7), 0))
-    found = volume(losses, reference)
+    found = measure_volume(losses, reference)
     assert exact.error == 0 < found.error < 0.01 * exact.value
     assert abs(found.value - exact.value) < found.error
 
@@ -326,17 +326,17 @@ def test_an_approximate_hypervolume_is_off_by_less_than_its_error(monkeypatch, m
 @pytest.mark.fault(35)
 def test_an_approximate_hypervolume_and_its_error_know_no_scale():
     losses, scale, shift = simplex(60, 10), 10.0 ** np.arange(-5, 5), np.arange(10.0)
-    found = volume(losses, np.ones(10))
-    assert volume(losses * scale, scale) == pytest.approx(np.array(found) * scale.prod(), rel=1e-9)
-    assert volume(losses + shift, 1 + shift) == pytest.approx(np.array(found), rel=1e-9)
+    found = measure_volume(losses, np.ones(10))
+    assert measure_volume(losses * scale, scale) == pytest.approx(np.array(found) * scale.prod(), rel=1e-9)
+    assert measure_volume(losses + shift, 1 + shift) == pytest.approx(np.array(found), rel=1e-9)
 
 
 @pytest.mark.fault(35)
 def test_only_what_makes_the_exact_hypervolume_costly_makes_it_approximate():
     losses = simplex(20, 10)
     more = np.vstack([losses, losses, 0.9 * losses + 0.1, losses + np.eye(10)[0]])
-    assert volume(more, np.ones(10)) == pytest.approx(volume(losses, np.ones(10)), rel=1e-12)
-    assert volume(more, np.ones(10)).error == 0
+    assert measure_volume(more, np.ones(10)) == pytest.approx(measure_volume(losses, np.ones(10)), rel=1e-12)
+    assert measure_volume(more, np.ones(10)).error == 0
 
 
 FIGURES = Score(

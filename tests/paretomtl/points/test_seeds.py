@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from paretomtl.points.seeds import Comparison, compare, interval, measurable, spread
+from paretomtl.points.seeds import Comparison, assess_tradeoff, compare_paired, interval_half_width, spread_over_seeds
 
 NAMES = ("left", "right")
 often = settings(deadline=None, derandomize=True, max_examples=40)
@@ -30,19 +30,19 @@ def trained(seed, shift, s=4, sd=0.01):
 
 
 def asked(losses, ideals):
-    return measurable(ids(losses.shape[1]), [f"loss{i}" for i in range(losses.shape[2])], losses, ideals)
+    return assess_tradeoff(ids(losses.shape[1]), [f"loss{i}" for i in range(losses.shape[2])], losses, ideals)
 
 
 def test_interval_by_hand():
     # t(0.975, 2) = 4.302653; the sd of 1, 2, 3 is 1
-    assert interval(array([1, 2, 3])) == pytest.approx(4.302653 / 3**0.5, rel=1e-6)
-    assert interval(array([[0, 5], [2, 5]])) == pytest.approx(array([12.706205, 0]), rel=1e-6)
+    assert interval_half_width(array([1, 2, 3])) == pytest.approx(4.302653 / 3**0.5, rel=1e-6)
+    assert interval_half_width(array([[0, 5], [2, 5]])) == pytest.approx(array([12.706205, 0]), rel=1e-6)
 
 
 def test_interval_agrees_with_scipy():
     samples = np.random.default_rng(0).normal(size=(7, 3, 2))
     low, high = stats.t.interval(0.95, 6, loc=samples.mean(axis=0), scale=stats.sem(samples, axis=0))
-    half = interval(samples)
+    half = interval_half_width(samples)
     assert half == pytest.approx((high - low) / 2)
     assert half == pytest.approx(high - samples.mean(axis=0))
 
@@ -50,19 +50,19 @@ def test_interval_agrees_with_scipy():
 @pytest.mark.fault(92)
 @pytest.mark.parametrize("n", [0, 1])
 def test_one_seed_has_no_interval(n):
-    assert interval(np.zeros((n, 4))) is None
-    assert interval(np.zeros(n)) is None
+    assert interval_half_width(np.zeros((n, 4))) is None
+    assert interval_half_width(np.zeros(n)) is None
 
 
 @pytest.mark.parametrize("n", [2, 3, 10])
 def test_interval_covers_the_mean_as_often_as_it_says(n):
     samples = np.random.default_rng(n).normal(3, 2, (n, 4000))
-    covered = np.abs(samples.mean(axis=0) - 3) <= interval(samples)
+    covered = np.abs(samples.mean(axis=0) - 3) <= interval_half_width(samples)
     assert 0.93 <= covered.mean() <= 0.97
 
 
 def test_spread_by_hand():
-    found = spread(["a", "b"], NAMES, [array([[1, 4], [2, 4], [3, 4]]), array([[5, 6]])])
+    found = spread_over_seeds(["a", "b"], NAMES, [array([[1, 4], [2, 4], [3, 4]]), array([[5, 6]])])
     assert found.n == (3, 1)
     assert found.mean.tolist() == [[2, 4], [5, 6]]
     assert found.sd[0].tolist() == [1, 0]
@@ -71,7 +71,7 @@ def test_spread_by_hand():
 
 @pytest.mark.fault(92)
 def test_spread_of_one_seed_or_none_says_so():
-    found = spread(ids(3), NAMES, [array([[0.1234, 2]]), np.zeros((0, 2)), array([[0.1, 2], [0.2, 2]])])
+    found = spread_over_seeds(ids(3), NAMES, [array([[0.1234, 2]]), np.zeros((0, 2)), array([[0.1, 2], [0.2, 2]])])
     assert np.isnan(found.sd).all(axis=1).tolist() == [True, True, False]
     assert np.isnan(found.half_width).all(axis=1).tolist() == [True, True, False]
     lines = str(found).splitlines()
@@ -85,26 +85,26 @@ def test_spread_of_one_seed_or_none_says_so():
 
 def test_spread_is_an_aligned_table():
     groups = [array([[0.1200, 1], [0.1210, 2], [0.1220, 3]]), array([[10, 1], [12, 2]])]
-    _, header, *rows = str(spread(["a", "a-longer-id"], NAMES, groups)).splitlines()
+    _, header, *rows = str(spread_over_seeds(["a", "a-longer-id"], NAMES, groups)).splitlines()
     assert rows[0].split() == ["a", "3", "0.1210", "±", "0.0025", "2.0", "±", "2.5"]
     at = header.index("right")
     assert all(row[at - 2 : at] == "  " and row[at] != " " for row in rows)
 
 
 def test_spread_without_points_is_a_header():
-    assert str(spread([], NAMES, [])).splitlines()[1:] == ["id  n  left  right"]
+    assert str(spread_over_seeds([], NAMES, [])).splitlines()[1:] == ["id  n  left  right"]
 
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("groups", [[np.zeros((2, 2))], [np.zeros((2, 2)), np.zeros((2, 3))], [np.zeros(2)] * 2])
 def test_spread_refuses_other_shapes(groups):
     with pytest.raises(ValueError, match=r"groups has shapes .* give 2 groups"):
-        spread(["a", "b"], NAMES, groups)
+        spread_over_seeds(["a", "b"], NAMES, groups)
 
 
 def test_spread_refuses_what_is_not_finite():
     with pytest.raises(ValueError, match=r"groups\[1\]\[0, 1\] is not finite; leave out"):
-        spread(["a", "b"], NAMES, [np.zeros((1, 2)), array([[0, np.nan]])])
+        spread_over_seeds(["a", "b"], NAMES, [np.zeros((1, 2)), array([[0, np.nan]])])
 
 
 def test_a_large_difference_is_measurable():
@@ -115,7 +115,7 @@ def test_a_large_difference_is_measurable():
 
 
 def test_a_point_at_the_ideals_is_no_trade_off():
-    found = measurable(ids(3), NAMES, *trained(0, [[0.0, 0.5], [0.0, 0.0], [0.5, 0.0]], s=3))
+    found = assess_tradeoff(ids(3), NAMES, *trained(0, [[0.0, 0.5], [0.0, 0.0], [0.5, 0.0]], s=3))
     assert found.measurable is False
     assert "point-001 is within seed noise of the ideals, or better, in every objective (left " in found.why
     assert found.why.endswith(", 3 seeds); 3 seeds only show large differences")
@@ -125,11 +125,11 @@ def test_measurable_by_hand():
     # losses less ideals are 0.1, 0.2, 0.3: t = 3.46 where 4.30 is asked at 2.5 %; and 1.1, 1.2, 1.3: t = 20.8
     ideals = array([[1, 1], [2, 2], [3, 3]])
     near, far = array([[1.1, 1], [2.2, 2], [3.3, 3]]), array([[2.1, 1], [3.2, 2], [4.3, 3]])
-    found = measurable(["near", "far"], NAMES, np.stack([near, far], axis=1), ideals)
+    found = assess_tradeoff(["near", "far"], NAMES, np.stack([near, far], axis=1), ideals)
     assert found.measurable is False
     assert "near is within seed noise" in found.why
     assert "left +0.20 ± 0.25" in found.why
-    assert measurable(["far"], NAMES, far[:, None], ideals).measurable is True
+    assert assess_tradeoff(["far"], NAMES, far[:, None], ideals).measurable is True
 
 
 @pytest.mark.parametrize("m", [2, 3])
@@ -204,15 +204,15 @@ def test_order_and_units_do_not_change_what_is_measurable(seed, shift, factor):
 
 def test_measurable_refuses_other_shapes_and_what_is_not_finite(unchecked):
     with pytest.raises(ValueError, match=r"losses has shape .* give "):
-        measurable(ids(2), NAMES, np.zeros((3, 2, 2)), np.zeros((2, 2)))
+        assess_tradeoff(ids(2), NAMES, np.zeros((3, 2, 2)), np.zeros((2, 2)))
     with pytest.raises(ValueError, match=r"losses\[0, 0, 0\] is not finite"):
-        measurable(ids(1), NAMES, np.full((3, 1, 2), np.nan), np.zeros((3, 2)))
+        assess_tradeoff(ids(1), NAMES, np.full((3, 1, 2), np.nan), np.zeros((3, 2)))
     with pytest.raises(ValueError, match=r"ideals\[0, 0\] is not finite"):
-        measurable(ids(1), NAMES, np.zeros((3, 1, 2)), np.full((3, 2), np.inf))
+        assess_tradeoff(ids(1), NAMES, np.zeros((3, 1, 2)), np.full((3, 2), np.inf))
 
 
 def test_compare_by_hand():
-    found = compare(array([2, 4, 6]), array([1, 2, 3]))  # differences 1, 2, 3
+    found = compare_paired(array([2, 4, 6]), array([1, 2, 3]))  # differences 1, 2, 3
     assert found.difference == 2
     assert found.half_width == pytest.approx(4.302653 / 3**0.5, rel=1e-6)
     assert (found.p, found.n, found.verdict) == (0.25, 3, "draw")
@@ -223,7 +223,7 @@ def test_compare_agrees_with_scipy():
     seen = set()
     for seed in range(40):
         here, there = np.random.default_rng(seed).normal([[1.0], [0.0]], 1, (2, 8))
-        found = compare(here, there)
+        found = compare_paired(here, there)
         low, high = stats.ttest_rel(here, there).confidence_interval(0.95)
         expected = "better" if low > 0 else "worse" if high < 0 else "draw"
         assert found.p == pytest.approx(stats.wilcoxon(here, there).pvalue)
@@ -235,15 +235,15 @@ def test_compare_agrees_with_scipy():
 
 def test_compare_knows_which_way_is_better():
     high, low = array([1.0, 1.1, 1.2]), array([0.0, 0.1, 0.21])
-    assert compare(high, low).verdict == "better"
-    assert compare(low, high).verdict == "worse"
-    assert compare(high, low, larger_is_better=False).verdict == "worse"
-    assert compare(low, high, larger_is_better=False).verdict == "better"
+    assert compare_paired(high, low).verdict == "better"
+    assert compare_paired(low, high).verdict == "worse"
+    assert compare_paired(high, low, larger_is_better=False).verdict == "worse"
+    assert compare_paired(low, high, larger_is_better=False).verdict == "better"
 
 
 @pytest.mark.fault(92)
 def test_compare_of_one_seed_is_not_available():
-    found = compare(array([2]), array([1]))
+    found = compare_paired(array([2]), array([1]))
     assert found == Comparison(1.0, None, None, 1, "not available", "one seed; explore with seeds=2 or more")
     assert str(found) == "not available: +1; one seed; explore with seeds=2 or more"
 
@@ -252,7 +252,7 @@ def test_compare_of_one_seed_is_not_available():
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 6, 7])
 def test_few_pairs_cannot_reach_five_percent(n):
     there = np.arange(n, dtype=float)
-    found = compare(there + 1 + 0.1 * there, there)
+    found = compare_paired(there + 1 + 0.1 * there, there)
     assert found.p == pytest.approx(2 / 2**n)
     assert ("cannot reach 0.05" in found.note) is (n < 6)
     assert n >= 6 or f"its least p is {2 / 2**n:.4g}" in found.note
@@ -261,13 +261,13 @@ def test_few_pairs_cannot_reach_five_percent(n):
 @pytest.mark.fault(94)
 @pytest.mark.parametrize("n", [2, 5, 6, 20])
 def test_ties_get_no_smaller_p_than_there_is(n):
-    found = compare(np.ones(n), np.zeros(n))
+    found = compare_paired(np.ones(n), np.zeros(n))
     assert found.p == pytest.approx(2 / 2**n)
 
 
 @pytest.mark.fault(94)
 def test_pairs_without_a_difference_do_not_count_for_the_least_p():
-    found = compare(array([1, 2, 3, 4, 5, 0, 0]), np.zeros(7))
+    found = compare_paired(array([1, 2, 3, 4, 5, 0, 0]), np.zeros(7))
     assert found.n == 7
     assert found.p == pytest.approx(0.0625)
     assert "with 5 differing pairs" in found.note
@@ -276,12 +276,12 @@ def test_pairs_without_a_difference_do_not_count_for_the_least_p():
 @pytest.mark.parametrize("rounding", [0, 4e-16])
 def test_equal_figures_are_a_draw(rounding):
     here = array([0.5, 0.7, 0.9])
-    assert compare(here, here * (1 + rounding)) == Comparison(0.0, 0.0, 1.0, 3, "draw", "all pairs are equal")
+    assert compare_paired(here, here * (1 + rounding)) == Comparison(0.0, 0.0, 1.0, 3, "draw", "all pairs are equal")
 
 
 def test_a_difference_without_spread_counts():
-    assert compare(np.full(3, 0.3), np.full(3, 0.2)).verdict == "better"
-    assert compare(np.full(3, 0.2), np.full(3, 0.3)).verdict == "worse"
+    assert compare_paired(np.full(3, 0.3), np.full(3, 0.2)).verdict == "better"
+    assert compare_paired(np.full(3, 0.2), np.full(3, 0.3)).verdict == "worse"
 
 
 @often
@@ -289,15 +289,15 @@ def test_a_difference_without_spread_counts():
 def test_order_and_units_do_not_change_a_verdict(seed, shift, factor):
     random = np.random.default_rng(seed)
     here, there = random.normal([[shift], [0.0]], 1, (2, 5))
-    order, expected = random.permutation(5), compare(here, there)
-    for found in (compare(here[order], there[order]), compare(here * factor, there * factor)):
+    order, expected = random.permutation(5), compare_paired(here, there)
+    for found in (compare_paired(here[order], there[order]), compare_paired(here * factor, there * factor)):
         assert found.verdict == expected.verdict
         assert found.p == pytest.approx(expected.p)
 
 
 def test_a_draw_is_found_as_often_as_it_says():
     here, there = np.random.default_rng(0).normal(size=(2, 1000, 4))
-    draws = [compare(a, b).verdict == "draw" for a, b in zip(here, there, strict=True)]
+    draws = [compare_paired(a, b).verdict == "draw" for a, b in zip(here, there, strict=True)]
     assert 0.93 <= np.mean(draws) <= 0.97
 
 
@@ -312,7 +312,7 @@ def test_a_draw_is_found_as_often_as_it_says():
 )
 def test_compare_refuses_what_it_cannot_pair(here, there, message, unchecked):
     with pytest.raises(ValueError, match=message):
-        compare(array(here), array(there))
+        compare_paired(array(here), array(there))
 
 
 def test_importing_it_does_not_import_scipys_statistics():

@@ -178,8 +178,8 @@ def test_a_trade_off_is_told_from_noise(front):
     assert opposed.tradeoff().why.startswith("measurable: every point is above an ideal by more than seed noise")
     assert alike.tradeoff().measurable is False
     assert alike.tradeoff().why.startswith("no measurable trade-off: point-00")
-    assert f"trade-off: {front.tradeoff().why}" in report.text(front)
-    assert str(front.spread()) in report.text(front)
+    assert f"trade-off: {front.tradeoff().why}" in report.format_report(front)
+    assert str(front.spread()) in report.format_report(front)
     without = explored(preferences=[[0.3, 0.7]], seeds=2, epochs=1)
     assert without.tradeoff().measurable is None
     assert without.tradeoff().why.startswith("not available: no ideals")
@@ -232,7 +232,7 @@ def test_a_point_that_fails_in_one_seed(tmp_path):
     assert (made.score().n_failed, made.score().n_points) == (1, 5)
     assert "(one seed: no interval)" in str(made.spread())
     assert any("point-002-seed-2" in warning for warning in made.warnings())
-    assert [m.interval is None for m in drawn.facts(made).marks] == [False, True, False]
+    assert [m.interval is None for m in drawn.collect_front(made).marks] == [False, True, False]
 
 
 def test_a_seed_in_which_all_points_fail(tmp_path):
@@ -278,7 +278,7 @@ def test_choosing_by_the_test_data_is_told(front, one):
             pick = made.select(best="a", split="test")
         assert "; chosen on test, so its figures there say nothing of unseen data any more" in pick.why
         tests = made.mean().losses_on("test")[:, 0]
-        assert f"lowest a, {tests.min():.4g}" in report.choice(pick, made.folder)["why"]
+        assert f"lowest a, {tests.min():.4g}" in report.choice_as_json(pick, made.folder)["why"]
     with pytest.raises(ValueError, match=r"split='train' was not measured at point-001; it has 'validate', 'test'"):
         one.select(best="a", split="train")
     same = toys.two_regressions(test=partial(toys.loader, 2))

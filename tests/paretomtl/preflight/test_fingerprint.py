@@ -152,13 +152,13 @@ def short(found):
 
 
 def changed(load, *replacements, of=roots):
-    before = short(fingerprint.code(of(load())))
-    after = short(fingerprint.code(of(load(*replacements))))
+    before = short(fingerprint.fingerprint_code(of(load())))
+    after = short(fingerprint.fingerprint_code(of(load(*replacements))))
     return {key for key in before | after if before.get(key) != after.get(key)}
 
 
 def test_what_is_reached(load):
-    found = fingerprint.code(roots(load()))
+    found = fingerprint.fingerprint_code(roots(load()))
     helpers = {key.partition(".")[2] for key in found if key.startswith("helper")}
     assert helpers == {"used", "deeper"}
     assert {key for key in short(found) if not key.startswith("helper")} == {
@@ -170,9 +170,16 @@ def test_what_is_reached(load):
 
 
 def test_installed_code_and_none_leave_nothing():
-    values = {"a": torch.optim.Adam, "b": fingerprint.code, "c": None, "d": len, "e": json.dumps, "f": [1].append}
-    assert fingerprint.code(values) == {}
-    assert fingerprint.code({"train": DataLoader(TensorDataset(torch.zeros(3)))}) == {}
+    values = {
+        "a": torch.optim.Adam,
+        "b": fingerprint.fingerprint_code,
+        "c": None,
+        "d": len,
+        "e": json.dumps,
+        "f": [1].append,
+    }
+    assert fingerprint.fingerprint_code(values) == {}
+    assert fingerprint.fingerprint_code({"train": DataLoader(TensorDataset(torch.zeros(3)))}) == {}
 
 
 @pytest.mark.parametrize(
@@ -228,7 +235,9 @@ def test_helper_modules(load):
 
 def test_roots_of_many_kinds(load):
     def keys(of):
-        return {key for key in short(fingerprint.code({"root": of(load())})) if not key.startswith("helper")}
+        return {
+            key for key in short(fingerprint.fingerprint_code({"root": of(load())})) if not key.startswith("helper")
+        }
 
     assert {"root: arguments", "Callable", "Callable.__call__", "two"} <= keys(lambda user: user.instance)
     assert {"root: arguments", "Callable.bound"} <= keys(lambda user: user.instance.bound)
@@ -249,16 +258,16 @@ def test_lambdas_share_a_name(load):
     def both(user):
         return {"losses": [user.first, user.second]}
 
-    assert "<lambda>" in short(fingerprint.code(both(load())))
+    assert "<lambda>" in short(fingerprint.fingerprint_code(both(load())))
     assert changed(load, ("x + 2", "x + 3"), of=both) == {"<lambda>"}
     user = load()
-    assert fingerprint.code({"a": user.first, "b": user.second}) == fingerprint.code(
+    assert fingerprint.fingerprint_code({"a": user.first, "b": user.second}) == fingerprint.fingerprint_code(
         {"a": user.second, "b": user.first}
     )
 
 
 def test_no_value_is_in_the_result(load):
-    found = fingerprint.code(roots(load()))
+    found = fingerprint.fingerprint_code(roots(load()))
     assert "SECRET" in short(found)
     assert "sk-very-secret" not in json.dumps(found)
 
@@ -270,13 +279,15 @@ def test_what_holds_itself_ends(load):
     user.TABLE["self"] = user.TABLE
     argument = [1]
     argument.append(argument)
-    first = fingerprint.code({**roots(user), "table": user.TABLE, "argument": functools.partial(user.two, argument)})
-    assert first == fingerprint.code(
+    first = fingerprint.fingerprint_code(
+        {**roots(user), "table": user.TABLE, "argument": functools.partial(user.two, argument)}
+    )
+    assert first == fingerprint.fingerprint_code(
         {**roots(user), "table": user.TABLE, "argument": functools.partial(user.two, argument)}
     )
     space = {"__name__": "chain", "__file__": str(ROOT / "chain.py")}
     exec("\n".join(f"def f{k}():\n    return f{k + 1}()" for k in range(3000)), space)
-    assert len(fingerprint.code({"model": space["f0"]})) == 3000
+    assert len(fingerprint.fingerprint_code({"model": space["f0"]})) == 3000
 
 
 SCRIPT = """
@@ -318,9 +329,9 @@ def test_stable_over_processes_and_as_script_or_module(tmp_path):
 
 def test_described():
     adam = functools.partial(torch.optim.Adam, lr=0.01)
-    assert fingerprint.described(adam) == "torch.optim.adam.Adam(lr=0.01)"
+    assert fingerprint.describe_value(adam) == "torch.optim.adam.Adam(lr=0.01)"
     more = functools.partial(torch.optim.Adam, betas=(0.9, 0.99), fused=None, foreach=True, name="sk-1", x=object())
-    shown = fingerprint.described(more)
+    shown = fingerprint.describe_value(more)
     assert shown == "torch.optim.adam.Adam(betas=(0.9, 0.99), fused=None, foreach=True, name=…, x=object)"
-    assert fingerprint.described(textwrap.dedent) == "textwrap.dedent"
-    assert fingerprint.described(object()) == "builtins.object()"
+    assert fingerprint.describe_value(textwrap.dedent) == "textwrap.dedent"
+    assert fingerprint.describe_value(object()) == "builtins.object()"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from paretomtl.preflight.known_data import known_data
+from paretomtl.preflight.known_data import fingerprint_data
 
 
 def loader(x, shuffle=False, batch_size=2):
@@ -16,13 +16,13 @@ def loader(x, shuffle=False, batch_size=2):
 
 def test_data_of_a_loader():
     x = torch.arange(12.0).reshape(6, 2)
-    found = known_data({"train": loader(x), "validate": loader(x, shuffle=True)})
+    found = fingerprint_data({"train": loader(x), "validate": loader(x, shuffle=True)})
     assert found["train"]["length"] == 6
     assert len(found["train"]["first_and_last"]) == 16
     assert found["train"] == found["validate"]
 
     def of(x, **how):
-        return known_data({"train": loader(x, **how)})["train"]
+        return fingerprint_data({"train": loader(x, **how)})["train"]
 
     def but(row):
         y = x.clone()
@@ -52,19 +52,19 @@ class Stream(IterableDataset):
 def test_other_iterables_are_read_for_one_batch_and_leave_the_generators():
     batches = Batches()
     states = torch.get_rng_state(), random.getstate(), str(np.random.get_state())  # noqa: NPY002
-    first = known_data({"train": batches})
+    first = fingerprint_data({"train": batches})
     assert batches.read == 1
     assert first["train"]["length"] is None
-    assert first == known_data({"train": batches})
+    assert first == fingerprint_data({"train": batches})
     assert torch.equal(torch.get_rng_state(), states[0])
     assert (random.getstate(), str(np.random.get_state())) == states[1:]  # noqa: NPY002
     stream = DataLoader(Stream(), batch_size=2)
-    assert known_data({"train": stream}) == known_data({"train": stream})
+    assert fingerprint_data({"train": stream}) == fingerprint_data({"train": stream})
 
 
 def test_sequences_and_nothing():
     def of(batches):
-        return known_data({"train": batches})["train"]
+        return fingerprint_data({"train": batches})["train"]
 
     assert of([1, 2, 3]) == of([1, 7, 3]) != of([1, 2, 4])
     assert of([]) == of(torch.zeros(0, 2))
@@ -103,7 +103,7 @@ class Held:
 )
 def test_contents(value, other):
     def of(value):
-        return known_data({"train": [value]})
+        return fingerprint_data({"train": [value]})
 
     assert of(value) == of(value) != of(other)
     if not isinstance(value, torch.Tensor) or not value.is_sparse:

@@ -12,7 +12,7 @@ from torch import nn
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.preflight.dry_run import dry_run
-from paretomtl.solver import solved
+from paretomtl.solver import solved_status
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 from paretomtl.training.study import Study
 from paretomtl_solvers import qp
@@ -25,7 +25,7 @@ class Mean(pm.Weighting):
     """The preference as weights of the gradients."""
 
     def update(self, state, losses, gramian, preference):
-        return preference, state, solved(losses)
+        return preference, state, solved_status(losses)
 
 
 def assert_names(message: str, *parts: str) -> None:

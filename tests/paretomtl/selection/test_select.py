@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paretomtl.errors import EmptyFrontError, NoFeasiblePointError
 from paretomtl.objective import Objective
 from paretomtl.point import Point
-from paretomtl.points.score import EmptyFrontError
 from paretomtl.selection.rules import Constraint, Knee
-from paretomtl.selection.select import Candidates, NoFeasiblePoint, Noise, candidates
+from paretomtl.selection.select import Candidates, Noise, list_candidates
 
 CONVEX = [(0.0, 1.0), (0.1, 0.4), (0.5, 0.1), (1.0, 0.0)]
 CERTAIN = Noise(None, None, np.ones(1, dtype=int))
@@ -36,7 +36,7 @@ def choose(rule, given_points, described=None):
     if not isinstance(given_points[0], Point):
         given_points = points(given_points)
     described = described or objectives(len(given_points[0].preference))
-    return rule.choose(candidates(given_points, described))
+    return rule.choose(list_candidates(given_points, described))
 
 
 def told(choice):
@@ -85,7 +85,7 @@ def test_constraint_is_the_best_that_is_feasible_and_never_dominated(case, data)
         for row in case.rows
     ]
     if not any(keeps):
-        with pytest.raises(NoFeasiblePoint) as caught:
+        with pytest.raises(NoFeasiblePointError) as caught:
             choose(rule, case.points, case.described)
         assert not dominated(caught.value.nearest.values["validate"], case.rows, case.signs)
         return
@@ -118,7 +118,7 @@ def test_the_order_of_the_points_does_not_matter(rule, case, data):
     def answer(given_points):
         try:
             return told(choose(rule, given_points, case.described))
-        except NoFeasiblePoint as error:
+        except NoFeasiblePointError as error:
             return str(error), error.nearest.id
 
     assert answer(case.points) == answer(data.draw(st.permutations(case.points)))
@@ -175,7 +175,7 @@ def test_bounds_and_best_are_in_the_sense_of_the_measure():
     assert highest.point.id == "p1"
     assert "highest accuracy, 80 %" in highest.why
     assert "error ≤ 0.4" in highest.why
-    with pytest.raises(NoFeasiblePoint, match=r"accuracy ≥ 95.*p2 with accuracy = 90"):
+    with pytest.raises(NoFeasiblePointError, match=r"accuracy ≥ 95.*p2 with accuracy = 90"):
         choose(Constraint("error", {"accuracy": 95.0}), rows, described)
 
 
@@ -205,7 +205,9 @@ def test_bounds_that_are_not_finite(bound):
 
 @pytest.mark.fault(36)
 def test_no_feasible_point_tells_the_nearest():
-    with pytest.raises(NoFeasiblePoint, match=r"no point of the front has a ≤ 0\.05 and b ≤ 0\.3; nearest") as caught:
+    with pytest.raises(
+        NoFeasiblePointError, match=r"no point of the front has a ≤ 0\.05 and b ≤ 0\.3; nearest"
+    ) as caught:
         choose(Constraint("a", {"a": 0.05, "b": 0.3}), CONVEX)
     assert caught.value.nearest.id == "p1"  # 0.1 of the range over; p2 is 0.45 over, p0 0.7
     assert str(caught.value).endswith("nearest is p1 with a = 0.1, b = 0.4")
@@ -214,7 +216,7 @@ def test_no_feasible_point_tells_the_nearest():
 @pytest.mark.fault(36)
 def test_nearest_is_measured_in_ranges_of_the_front():
     rows = [(a * 1000, b) for a, b in CONVEX]
-    with pytest.raises(NoFeasiblePoint) as caught:
+    with pytest.raises(NoFeasiblePointError) as caught:
         choose(Constraint("a", {"a": 50.0, "b": 0.3}), rows)
     assert caught.value.nearest.id == "p1"
 
@@ -222,7 +224,7 @@ def test_nearest_is_measured_in_ranges_of_the_front():
 @pytest.mark.fault(36)
 def test_nearest_is_judged_by_the_bound_that_it_breaks_most():
     rows = [(0.0, 1.0), (0.1, 0.6), (0.4, 0.4), (1.0, 0.0)]  # 0.9, 0.5, 0.3, 0.9 at worst; p1 is nearer in the sum
-    with pytest.raises(NoFeasiblePoint) as caught:
+    with pytest.raises(NoFeasiblePointError) as caught:
         choose(Constraint("a", {"a": 0.1, "b": 0.1}), rows)
     assert caught.value.nearest.id == "p2"
 
@@ -230,7 +232,7 @@ def test_nearest_is_judged_by_the_bound_that_it_breaks_most():
 @pytest.mark.fault(30)
 def test_one_point():
     assert choose(Constraint("a"), [(1, 2)]).point.id == "p0"
-    with pytest.raises(NoFeasiblePoint, match="nearest is p0 with a = 1"):
+    with pytest.raises(NoFeasiblePointError, match="nearest is p0 with a = 1"):
         choose(Constraint("b", {"a": 0.5}), [(1, 2)])
 
 
@@ -303,7 +305,7 @@ def test_failed_points_are_not_chosen(state):
 @pytest.mark.fault(29)
 def test_no_point_to_choose_from(given_points):
     with pytest.raises(EmptyFrontError, match="no point to choose from"):
-        candidates(given_points, objectives(2))
+        list_candidates(given_points, objectives(2))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -5,7 +5,7 @@ import pytest
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.show.figures.facts import facts
+from paretomtl.show.figures.facts import collect_front
 from tests.fronts import front_of, point
 from tests.toys import two_regressions
 
@@ -20,12 +20,12 @@ THREE = {
 
 def test_facts_tell_front_dominated_and_chosen_apart():
     front = front_of(LOSSES)
-    kinds = {mark.id: mark.kind for mark in facts(front, front.points[1]).marks}
+    kinds = {mark.id: mark.kind for mark in collect_front(front, front.points[1]).marks}
     assert kinds == {"point-001": "front", "point-002": "chosen", "point-003": "dominated", "point-004": "front"}
 
 
 def test_the_staircase_is_the_border_of_what_is_attained():
-    steps = facts(front_of(LOSSES)).staircase
+    steps = collect_front(front_of(LOSSES)).staircase
     # from above the leftmost point, over the corners between neighbours, to the right of the last one
     expected = [[0.1, 1.2], [0.1, 1.2], [0.5, 1.2], [0.5, 0.5], [0.9, 0.5], [0.9, 0.2], [1.0, 0.2]]
     np.testing.assert_allclose(steps, expected)
@@ -34,34 +34,34 @@ def test_the_staircase_is_the_border_of_what_is_attained():
 def test_the_staircase_under_the_reference_is_the_hypervolume():
     losses = {id: numbers for id, numbers in LOSSES.items() if max(numbers) < 1}
     front = front_of(losses)
-    steps = facts(front).staircase
+    steps = collect_front(front).staircase
     heights = 1.0 - steps[:-1, 1]
     area = float((np.diff(steps[:, 0]) * heights).sum())
     assert area == pytest.approx(front.hypervolume())
 
 
 def test_asked_rays_and_ideals():
-    shown = facts(front_of(LOSSES))
+    shown = collect_front(front_of(LOSSES))
     np.testing.assert_allclose([m.asked for m in shown.marks], 0.5)
     assert shown.ideals == (0.05, 0.1)
-    assert facts(front_of(LOSSES, ideals=())).ideals is None
+    assert collect_front(front_of(LOSSES, ideals=())).ideals is None
     assert shown.labels == ("a loss [nats]", "b loss [nats]")
 
 
 def test_a_point_is_dominated_in_all_objectives_or_not_at_all():
     # the second is worse than the first in a and in b, but not in c; the third is worse in all
     front = front_of({"p1": (0.1, 0.1, 0.9), "p2": (0.2, 0.2, 0.1), "p3": (0.3, 0.3, 0.2)}, names="abc")
-    assert [mark.kind for mark in facts(front).marks] == ["front", "front", "dominated"]
-    assert facts(front).staircase is None
+    assert [mark.kind for mark in collect_front(front).marks] == ["front", "front", "dominated"]
+    assert collect_front(front).staircase is None
 
 
 def test_facts_of_parts():
-    shown = facts(front_of(LOSSES), front_of(LOSSES).points[1])
+    shown = collect_front(front_of(LOSSES), front_of(LOSSES).points[1])
     np.testing.assert_allclose(shown.losses(), list(LOSSES.values()))
     np.testing.assert_allclose(shown.losses("chosen", "dominated"), [(0.5, 0.5), (0.6, 0.6)])
     assert shown.chosen == shown.marks[1]
     np.testing.assert_allclose(shown.ends(), [(0.05, 0.1), (0.9, 1.2)])
-    np.testing.assert_allclose(facts(front_of(LOSSES, ideals=())).ends(), [(0.1, 0.2), (0.9, 1.2)])
+    np.testing.assert_allclose(collect_front(front_of(LOSSES, ideals=())).ends(), [(0.1, 0.2), (0.9, 1.2)])
 
 
 @pytest.mark.parametrize("kind", [None, "matrix", "parallel"])
@@ -124,7 +124,7 @@ def test_errors_say_what_to_do(tmp_path):
     with pytest.raises(ValueError, match=r"kind='radar' is not one of 'matrix', 'parallel'"):
         front_of(LOSSES).plot(tmp_path / "front.svg", kind="radar")
     with pytest.raises(ValueError, match="point-009 is not a point of this front"):
-        facts(front_of(LOSSES), point("point-009", (1.0, 1.0)))
+        collect_front(front_of(LOSSES), point("point-009", (1.0, 1.0)))
     assert not list(tmp_path.iterdir())
     with pytest.raises(pm.EmptyFrontError):
         front_of({}).plot(tmp_path / "front.svg")

@@ -36,7 +36,7 @@ def one():
 
 
 def test_a_figure_of_several_seeds_has_means_and_intervals(front, tmp_path):
-    shown, spread = drawn.facts(front, front.points[4]), front.spread()
+    shown, spread = drawn.collect_front(front, front.points[4]), front.spread()
     assert [m.id for m in shown.marks] == ["point-001", "point-002", "point-003"]
     assert shown.chosen.id == "point-002"
     np.testing.assert_allclose([m.losses for m in shown.marks], spread.mean)
@@ -50,7 +50,7 @@ def test_a_figure_of_several_seeds_has_means_and_intervals(front, tmp_path):
     for k, (low, high) in enumerate((axes.get_xlim(), axes.get_ylim())):
         assert low < ends[..., k].min() < ends[..., k].max() < high
     assert_legible(pair.draw, shown)
-    assert {m.interval for m in drawn.facts(front.by_seed()[0]).marks} == {None}
+    assert {m.interval for m in drawn.collect_front(front.by_seed()[0]).marks} == {None}
 
 
 def test_the_report_is_strict_json(front, one, tmp_path):
@@ -59,7 +59,9 @@ def test_the_report_is_strict_json(front, one, tmp_path):
     (broken.folder / "points" / "p2.json").write_text("{")
     broken = pm.Front.load(broken.folder)
     lone = pm.Front.from_values([[0.5, 1.0]], ["a", "b"], [2.0, 2.0])
-    found = [json.loads(json.dumps(report.facts(f), allow_nan=False)) for f in (front, one, empty, broken, lone)]
+    found = [
+        json.loads(json.dumps(report.report_as_json(f), allow_nan=False)) for f in (front, one, empty, broken, lone)
+    ]
     assert [f["score"] is None for f in found] == [False, False, True, False, False]
     assert [f["spread"] is None for f in found] == [False, True, True, True, True]
     assert [len(f["points"]) for f in found] == [15, 5, 2, 2, 1]
@@ -68,8 +70,8 @@ def test_the_report_is_strict_json(front, one, tmp_path):
     assert found[3]["points"][1]["state"] == "corrupt"
     assert broken.nondominated().corrupt == broken.corrupt
     assert any("p2 is corrupt: points/p2.json is damaged" in warning for warning in found[3]["warnings"])
-    assert "corrupt: points/p2.json is damaged" in report.text(broken).splitlines()[2]
-    assert "no figures: the front has no point" in report.text(empty)
+    assert "corrupt: points/p2.json is damaged" in report.format_report(broken).splitlines()[2]
+    assert "no figures: the front has no point" in report.format_report(empty)
     assert [f["folder"] for f in found[3:]] == [str(broken.folder), None]
 
 
@@ -77,6 +79,6 @@ def test_the_report_is_strict_json(front, one, tmp_path):
 def test_a_mean_of_approximate_hypervolumes_keeps_their_error(tmp_path):
     names, rows = [f"o{i}" for i in range(12)], np.random.default_rng(0).dirichlet(np.ones(12), size=(2, 20)).tolist()
     made = stored(tmp_path, [point(f"p{k}-seed-{s + 1}", rows[s][k], seed=s) for s in (0, 1) for k in range(20)], names)
-    value, error = drawn.facts(made).hypervolume
+    value, error = drawn.collect_front(made).hypervolume
     assert (value, error) == (made.score().hypervolume, made.score().hypervolume_error)
     assert 0 < error < 0.1 * value

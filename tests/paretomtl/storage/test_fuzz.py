@@ -57,7 +57,7 @@ def look(front, k):
     for point in front.every:
         yield "load_model", lambda point=point: front.load_model(point, toys.TwoHeads)
     yield "model_at", lambda: front.model_at([0.5, 0.5], toys.TwoHeads, seed=k % 2)
-    yield "report", lambda: (report.text(front), report.facts(front))
+    yield "report", lambda: (report.format_report(front), report.report_as_json(front))
     if k % 50 == 0:
         yield "plot", lambda: front.plot(front.folder.parent / "scratch" / "figure.svg")
 

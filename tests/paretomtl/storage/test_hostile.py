@@ -14,7 +14,8 @@ import pytest
 
 import paretomtl as pm
 from paretomtl.cli import main
-from paretomtl.storage.files import DamagedFile, sha256
+from paretomtl.errors import DamagedFileError
+from paretomtl.storage.files import sha256
 from paretomtl.storage.store import Store
 from paretomtl.storage.verify import verify
 from tests.damage import IDS, KINDS, check_named, explored, file_of, reseal, weights_of
@@ -59,7 +60,7 @@ def test_a_link_is_neither_followed_nor_written_through(front, kind, tmp_path, c
     assert set(found.damaged) == (inside if name in ("points", "weights") else {name})
     assert all("is a link, which is not followed" in why for why in found.damaged.values())
     if name in ("points", "weights", "log.jsonl"):
-        with pytest.raises(DamagedFile, match=f"{name} is a link"):
+        with pytest.raises(DamagedFileError, match=f"{name} is a link"):
             explored(front)
     else:
         explored(front)
@@ -92,7 +93,7 @@ def test_a_path_out_of_the_folder(front, tmp_path, capsys):
         assert "study.json is damaged: name" in verify(front).damaged["study.json"]
         assert len(pm.Front.load(front)) == 2  # from front.json
     (front / "front.json").unlink()
-    with pytest.raises(DamagedFile, match=r"study\.json is damaged: name 'con'"):
+    with pytest.raises(DamagedFileError, match=r"study\.json is damaged: name 'con'"):
         pm.Front.load(front)
 
 
@@ -279,7 +280,7 @@ def test_control_characters_in_texts_do_not_break_what_is_shown(front, capsys):
 def test_a_sealed_study_that_no_study_could_be(front, unchecked, change, why):
     for name in ("study.json", "front.json"):
         reseal(front / name, lambda found: change(found["study"]))
-    with pytest.raises(DamagedFile, match=re.escape(f"study.json is damaged: {why}")):
+    with pytest.raises(DamagedFileError, match=re.escape(f"study.json is damaged: {why}")):
         verify(front)
 
 

@@ -12,9 +12,9 @@ import torch
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.cli import main
+from paretomtl.errors import DamagedFileError
 from paretomtl.selection.rules import Knee
 from paretomtl.storage import files as written
-from paretomtl.storage.files import DamagedFile
 from paretomtl.storage.migrate import migrate
 from paretomtl.storage.schema import SCHEMA
 from paretomtl.storage.store import Store
@@ -108,7 +108,7 @@ def test_a_damaged_old_front_is_named_and_not_migrated(old, kind, damaged, capsy
         assert set(verify(old).damaged) == {name}
     assert main(["verify", str(old)]) == 1
     assert name in "".join(capsys.readouterr())
-    with pytest.raises(DamagedFile, match=name):
+    with pytest.raises(DamagedFileError, match=name):
         migrate(old)
     assert main(["migrate", str(old)]) == 1
     assert name in capsys.readouterr().err
@@ -120,7 +120,7 @@ def test_a_flipped_bit_in_a_number_of_an_old_record_is_named(old):
     text = path.read_text()
     path.write_text(text.replace("0.385316401720047", "0.385316401720046"))
     assert set(verify(old).damaged) == {"points/point-002.json"}
-    with pytest.raises(DamagedFile, match=r"points/point-002\.json: .* front\.json was written with"):
+    with pytest.raises(DamagedFileError, match=r"points/point-002\.json: .* front\.json was written with"):
         migrate(old)
 
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from paretomtl.errors import DamagedFileError
 from paretomtl.objective import Objective
 from paretomtl.point import Point
-from paretomtl.storage.files import DamagedFile, check_name, sealed
+from paretomtl.storage.files import check_name, seal_json
 from paretomtl.storage.store import Store
-from paretomtl.storage.table import plain
+from paretomtl.storage.table import escape_formula
 
 NAMES = ["a", "b"]
 DONE = Point(
@@ -94,7 +95,7 @@ def test_a_record_belongs_to_its_names(store, tmp_path):
         other.create(asked)
         record = json.loads((store.folder / "points/point-001.json").read_text()) | {"study": other.id}
         record.pop("sha256")
-        (other.folder / "points/point-001.json").write_bytes(sealed(record))
+        (other.folder / "points/point-001.json").write_bytes(seal_json(record))
         (point,) = other.read_points()
         assert (point.preference, point.state) == ((0.7, 0.3), "done") if read else point.state == "corrupt"
         if not read:
@@ -186,9 +187,9 @@ def test_names_that_are_refused(store, tmp_path, name):
         store.write_point(replace(FAILED, id=name), None)
     assert store.read_points([name]) == []  # none of the study's: nothing is looked for
     (store.folder / "study.json").write_bytes(
-        sealed({"schema": 2, "id": "", "study": study([replace(DONE, id=name)]), "command": None})
+        seal_json({"schema": 2, "id": "", "study": study([replace(DONE, id=name)]), "command": None})
     )
-    with pytest.raises(DamagedFile, match=r"study\.json is damaged: name "):
+    with pytest.raises(DamagedFileError, match=r"study\.json is damaged: name "):
         Store(store.folder).read_points()
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -291,7 +292,7 @@ def test_no_line_of_a_text_becomes_a_row_of_the_csv_or_a_formula(tmp_path, befor
 
 @pytest.mark.parametrize("text", ["a-b", "x = 3", "", "1e-3", " "])
 def test_other_texts_stay(text):
-    assert plain(text) == text
+    assert escape_formula(text) == text
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -344,8 +345,8 @@ def damage(path, kind):
             "null": b"null",
             "NaN": text.replace("1.5", "NaN").encode(),
             "infinity": text.replace("1.5", "-Infinity").encode(),
-            "short": sealed({"schema": 2, "id": "point-001"}),
-            "more": sealed({k: v for k, v in json.loads(text).items() if k != "sha256"} | {"colour": "red"}),
+            "short": seal_json({"schema": 2, "id": "point-001"}),
+            "more": seal_json({k: v for k, v in json.loads(text).items() if k != "sha256"} | {"colour": "red"}),
             "newer": text.replace('"schema": 2', '"schema": 3').encode(),
         }[kind]
     )
@@ -380,7 +381,7 @@ def test_a_damaged_front_json_is_named(store, kind):
     damage(store.folder / "front.json", kind)
     assert Store(store.folder).study == study()  # from study.json
     (store.folder / "study.json").unlink()
-    with pytest.raises(DamagedFile, match=r"front\.json"):
+    with pytest.raises(DamagedFileError, match=r"front\.json"):
         Store(store.folder).study  # noqa: B018
 
 

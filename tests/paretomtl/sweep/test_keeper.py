@@ -20,7 +20,7 @@ from paretomtl.storage import files as files_of_ours
 from paretomtl.storage.store import Store
 from paretomtl.storage.verify import verify
 from paretomtl.sweep.here import Here
-from paretomtl.sweep.keeper import InFolder
+from paretomtl.sweep.keeper import FolderCheckpointer
 from tests import toys
 from tests.damage import flipped, reseal
 from tests.durable import PATHS, ROOT
@@ -209,7 +209,7 @@ def test_sizes_are_checked_before_anything_is_read(begun, monkeypatch):
     with tensors.open("r+b") as file:
         file.truncate(2**40)  # sparse
     assert "at most" in verify(begun).damaged[f"checkpoints/{tensors.name}"]
-    assert InFolder(Store(begun), 0.0).read("point-002", json.loads(head.read_text())["asked"]) is None
+    assert FolderCheckpointer(Store(begun), 0.0).read("point-002", json.loads(head.read_text())["asked"]) is None
     tensors.unlink()
 
 
@@ -256,7 +256,7 @@ def test_a_disk_without_room_for_it_does_not_stop_the_training(tmp_path, whole, 
 
     def full(path, data, new=False):
         if path.parent.name == "checkpoints":
-            raise files_of_ours.no_room(OSError(28, "No space left on device"), path, len(data))
+            raise files_of_ours.full_disk_error(OSError(28, "No space left on device"), path, len(data))
         write(path, data, new)
 
     monkeypatch.setattr(files_of_ours, "write", full)

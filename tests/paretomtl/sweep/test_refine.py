@@ -12,13 +12,13 @@ import torch
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.points import score
-from paretomtl.preference import apart, even
+from paretomtl.preference import even_design, neighbour_distance
 from paretomtl.storage import files as front_files
 from paretomtl.storage import schema
 from paretomtl.storage.store import Store
 from paretomtl.storage.verify import verify
 from paretomtl.sweep.here import Here
-from paretomtl.sweep.refine import neighbours, place
+from paretomtl.sweep.refine import neighbours, place_preferences
 from tests import toys
 from tests.folders import differences, files, logged
 
@@ -56,7 +56,7 @@ def refined(refine: pm.Refine, reached, m: int = 2, ref_point=(1.1, 1.1)) -> np.
     asked = refine.first(m)
     while len(asked) < refine.total:
         losses = np.array([reached(r) for r in asked], dtype=np.float64)
-        new = place(refine, asked, np.arange(len(asked)), losses, ref_point)
+        new = place_preferences(refine, asked, np.arange(len(asked)), losses, ref_point)
         assert len(new) == min(refine.each or refine.start // 2, refine.total - len(asked))
         asked = np.concatenate([asked, new])
     return asked
@@ -68,20 +68,20 @@ def refined(refine: pm.Refine, reached, m: int = 2, ref_point=(1.1, 1.1)) -> np.
 @pytest.mark.parametrize(("front", "share"), [(weighted_sum_of_zdt1, 0.75), (on_ray_of_zdt2, 1.0)])
 def test_as_many_as_an_even_design_with_more_hypervolume_and_a_smaller_gap(front, share, total, each, by):
     asked = refined(pm.Refine(5, total, each, by), front)
-    losses, evenly = (np.array([front(r) for r in rows]) for rows in (asked, even(2, total)))
+    losses, evenly = (np.array([front(r) for r in rows]) for rows in (asked, even_design(2, total)))
     unit = (np.zeros(2), np.ones(2))
     assert score.hypervolume(losses, (1.1, 1.1)) > score.hypervolume(evenly, (1.1, 1.1))
     if by == "gap" or front is weighted_sum_of_zdt1:
         assert score.largest_gap(losses, unit) < share * score.largest_gap(evenly, unit)
     np.testing.assert_allclose(asked.sum(axis=1), 1, atol=1e-12)
-    assert np.ptp(asked[:, 0]) == pytest.approx(np.ptp(even(2, total)[:, 0]))  # no further out, no less far
+    assert np.ptp(asked[:, 0]) == pytest.approx(np.ptp(even_design(2, total)[:, 0]))  # no further out, no less far
 
 
 def test_the_longest_step_is_divided_first_and_at_its_middle():
     asked, losses = np.array([[0.1, 0.9], [0.4, 0.6], [0.9, 0.1]]), np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
-    (new,) = place(pm.Refine(3, 4, 1), asked, np.arange(3), losses, (2.0, 2.0))
+    (new,) = place_preferences(pm.Refine(3, 4, 1), asked, np.arange(3), losses, (2.0, 2.0))
     assert 0.4 < new[0] < 0.9
-    (new,) = place(pm.Refine(3, 4, 1), asked[[0, 2]], np.arange(2), losses[[0, 2]], (2.0, 2.0))
+    (new,) = place_preferences(pm.Refine(3, 4, 1), asked[[0, 2]], np.arange(2), losses[[0, 2]], (2.0, 2.0))
     np.testing.assert_allclose(new, [11 / 30, 19 / 30])  # a third of the way: one more is to come
 
 
@@ -89,7 +89,9 @@ def test_by_hypervolume_where_a_straight_front_would_gain_most():
     """The gap is the longest between the last two, which differ in one loss; no hypervolume is to be had there."""
     asked = np.array([[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]])
     losses = np.array([[1.0, 0.0], [0.6, 0.4], [0.6, 1.4]])
-    volume, gap = (place(pm.Refine(3, 4, 1, by), asked, np.arange(3), losses, (2.0, 2.0)) for by in CRITERIA)
+    volume, gap = (
+        place_preferences(pm.Refine(3, 4, 1, by), asked, np.arange(3), losses, (2.0, 2.0)) for by in CRITERIA
+    )
     assert volume[0, 0] < 0.5 < gap[0, 0]
 
 
@@ -98,11 +100,11 @@ def test_by_hypervolume_where_a_straight_front_would_gain_most():
 def test_three_objectives(by, start, each):
     total, front = 30, weighted_sum_of_a_sphere
     asked = refined(pm.Refine(start, total, each, by), front, 3, (1.1, 1.1, 1.1))
-    losses, evenly = (np.array([front(r) for r in rows]) for rows in (asked, even(3, total)))
+    losses, evenly = (np.array([front(r) for r in rows]) for rows in (asked, even_design(3, total)))
     unit, reference = (np.zeros(3), np.ones(3)), (1.1, 1.1, 1.1)
     assert score.largest_gap(losses, unit) < 0.9 * score.largest_gap(evenly, unit)
     assert score.hypervolume(losses, reference) > 1.1 * score.hypervolume(evenly, reference)
-    assert asked.min() >= even(3, total).min() - 1e-9
+    assert asked.min() >= even_design(3, total).min() - 1e-9
     assert len(np.unique(np.round(asked, 6), axis=0)) == total
 
 
@@ -110,26 +112,26 @@ def test_a_jump_gets_few_points():
     """A sum of losses on a concave front has two ends alone; where it jumps nothing can be found between."""
     asked = refined(pm.Refine(5, 25, 2), lambda r: [1.0, 0.0] if r[0] < 0.61 else [0.0, 1.0])
     distances = np.diff(np.sort(asked[:, 0]))
-    assert distances.min() > apart(2, 25) / 32
-    assert distances.max() < 4 * apart(2, 25)  # the others went where there is room
+    assert distances.min() > neighbour_distance(2, 25) / 32
+    assert distances.max() < 4 * neighbour_distance(2, 25)  # the others went where there is room
 
 
 def test_where_points_failed_none_is_placed_again():
     asked = np.array([[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]])
-    new = place(pm.Refine(3, 7, 4), asked, np.array([0, 2]), np.array([[1.0, 0.0], [0.0, 1.0]]), (2.0, 2.0))
+    new = place_preferences(pm.Refine(3, 7, 4), asked, np.array([0, 2]), np.array([[1.0, 0.0], [0.0, 1.0]]), (2.0, 2.0))
     every = np.sort(np.concatenate([asked, new])[:, 0])
     assert len(every) == 7
-    assert np.diff(every).min() >= apart(2, 7) / 32
+    assert np.diff(every).min() >= neighbour_distance(2, 7) / 32
 
 
 def test_losses_that_are_all_alike():
-    asked = even(2, 3)
-    new = place(pm.Refine(3, 5, 2), asked, np.arange(3), np.ones((3, 2)), (2.0, 2.0))
+    asked = even_design(2, 3)
+    new = place_preferences(pm.Refine(3, 5, 2), asked, np.arange(3), np.ones((3, 2)), (2.0, 2.0))
     assert len(np.unique(np.concatenate([asked, new]), axis=0)) == 5
 
 
 def test_neighbours_have_nobody_between_them():
-    assert neighbours(np.sort(even(2, 4), axis=0)).tolist() == [[0, 1], [1, 2], [2, 3]]
+    assert neighbours(np.sort(even_design(2, 4), axis=0)).tolist() == [[0, 1], [1, 2], [2, 3]]
     corners, centre = np.eye(3), np.full((1, 3), 1 / 3)
     assert {tuple(pair) for pair in neighbours(np.concatenate([corners, centre]))} == {
         (0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3),
@@ -153,7 +155,7 @@ def test_a_front_in_rounds(tmp_path):
     assert [p.corner for p in front.corners] == ["a", "b"]
     np.testing.assert_allclose(front.preferences[:3, 0], [1 / 9, 1 / 2, 8 / 9])
     losses = front.losses[:3]
-    new = place(pm.Refine(3, 8, 2), front.preferences[:3], np.arange(3), losses, (2.0, 2.0))
+    new = place_preferences(pm.Refine(3, 8, 2), front.preferences[:3], np.arange(3), losses, (2.0, 2.0))
     np.testing.assert_array_equal(front.preferences[3:5], new)
     asked = json.loads((tmp_path / "f/study.json").read_text())["study"]
     assert asked["refine"] == {"start": 3, "total": 8, "each": 2, "by": "gap"}
@@ -231,8 +233,8 @@ def test_a_record_with_an_impossible_preference_is_corrupt(tmp_path):
     explore(preferences=pm.Refine(3, 4), out=tmp_path / "f")
     store = Store(tmp_path / "f")
     (point,) = store.read_points(["point-004"])
-    record = schema.record(replace(point, preference=(-1.0, 2.0)), store.names, store.id)
-    front_files.write(tmp_path / "f/points/point-004.json", front_files.sealed(record))
+    record = schema.to_record(replace(point, preference=(-1.0, 2.0)), store.names, store.id)
+    front_files.write(tmp_path / "f/points/point-004.json", front_files.seal_json(record))
     (read,) = store.read_points(["point-004"])
     assert read.state == "corrupt"
     assert "the preference of point-004 is not 2 numbers of at least 0" in str(read.reason)
@@ -244,7 +246,7 @@ def test_several_seeds_share_their_preferences(tmp_path):
     np.testing.assert_array_equal(first.preferences, second.preferences)
     assert len(front.mean()) == 6
     losses = (first.losses[:3] + second.losses[:3]) / 2
-    new = place(pm.Refine(3, 6, 2), first.preferences[:3], np.arange(3), losses, (2.0, 2.0))
+    new = place_preferences(pm.Refine(3, 6, 2), first.preferences[:3], np.arange(3), losses, (2.0, 2.0))
     np.testing.assert_array_equal(first.preferences[3:5], new)
 
 
@@ -288,7 +290,7 @@ def test_points_that_fail_are_placed_around(tmp_path):
     assert "point-002" in {p.id for p in front.failed}
     every = sorted(p.preference[0] for p in (*front.points, *front.failed))
     assert len(every) == 7
-    assert np.diff(every).min() > apart(2, 7) / 40
+    assert np.diff(every).min() > neighbour_distance(2, 7) / 40
 
 
 @pytest.mark.filterwarnings("ignore:.*points failed:UserWarning")

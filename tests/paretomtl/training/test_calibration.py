@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import paretomtl as pm
-from paretomtl.training.calibration import BATCHES, calibrate, running
+from paretomtl.training.calibration import BATCHES, calibrate, running_layers
 from tests.networks import losses, moved, problem
 
 X = torch.randn(60, 4, generator=torch.Generator().manual_seed(1)) * 3 + 1
@@ -107,7 +107,8 @@ def test_without_statistics_or_data_nothing_is_done():
         raise AssertionError
 
     assert (
-        running(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2, track_running_stats=False), nn.GroupNorm(1, 2))) == []
+        running_layers(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2, track_running_stats=False), nn.GroupNorm(1, 2)))
+        == []
     )
     plain = nn.Linear(4, 2).train()
     calibrate(problem(Normed, never), plain, data(), "cpu")

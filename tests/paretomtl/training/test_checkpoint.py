@@ -17,7 +17,7 @@ import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.storage.checkpoints import Encoded
 from paretomtl.training import watch
-from paretomtl.training.checkpoint import Keeper, decoded, encoded, same
+from paretomtl.training.checkpoint import Checkpointer, decode, encode, is_identical
 from studies.analytic import fonseca
 from tests import toys
 from tests.networks import Tied
@@ -50,7 +50,7 @@ VALUES = [
 
 @pytest.mark.parametrize("value", VALUES, ids=toys.named)
 def test_plain_values(value):
-    found = decoded(through_json(encoded(value)))
+    found = decode(through_json(encode(value)))
     assert repr(found) == repr(value)
 
 
@@ -61,15 +61,15 @@ def test_plain_values(value):
 )
 def test_tensors(dtype):
     value = {"a": torch.randn(3, 4).to(dtype).T, "scalar": torch.tensor(1).to(dtype), "empty": torch.empty(0, 3)}
-    found = decoded(through_json(encoded(value)))
+    found = decode(through_json(encode(value)))
     for name, tensor in value.items():
         assert found[name].dtype == tensor.dtype
         assert torch.equal(found[name], tensor)
 
 
 def test_arrays_numbers_of_numpy_and_not_a_number():
-    found = decoded(
-        through_json(encoded([np.arange(3, dtype=np.uint32), np.full((), np.inf), np.float64(2.5), float("nan")]))
+    found = decode(
+        through_json(encode([np.arange(3, dtype=np.uint32), np.full((), np.inf), np.float64(2.5), float("nan")]))
     )
     assert found[0].dtype == np.uint32
     assert found[0].tolist() == [0, 1, 2]
@@ -81,17 +81,17 @@ def test_arrays_numbers_of_numpy_and_not_a_number():
 def test_a_generator_goes_on():
     generator = torch.Generator().manual_seed(3)
     torch.rand(5, generator=generator)
-    found = decoded(through_json(encoded((generator,))))
+    found = decode(through_json(encode((generator,))))
     assert torch.equal(torch.rand(5, generator=found[0]), torch.rand(5, generator=generator))
 
 
 def test_records_have_the_classes_of_today():
     value = [Record(torch.ones(2), Pair(1, (Pair(None, 2.0), "x")))]
-    found = through_json(encoded(value))
-    assert repr(decoded(found, like=value)) == repr(value)
+    found = through_json(encode(value))
+    assert repr(decode(found, like=value)) == repr(value)
     for like in (None, [], [Pair(1, 2)], [Record(1, None)], [Record(1, (1, 2))]):
         with pytest.raises(ValueError, match="stands where a record of 2 fields was"):
-            decoded(found, like)
+            decode(found, like)
     assert "Record" not in json.dumps(found.value)  # nothing to be imported by its name
 
 
@@ -100,15 +100,15 @@ def test_records_have_the_classes_of_today():
 )
 def test_what_would_need_a_pickle_is_refused(value):
     with pytest.raises(TypeError, match="it holds a "):
-        encoded([value])
+        encode([value])
 
 
 def test_the_same_to_the_last_bit():
     nan = torch.tensor([float("nan"), 0.0])
-    assert same(encoded([nan, 1]), encoded([nan.clone(), 1]))
-    assert not same(encoded([nan, 1]), encoded([torch.tensor([float("nan"), -0.0]), 1]))
-    assert not same(encoded([nan, 1]), encoded([nan.double(), 1]))
-    assert not same(encoded([nan, 1]), encoded([nan, 2]))
+    assert is_identical(encode([nan, 1]), encode([nan.clone(), 1]))
+    assert not is_identical(encode([nan, 1]), encode([torch.tensor([float("nan"), -0.0]), 1]))
+    assert not is_identical(encode([nan, 1]), encode([nan.double(), 1]))
+    assert not is_identical(encode([nan, 1]), encode([nan, 2]))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_the_same_to_the_last_bit():
 )
 def test_what_was_not_encoded_is_an_error(found):
     with pytest.raises((ValueError, KeyError, RuntimeError)):
-        decoded(Encoded({"dict": [["a", found]]}, {}))
+        decode(Encoded({"dict": [["a", found]]}, {}))
 
 
 # --- points ---
@@ -443,4 +443,4 @@ def test_it_is_due_after_so_many_seconds(monkeypatch):
 
 
 def test_a_keeper_is_small():
-    assert Keeper.__abstractmethods__ == {"write", "read", "drop", "warn"}
+    assert Checkpointer.__abstractmethods__ == {"write", "read", "drop", "warn"}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.storage.store import Store
-from paretomtl.training.fleet import narrowed, stacked
+from paretomtl.training.fleet import narrow_rows, stack_weights
 from studies.analytic import fonseca, zdt1
 from tests import toys
 from tests.folders import files
@@ -180,7 +180,7 @@ def test_bounds_hold():
 def test_fewer_rows_go_on_as_they_would_have(build):
     """Against an optimizer that keeps all three rows."""
     model = toys.initial()
-    all_rows, rows = stacked(model, 3), stacked(model, 3)
+    all_rows, rows = stack_weights(model, 3), stack_weights(model, 3)
     kept, fewer = (
         built[0] if isinstance(built := build(list(parameters.values())), tuple) else built
         for parameters in (all_rows, rows)
@@ -188,7 +188,7 @@ def test_fewer_rows_go_on_as_they_would_have(build):
     for step in range(4):
         draw = torch.Generator().manual_seed(step)
         if step == 2:
-            rows = narrowed(rows, fewer, [0, 2])
+            rows = narrow_rows(rows, fewer, [0, 2])
         for name, p in all_rows.items():
             p.grad = torch.randn(p.shape, generator=draw)
             rows[name].grad = p.grad.clone() if step < 2 else p.grad[[0, 2]]

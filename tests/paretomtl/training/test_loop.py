@@ -12,7 +12,7 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SubsetRand
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.solver import solved
+from paretomtl.solver import solved_status
 from tests import toys
 from tests.one_point import SGD, labelled, marked, partly, same, train
 
@@ -218,7 +218,7 @@ class Momentum(pm.Scalarization):
     stateful = True
 
     def update(self, state, losses, preference):
-        return preference, state, solved(losses)
+        return preference, state, solved_status(losses)
 
 
 @pytest.mark.fault(16)

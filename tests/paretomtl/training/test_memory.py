@@ -133,12 +133,14 @@ def test_where_all_points_run_out_the_error_says_so():
     ],
 )
 def test_what_a_gpu_says(error, number):
-    assert re.match(rf"oom: {number}.*, and the most in use so far was [\d,]+ bytes on a GPU; ", memory.ran_out(error))
+    assert re.match(
+        rf"oom: {number}.*, and the most in use so far was [\d,]+ bytes on a GPU; ", memory.out_of_memory_reason(error)
+    )
 
 
 def test_other_errors_are_not_taken_for_it():
-    assert memory.ran_out(RuntimeError("the pool cannot allocate 3 bytes more")) is None
-    assert memory.ran_out(ValueError("out of memory")) is None
+    assert memory.out_of_memory_reason(RuntimeError("the pool cannot allocate 3 bytes more")) is None
+    assert memory.out_of_memory_reason(ValueError("out of memory")) is None
 
 
 def test_what_the_frames_of_an_error_hold_is_let_go():

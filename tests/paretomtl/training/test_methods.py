@@ -10,7 +10,7 @@ from torch import nn
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.solver import solved
+from paretomtl.solver import solved_status
 from tests import toys
 from tests.one_point import SGD, partly, train
 
@@ -115,7 +115,7 @@ class Averaging(pm.Stepper):
     def update(self, state, closure, preference):
         mean, n = state
         mean = (n * mean + preference.to(torch.float32) @ closure.gradients().jacobian) / (n + 1)
-        return mean, (mean, n + 1), solved(preference)
+        return mean, (mean, n + 1), solved_status(preference)
 
 
 def test_state_goes_from_step_to_step():

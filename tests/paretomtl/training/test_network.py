@@ -17,8 +17,8 @@ import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.storage.store import Store
 from paretomtl.storage.verify import verify
-from paretomtl.training.measuring import OnDevice
-from paretomtl.training.network import watched
+from paretomtl.training.measuring import DeviceBatches
+from paretomtl.training.network import mean_losses_over
 from tests import toys
 from tests.folders import differences, everything, files
 
@@ -173,7 +173,9 @@ def test_looks_at_the_validation_split_deal_it_out(sizes, seen):
 
     problem = toys.two_regressions(losses=note)
     network = pm.LowRank(rank=1).attach(toys.TwoHeads(), 2)
-    there, losses = watched(network, problem, OnDevice(batches, "cpu"), np.array([[0.3, 0.7], [0.6, 0.4]]))
+    there, losses = mean_losses_over(
+        network, problem, DeviceBatches(batches, "cpu"), np.array([[0.3, 0.7], [0.6, 0.4]])
+    )
     found = [torch.cat(parts) for parts in counted.values()]
     per = len if len(sizes) == 1 else (lambda x: len(x) // sizes[0])
     assert [per(x) for x in found] == seen

@@ -9,7 +9,7 @@ import torch
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.solver import solved
+from paretomtl.solver import solved_status
 from paretomtl.training.watch import EXPLODED, LONG_ENOUGH, STALL, Means, Norms, Stall
 from tests import toys
 from tests.one_point import SGD, same, train
@@ -113,7 +113,7 @@ class Now(pm.Weighting):
 
     def update(self, state, losses, gramian, preference):
         code = self.code if state % self.every == 0 else pm.Code.SOLVED
-        return preference, state + 1, solved(losses)._replace(code=torch.tensor(int(code)))
+        return preference, state + 1, solved_status(losses)._replace(code=torch.tensor(int(code)))
 
 
 @pytest.mark.fault(42)

@@ -18,7 +18,7 @@ from paretomtl.selection.rules import (
     ReferencePoint,
     Weights,
 )
-from paretomtl.selection.select import candidates
+from paretomtl.selection.select import list_candidates
 
 often = settings(deadline=None, derandomize=True, max_examples=60)
 SCALES, SHIFTS = (0.7, 3.0, 1e-3, 1e3), (0.0, 5.0, -0.1)
@@ -82,7 +82,7 @@ def answer(name, case, points=None, scale=None):
     """The id that is chosen, and those of the runners-up; the nearest point, where no point is feasible."""
     scale = dict(zip([o.name for o in case.described], np.ones(9) if scale is None else scale, strict=False))
     try:
-        choice = RULES[name](case, scale).choose(candidates(points or made(case.rows), case.described))
+        choice = RULES[name](case, scale).choose(list_candidates(points or made(case.rows), case.described))
     except NoFeasiblePoint as error:
         return "none", error.nearest.id, []
     return "chosen", choice.point and choice.point.id, [r.point.id for r in choice.runners_up]
@@ -174,7 +174,7 @@ def test_each_choice_says_why_with_its_numbers(name):
     rows = [(0.0, 10.0), (1.0, 4.0), (5.0, 1.0), (10.0, 0.0)]
     described = [Objective("a", "nats"), Objective("b")]
     case = Case(np.array(rows), described, {"a": 2.0, "b": 5.0}, {"a": 1.0, "b": 1.0}, ["a", "b"])
-    choice = RULES[name](case, {"a": 1.0}).choose(candidates(made(rows), described))
+    choice = RULES[name](case, {"a": 1.0}).choose(list_candidates(made(rows), described))
     assert choice.point.id == "p01"
     assert choice.why.startswith("p01 ")
     assert " 1 nats" in choice.why or " 4" in choice.why
@@ -188,7 +188,7 @@ def test_each_choice_says_why_with_its_numbers(name):
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("bad", [np.nan, np.inf, "1", None, True])
 def test_numbers_that_are_none(bad):
-    among = candidates(made([(0.0, 1.0), (1.0, 0.0)]), [Objective("a"), Objective("b")])
+    among = list_candidates(made([(0.0, 1.0), (1.0, 0.0)]), [Objective("a"), Objective("b")])
     for rule, field in (
         (ReferencePoint({"a": bad, "b": 1.0}), r"aspirations\['a'\]"),
         (Weights({"a": bad, "b": 1.0}), r"weights\['a'\]"),

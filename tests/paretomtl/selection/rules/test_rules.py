@@ -20,7 +20,7 @@ from paretomtl.selection.rules import (
     ReferencePoint,
     Weights,
 )
-from paretomtl.selection.select import Noise, candidates
+from paretomtl.selection.select import Noise, list_candidates
 
 CONVEX = [(0.0, 1.0), (0.1, 0.4), (0.5, 0.1), (1.0, 0.0)]
 AB = [Objective("a"), Objective("b")]
@@ -34,7 +34,7 @@ def among(rows, objectives=AB, sampling=None, deviation=None, n=1, ideals=None):
         None if x is None else np.broadcast_to(np.array(x, dtype=float), rows.shape) for x in (sampling, deviation)
     ]
     noise = Noise(*parts, np.broadcast_to(n, len(rows)))
-    return candidates(points, objectives, noise=noise, ideals=None if ideals is None else np.array(ideals))
+    return list_candidates(points, objectives, noise=noise, ideals=None if ideals is None else np.array(ideals))
 
 
 def chosen(rule, *args, **kwargs):
@@ -89,7 +89,7 @@ def test_margins_hold_as_often_as_they_say():
     own = sd * generator.standard_normal((cases, n + 1))  # the models of six seeds; the sixth is deployed
     common = se * generator.standard_normal(cases)  # the error of the split, that all share
     seen = own[:, :n] + common[:, None]
-    margin = seeds.margins(np.full((cases, 1), se), seen.std(axis=1, ddof=1)[:, None], np.full(cases, n), 0.95)[:, 0]
+    margin = seeds.margins_at(np.full((cases, 1), se), seen.std(axis=1, ddof=1)[:, None], np.full(cases, n), 0.95)[:, 0]
     missed = (own[:, n] > seen.mean(axis=1) + margin).mean()
     assert 0.025 < missed < 0.065
 

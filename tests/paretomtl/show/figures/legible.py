@@ -20,7 +20,7 @@ SCALES = np.array([1e-4, 1.0, 3.2e6, 40.0, 1e-9, 12345.0, 1.0, 2.0, 3.0, 4.0])
 
 def assert_legible(draw, shown, width=None):
     """No text leaves the figure and no two overlap, but for touching ones."""
-    with mpl.rc_context(STYLE | view.texts(width)):
+    with mpl.rc_context(STYLE | view.text_settings(width)):
         figure = draw(shown, width)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()

@@ -26,7 +26,7 @@ def diagonal(axes):
 def test_the_shares_and_angles_by_hand():
     # a matters three times as much, so its loss is to be a third of b's: the ray is (1, 3)
     front = pm.Front.from_values([[0.2, 0.2], [0.1, 0.3]], ["a", "b"], [1.0, 1.0], [[0.75, 0.25], [0.75, 0.25]])
-    shown = control.facts(front)
+    shown = control.collect_control(front)
     np.testing.assert_allclose(shown.asked, [[0.25, 0.75]] * 2)
     np.testing.assert_allclose(shown.reached, [[0.5, 0.5], [0.25, 0.75]])
     there = np.degrees(np.arctan(3))
@@ -36,14 +36,14 @@ def test_the_shares_and_angles_by_hand():
 
 def test_of_two_objectives_the_angles_differ_by_the_control_error():
     front = values()
-    shown = control.facts(front)
+    shown = control.collect_control(front)
     asked, reached = shown.angles()
     np.testing.assert_allclose(np.abs(asked - reached), front.control_errors, atol=1e-9)
     np.testing.assert_allclose(shown.errors, front.control_errors)
 
 
 def test_the_plane_has_a_point_a_model_and_its_error_from_the_diagonal():
-    shown = control.facts(values())
+    shown = control.collect_control(values())
     (axes,) = control.draw(shown).axes
     asked, reached = shown.angles()
     (points,) = [line for line in axes.lines if line.get_marker() == "o"]
@@ -57,7 +57,7 @@ def test_the_plane_has_a_point_a_model_and_its_error_from_the_diagonal():
 
 def test_of_more_objectives_there_is_a_panel_an_objective_coloured_by_the_error():
     front = values(3)
-    shown = control.facts(front)
+    shown = control.collect_control(front)
     figure = control.draw(shown)
     assert [axes.get_title() for axes in figure.axes[:3]] == ["a loss", "b loss", "c loss"]
     losses = front.losses / front.losses.sum(axis=1, keepdims=True)
@@ -71,7 +71,9 @@ def test_of_more_objectives_there_is_a_panel_an_objective_coloured_by_the_error(
 def test_the_legend_has_mean_and_worst():
     front = values()
     k = int(np.argmax(front.control_errors))
-    told = [text.get_text() for text in control.draw(control.facts(front, front.points[2])).legends[0].get_texts()]
+    told = [
+        text.get_text() for text in control.draw(control.collect_control(front, front.points[2])).legends[0].get_texts()
+    ]
     mean, worst = front.control_errors.mean(), front.control_errors[k]
     assert f"mean control error {mean:.2g}°\nworst {worst:.2g}° ({front.points[k].id})" in told
     assert f"chosen: {front.points[2].id}" in told
@@ -79,14 +81,14 @@ def test_the_legend_has_mean_and_worst():
 
 def test_of_several_seeds_every_model_is_there(tmp_path):
     front = seeded(tmp_path, [(0.2, 0.8), (0.4, 0.4)], [(0.3, 0.7), (0.5, 0.3)])
-    shown = control.facts(front)
+    shown = control.collect_control(front)
     assert shown.ids == ("p1-seed-1", "p2-seed-1", "p1-seed-2", "p2-seed-2")
     np.testing.assert_allclose(shown.errors, control_error(front.losses, front.preferences))
 
 
 def test_points_have_their_numbers_where_they_do_not_cover_one_another(tmp_path):
     def numbers(front):
-        return [text.get_text() for text in control.draw(control.facts(front)).axes[0].texts]
+        return [text.get_text() for text in control.draw(control.collect_control(front)).axes[0].texts]
 
     front = seeded(tmp_path, [(0.2, 0.8), (0.4, 0.4)], [(0.2, 0.7), (0.41, 0.4)])
     assert numbers(front) == []
@@ -96,7 +98,7 @@ def test_points_have_their_numbers_where_they_do_not_cover_one_another(tmp_path)
 
 def test_a_point_without_any_loss_is_on_its_ray():
     front = pm.Front.from_values([[0.0, 0.0], [1.0, 1.0]], ["a", "b"], [2.0, 2.0], [[0.8, 0.2], [0.5, 0.5]])
-    shown = control.facts(front)
+    shown = control.collect_control(front)
     np.testing.assert_allclose(shown.reached, [[0.2, 0.8], [0.5, 0.5]])
     np.testing.assert_allclose(shown.errors, 0, atol=1e-6)
     assert_legible(control.draw, shown)
@@ -108,16 +110,16 @@ def test_a_point_without_any_loss_is_on_its_ray():
 @pytest.mark.parametrize("m", [2, 3])
 def test_points_in_one_place(m, n):
     front = pm.Front.from_values([[0.5] * m] * n, [*"abc"[:m]], [1.0] * m, [[1 / m] * m] * n)
-    assert_legible(control.draw, control.facts(front))
+    assert_legible(control.draw, control.collect_control(front))
 
 
 @pytest.mark.parametrize("width", [None, 3.25, 6.75])
 @pytest.mark.parametrize("m", [2, 3, 4, 5, 10])
 def test_texts_are_in_the_figure_and_apart(m, width):
     front = values(m, 20, m, LONG[:m], SCALES[:m])
-    assert_legible(control.draw, control.facts(front, front.points[3]), width)
+    assert_legible(control.draw, control.collect_control(front, front.points[3]), width)
     even = values(m, 9, m, LONG[:m])
-    assert_legible(control.draw, control.facts(even, even.points[3]), width)
+    assert_legible(control.draw, control.collect_control(even, even.points[3]), width)
 
 
 @pytest.mark.parametrize("m", [2, 3])
@@ -131,7 +133,7 @@ def test_files_twice_the_same(tmp_path, suffix, m):
 
 def test_the_csv_beside_holds_what_is_drawn(tmp_path):
     front = values()
-    shown = control.facts(front)
+    shown = control.collect_control(front)
     path = front.plot(tmp_path / "c.svg", front.select(best="a"), kind="control")
     rows = list(csv.reader(path.with_suffix(".csv").read_text().splitlines()))
     angles = ["angle asked", "angle reached"]
@@ -154,7 +156,7 @@ def test_errors_name_the_remedy(tmp_path):
     with pytest.raises(ValueError, match=r"losses of at least 0, as rays are; point-001 has -0.9 in 'accuracy'"):
         negative.plot(tmp_path / "c.svg", kind="control")
     with pytest.raises(ValueError, match="point-999 is not a point of this front"):
-        control.facts(values(), point("point-999", (1.0, 1.0)))
+        control.collect_control(values(), point("point-999", (1.0, 1.0)))
     assert not list(tmp_path.iterdir())
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from paretomtl.show.figures import matrix
-from paretomtl.show.figures.facts import facts
+from paretomtl.show.figures.facts import collect_front
 from paretomtl.show.figures.ink import BLUE, GREY, ORANGE
 from tests.fronts import front_of
 from tests.paretomtl.show.figures.legible import LONG, SCALES, assert_legible
@@ -24,7 +24,7 @@ def drawn(axes, color, face=None):
 
 
 def test_a_panel_a_pair_each_objective_labelled_once():
-    figure = matrix.draw(facts(front_of(LOSSES, names="abc")))
+    figure = matrix.draw(collect_front(front_of(LOSSES, names="abc")))
     labels = {place: (axes.get_xlabel(), axes.get_ylabel()) for place, axes in panels(figure).items()}
     assert labels == {
         (0, 1): ("", "b loss [nats]"),
@@ -35,7 +35,7 @@ def test_a_panel_a_pair_each_objective_labelled_once():
 
 def test_every_panel_has_all_points_and_tells_the_dominated_ones_apart_alike():
     front = front_of(LOSSES, names="abc", ideals=(0.05, 0.06, 0.07))
-    for (j, i), axes in panels(matrix.draw(facts(front, front.points[3]))).items():
+    for (j, i), axes in panels(matrix.draw(collect_front(front, front.points[3]))).items():
         pairs = [(row[j], row[i]) for row in LOSSES.values()]
         # p2 and p3 are worse than p1 in a and b; only p3 is worse than another, p2, in all
         assert drawn(axes, BLUE)[:3] == [pairs[0], pairs[1], pairs[3]]
@@ -49,7 +49,7 @@ def test_every_panel_has_all_points_and_tells_the_dominated_ones_apart_alike():
 
 
 def test_no_ring_and_no_ideals_where_there_are_none():
-    for axes in matrix.draw(facts(front_of(LOSSES, names="abc", ideals=()))).axes:
+    for axes in matrix.draw(collect_front(front_of(LOSSES, names="abc", ideals=()))).axes:
         assert not [line for line in axes.lines if line.is_dashed() or line.get_markeredgecolor() == ORANGE]
 
 
@@ -68,7 +68,7 @@ def legend(figure):
 )
 def test_the_reference_is_in_view_unless_it_is_far(reference, seen, said):
     front = front_of(LOSSES, names="abc", ideals=(), ref_point=reference)
-    figure = matrix.draw(facts(front))
+    figure = matrix.draw(collect_front(front))
     for ((j, i), axes), there in zip(panels(figure).items(), seen, strict=True):
         (cross,) = [line.get_xydata()[0] for line in axes.lines if line.get_marker() == "x"]
         assert cross.tolist() == [reference[j], reference[i]]
@@ -87,7 +87,7 @@ def test_an_approximate_hypervolume_is_drawn_with_its_error():
     front = front_of({f"p{k}": tuple(row) for k, row in enumerate(rows.tolist())}, names="abcdefghijkl", ideals=())
     figures = front.score()
     said = f"hypervolume {figures.hypervolume:.4g} ± {figures.hypervolume_error:.2g}"
-    assert said in legend(matrix.draw(facts(front)))[-1]
+    assert said in legend(matrix.draw(collect_front(front)))[-1]
 
 
 @pytest.mark.fault(15)
@@ -96,11 +96,11 @@ def test_an_approximate_hypervolume_is_drawn_with_its_error():
 def test_points_in_one_place_have_axes_around_them(reference):
     rows = dict.fromkeys(["p1", "p2"], (0.5, 0.0, -3.0))
     front = front_of(rows, names="abc", ideals=(), ref_point=reference)
-    for axes in matrix.draw(facts(front)).axes:
+    for axes in matrix.draw(collect_front(front)).axes:
         (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
         assert min(right - left, high - low) > 1e-5
     same = front_of({"p1": (0.5, 0.0, -3.0)}, names="abc", ideals=(), ref_point=(0.5, 0.0, -3.0))
-    for axes in matrix.draw(facts(same)).axes:
+    for axes in matrix.draw(collect_front(same)).axes:
         assert np.ptp(axes.get_xlim()) > 1e-3
 
 
@@ -109,4 +109,4 @@ def test_texts_are_in_the_figure_and_apart(m):
     rows = SCALES[:m] * np.random.default_rng(m).dirichlet(np.ones(m), size=25)
     losses = {f"point-{k:03d}": tuple(row) for k, row in enumerate(rows.tolist())}
     front = front_of(losses, names=LONG[:m], ideals=(rows.min(axis=0)).tolist(), ref_point=SCALES[:m])
-    assert_legible(matrix.draw, facts(front, front.points[0]))
+    assert_legible(matrix.draw, collect_front(front, front.points[0]))

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from paretomtl.show.figures import parallel
-from paretomtl.show.figures.facts import facts
-from paretomtl.show.figures.ink import DARK, ORANGE, PALE, number
+from paretomtl.show.figures.facts import collect_front
+from paretomtl.show.figures.ink import DARK, ORANGE, PALE, format_tick
 from tests.fronts import front_of
 from tests.paretomtl.show.figures.legible import LONG, SCALES, assert_legible
 
@@ -12,7 +12,7 @@ LOSSES = {"p1": (0.1, 30.0, 0.9), "p2": (0.5, 20.0, 0.1), "p3": (0.6, 40.0, 0.5)
 
 def figure_of(losses=LOSSES, chosen=None, names="abc", **changes):
     front = front_of(losses, names=names, **({"ideals": ()} | changes))
-    return parallel.draw(facts(front, None if chosen is None else front.points[chosen]))
+    return parallel.draw(collect_front(front, None if chosen is None else front.points[chosen]))
 
 
 def lines(figure):
@@ -93,7 +93,7 @@ def test_texts_are_in_the_figure_and_apart(m):
     rows = SCALES[:m] * np.random.default_rng(m).dirichlet(np.ones(m), size=25) + [0, 1000, *[0] * 8][:m]
     losses = {f"point-{k:03d}": tuple(row) for k, row in enumerate(rows.tolist())}
     front = front_of(losses, names=LONG[:m], ideals=rows.min(axis=0).tolist())
-    assert_legible(parallel.draw, facts(front, front.points[0]))
+    assert_legible(parallel.draw, collect_front(front, front.points[0]))
 
 
 @pytest.mark.parametrize(
@@ -109,4 +109,4 @@ def test_texts_are_in_the_figure_and_apart(m):
     ],
 )
 def test_numbers_have_the_digits_that_their_axis_needs(value, low, high, expected):
-    assert number(value, low, high) == expected
+    assert format_tick(value, low, high) == expected

@@ -42,7 +42,7 @@ def lines(axes, color):
 
 
 def test_of_one_seed_the_facts_are_points_and_a_staircase():
-    shown = several.facts(fronts())
+    shown = several.collect_fronts(fronts())
     assert [one.name for one in shown.fronts] == ["EPO", "Linear"]
     one, other = shown.fronts
     np.testing.assert_array_equal(one.losses, list(HERE.values()))
@@ -58,7 +58,7 @@ def test_of_one_seed_the_facts_are_points_and_a_staircase():
 
 def test_of_several_seeds_the_facts_are_median_best_and_worst(tmp_path):
     front = seeded(tmp_path, *SEEDS)
-    (one,) = several.facts({"seeds": front}).fronts
+    (one,) = several.collect_fronts({"seeds": front}).fronts
     assert (one.n_seeds, one.seeds) == (3, (0, 0, 1, 1, 2, 2))
     # the best is of any seed, the median of two of three, the worst of all; each goes to the reference, (2, 2)
     inner = {name: steps[1:-1].tolist() for name, steps in one.surfaces.items()}
@@ -71,12 +71,12 @@ def test_of_several_seeds_the_facts_are_median_best_and_worst(tmp_path):
 
 
 def test_a_point_is_dominated_by_points_of_its_own_seed_alone(tmp_path):
-    (one,) = several.facts({"x": seeded(tmp_path, [(0.5, 0.5)], [(0.4, 0.4)])}).fronts
+    (one,) = several.collect_fronts({"x": seeded(tmp_path, [(0.5, 0.5)], [(0.4, 0.4)])}).fronts
     assert one.front.tolist() == [True, True]
 
 
 def test_seeds_without_a_point_are_left_out(tmp_path):
-    (one,) = several.facts({"x": seeded(tmp_path, [(0.5, 0.5), (0.4, 0.8)], [None, None])}).fronts
+    (one,) = several.collect_fronts({"x": seeded(tmp_path, [(0.5, 0.5), (0.4, 0.8)], [None, None])}).fronts
     assert one.n_seeds == 1
     assert [*one.surfaces] == ["attained"]
 
@@ -86,7 +86,7 @@ def test_seeds_without_a_point_are_left_out(tmp_path):
 @pytest.mark.parametrize("n", [1, 2])
 def test_points_in_one_place(n):
     same = front_of(dict.fromkeys(["p1", "p2"][:n], (0.5, 0.5)))
-    shown = several.facts({"same": same})
+    shown = several.collect_fronts({"same": same})
     assert shown.fronts[0].surfaces["attained"].tolist() == [[0.5, 1], [0.5, 0.5], [1, 0.5]]
     assert_legible(several.draw, shown)
 
@@ -96,7 +96,7 @@ def test_points_in_one_place(n):
 
 def test_each_front_has_a_colour_a_marker_and_dashes_of_its_own():
     made = {f"method {k}": random_front(2, 5, k) for k in range(len(several.COLORS))}
-    handles = several.draw(several.facts(made)).legends[0].legend_handles[: len(made)]
+    handles = several.draw(several.collect_fronts(made)).legends[0].legend_handles[: len(made)]
     looks = [(h.get_color(), h.get_marker(), h.get_linestyle()) for h in handles]
     assert len({color for color, _, _ in looks}) == len({marker for _, marker, _ in looks}) == len(made)
     greys = {
@@ -107,7 +107,7 @@ def test_each_front_has_a_colour_a_marker_and_dashes_of_its_own():
 
 
 def test_the_plane_has_staircases_points_and_the_reference():
-    shown = several.facts(fronts())
+    shown = several.collect_fronts(fronts())
     (axes,) = several.draw(shown).axes
     for one, color in zip(shown.fronts, several.COLORS, strict=False):
         drawn = lines(axes, color)
@@ -120,7 +120,7 @@ def test_the_plane_has_staircases_points_and_the_reference():
 
 
 def test_a_band_lies_between_best_and_worst(tmp_path):
-    shown = several.facts({"seeds": seeded(tmp_path, *SEEDS)})
+    shown = several.collect_fronts({"seeds": seeded(tmp_path, *SEEDS)})
     (axes,) = several.draw(shown).axes
     surfaces = shown.fronts[0].surfaces
     band = axes.patches[0].get_path().vertices[:-1].tolist()
@@ -133,7 +133,7 @@ def legend(figure):
 
 
 def test_the_legend_says_what_there_is(tmp_path):
-    assert legend(several.draw(several.facts(fronts()))) == [
+    assert legend(several.draw(several.collect_fronts(fronts()))) == [
         f"EPO\nhypervolume {front_of(HERE).hypervolume():.4g}",
         f"Linear\nhypervolume {front_of(THERE).hypervolume():.4g}",
         "dominated",
@@ -141,19 +141,19 @@ def test_the_legend_says_what_there_is(tmp_path):
     ]
     front = seeded(tmp_path, *SEEDS)
     figures = front.score()
-    assert legend(several.draw(several.facts({"x": front}))) == [
+    assert legend(several.draw(several.collect_fronts({"x": front}))) == [
         f"x\nhypervolume {figures.hypervolume:.4g} ± {figures.hypervolume_interval:.2g}, 3 seeds",
         "line: median of the seeds",
         "band: best to worst seed",
         "reference, beyond the axes",
     ]
-    far = several.facts(fronts(ref_point=(0.01, 0.01)))
+    far = several.collect_fronts(fronts(ref_point=(0.01, 0.01)))
     assert legend(several.draw(far))[0] == "EPO\nno hypervolume"
 
 
 def test_three_objectives_are_points_in_a_panel_a_pair():
     made = {name: random_front(3, 6, k) for k, name in enumerate(["one", "other"])}
-    figure = several.draw(several.facts(made))
+    figure = several.draw(several.collect_fronts(made))
     assert len(figure.axes) == 3
     for axes, pair in zip(figure.axes, [[0, 1], [0, 2], [1, 2]], strict=True):
         for front, color in zip(made.values(), several.COLORS, strict=False):
@@ -164,9 +164,9 @@ def test_three_objectives_are_points_in_a_panel_a_pair():
 def test_texts_are_in_the_figure_and_apart(tmp_path, width):
     for k, m in enumerate((2, 3, 5)):
         made = {name: random_front(m, 12, s, LONG[:m], SCALES[:m]) for s, name in enumerate([LONG[2], LONG[6], "EPO"])}
-        assert_legible(several.draw, several.facts(made), width)
+        assert_legible(several.draw, several.collect_fronts(made), width)
         seeds = {name: random_seeds(tmp_path / f"{k}-{s}", s) for s, name in enumerate(["EPO", "Linear, tuned"])}
-    assert_legible(several.draw, several.facts(seeds), width)
+    assert_legible(several.draw, several.collect_fronts(seeds), width)
 
 
 # --- files ---
@@ -182,7 +182,7 @@ def test_the_csv_beside_holds_what_is_drawn(tmp_path):
     assert [(row[0], row[1], row[2]) for row in rows if row[1] == "dominated"] == [
         ("'=other", "dominated", "p2-seed-1")
     ]
-    for one in several.facts(made).fronts:
+    for one in several.collect_fronts(made).fronts:
         name = one.name.replace("=", "'=")
         for level, steps in one.surfaces.items():
             there = [[float(x) for x in row[4:]] for row in rows if row[:2] == [name, level]]
@@ -244,7 +244,7 @@ def test_errors_say_what_to_do(unchecked, tmp_path):
 
 
 def test_the_attained_area_is_the_hypervolume(tmp_path):
-    (one,) = several.facts({"x": front_of(HERE)}).fronts
+    (one,) = several.collect_fronts({"x": front_of(HERE)}).fronts
     steps = one.surfaces["attained"]
     area = float((np.diff(steps[:, 0]) * (1 - steps[:-1, 1])).sum())
     assert area == pytest.approx(score.hypervolume(front_of(HERE).losses, [1.0, 1.0]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from paretomtl.show.figures import matrix, pair, parallel
-from paretomtl.show.figures.facts import facts
+from paretomtl.show.figures.facts import collect_front
 from tests.fronts import front_of
 from tests.paretomtl.show.figures.legible import LONG, SCALES, assert_legible
 
@@ -26,7 +26,7 @@ def test_texts_are_in_the_figure_and_apart(draw, m, width):
     names = ["left", "depth", "normals", "edges", "speed"]
     even = {f"point-00{k}": (k / 10, 1 - k / 10) for k in range(1, 10)}  # whose numbers do not meet
     front = front_of(even, names[:2]) if draw is pair.draw else made(m, names, np.ones(5))
-    assert_legible(draw, facts(front, front.points[0]), width)
+    assert_legible(draw, collect_front(front, front.points[0]), width)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_texts_are_in_the_figure_and_apart(draw, m, width):
 )
 def test_long_names_and_numbers_fit_two_columns(draw, m):
     front = made(m)
-    assert_legible(draw, facts(front, front.points[0]), 6.75)
+    assert_legible(draw, collect_front(front, front.points[0]), 6.75)
 
 
 def test_a_width_is_the_width_of_the_file(tmp_path):
@@ -74,4 +74,4 @@ def test_text_stays_text(tmp_path):
 
 def test_the_points_of_one_of_several_seeds_have_their_numbers():
     front = front_of({f"point-00{k}-seed-2": (0.1 * k, 1 / k) for k in (1, 2)})
-    assert [text.get_text() for text in pair.draw(facts(front)).axes[0].texts] == ["1", "2"]
+    assert [text.get_text() for text in pair.draw(collect_front(front)).axes[0].texts] == ["1", "2"]

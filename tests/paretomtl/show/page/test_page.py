@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import paretomtl as pm
-from paretomtl.preference import even
-from paretomtl.selection.pick import among
+from paretomtl.preference import even_design
+from paretomtl.selection.pick import candidates_of
 from paretomtl.selection.rules import (
     Constraint,
     Knee,
@@ -183,7 +183,7 @@ def test_each_rule_chooses_as_python_does_and_says_the_same(any_page):
     found = any_page.evaluate(EVALUATE, cases)
     seen = set()
     for k, (front, pairs) in enumerate(zip(fronts, rules, strict=True)):
-        candidates = among(front, "validate")
+        candidates = candidates_of(front, "validate")
         for (rule, _), there in zip(pairs, found[k], strict=True):
             expected = answer(candidates, rule)
             assert there == expected, f"front {k}, {rule}"
@@ -490,7 +490,7 @@ def test_names_are_texts_and_run_nothing(opened, tmp_path):
 
 
 def network_front(tmp_path, m):
-    r = even(m, 12)
+    r = even_design(m, 12)
     losses = 1.5 - r**2
     network = "0" * 64
     return stored(
@@ -585,7 +585,7 @@ def test_several_seeds_are_shown_as_means(opened):
     one = opened(front)
     assert "means over 3 seeds" in one.text("#summary")
     one.choose("MinMaxRegret")
-    mean = among(front, "validate")
+    mean = candidates_of(front, "validate")
     choice = MinMaxRegret().choose(mean)
     assert (one.chosen(), one.text("#choice .why")) == (choice.point.id, choice.why)
     assert "how many of the seeds choose the same" in one.text("#choice")
