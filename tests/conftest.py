@@ -41,6 +41,11 @@ CHECKED = (
     "paretomtl/training",
     "paretomtl/test_preference.py",
 )
+LONG = (  # but for these, which train for minutes: training/test_shapes.py has each trainer once
+    "paretomtl/training/test_fleet.py",
+    "paretomtl/training/test_network.py",
+    "solvers/test_promises.py",
+)
 if not jaxtyping.config.jaxtyping_disable:  # and before any of them is imported
     jaxtyping.install_import_hook(SHAPES, "beartype.beartype")
 
@@ -75,7 +80,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before the fixtures of the test
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    checked = any(within(item, place) for place in CHECKED)
+    checked = any(within(item, place) for place in CHECKED) and not any(within(item, place) for place in LONG)
     jaxtyping.config.update("jaxtyping_disable", not checked)
 
 
