@@ -46,6 +46,13 @@ LONG = (  # but for these, which train for minutes: training/test_shapes.py has 
     "paretomtl/training/test_network.py",
     "solvers/test_promises.py",
 )
+LONGEST = (  # begin first, so that of two processes none waits for the other in the end
+    "studies/test_known_fronts.py",
+    "paretomtl/test_durable.py",
+    "paretomtl/cli",
+    "studies/test_fairgrad_toy.py",
+    "paretomtl/training/test_network.py",
+)
 if not jaxtyping.config.jaxtyping_disable:  # and before any of them is imported
     jaxtyping.install_import_hook(SHAPES, "beartype.beartype")
 
@@ -67,7 +74,8 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test its lane: that of what it needs."""
+    """Give each test its lane, by what it needs, and put the longest first."""
+    items.sort(key=lambda item: next((k for k, place in enumerate(LONGEST) if within(item, place)), len(LONGEST)))
     for item in items:
         needs = getattr(item, "fixturenames", ())
         if within(item, "test_docs.py") or within(item, "test_wheel.py") or "demo" in needs:

@@ -61,11 +61,6 @@ def exact(table):
     return hypervolume(study.exact(table), table.problem().ref_point)
 
 
-def share(table):
-    """How much of the hypervolume of all preferences those of a thinned table can have."""
-    return exact(table) / EXACT[table.title]
-
-
 def solved_in_time(table, front):
     for point in front.points:
         assert point.status == "solved"
@@ -94,11 +89,14 @@ def each_in_its_sector(table, front):
 
 
 def dominates_at_least(table, front, volume):
-    assert front.hypervolume() >= volume * share(table)
+    assert front.hypervolume() >= volume
 
 
 def dominates_at_most(table, front, volume):
-    assert 0 < front.hypervolume() <= volume * share(table)
+    assert 0 < front.hypervolume() <= volume
+
+
+OF_ALL = {dominates_at_least, dominates_at_most}  # their volumes are those of all preferences
 
 
 def in_the_box(table, front):
@@ -205,7 +203,8 @@ LINES = {
 @pytest.mark.parametrize("name", LINES)
 def test_it_converges(name, seed, every):
     solver, table, optimizer, holds = LINES[name]
-    table = table._replace(preferences=table.preferences[::every])
+    if not OF_ALL & {getattr(check, "func", check) for check in holds}:
+        table = table._replace(preferences=table.preferences[::every])
     front = traced(table, solver, optimizer, seed)
     for check in holds:
         check(table, front)
