@@ -20,7 +20,7 @@ from paretomtl.selection.rules import (
     ReferencePoint,
     Weights,
 )
-from paretomtl.show.page.page import page
+from paretomtl.show.page import page
 from paretomtl.storage.store import Store
 from tests.fronts import asked, front_of, point, stored
 from tests.paretomtl.show.page.browser import Opened, chromium
@@ -179,7 +179,7 @@ def any_page(browser, tmp_path_factory):
 def test_each_rule_chooses_as_python_does_and_says_the_same(any_page):
     fronts = [drawn(seed) for seed in range(50)]
     rules = [[*rules_for(front, np.random.default_rng(k))] for k, front in enumerate(fronts)]
-    cases = [[page.facts(front)._asdict(), [js for _, js in pairs]] for front, pairs in zip(fronts, rules, strict=True)]
+    cases = [[page.collect_page(front)._asdict(), [js for _, js in pairs]] for front, pairs in zip(fronts, rules, strict=True)]
     found = any_page.evaluate(EVALUATE, cases)
     seen = set()
     for k, (front, pairs) in enumerate(zip(fronts, rules, strict=True)):
@@ -197,7 +197,7 @@ def test_what_the_page_says_is_what_select_says(any_page):
     """Of one seed, `front.select` adds nothing to the rule's words."""
     for seed in (0, 1, 2, 3):
         front = drawn(seed)
-        [[there]] = any_page.evaluate(EVALUATE, [[page.facts(front)._asdict(), [{"kind": "MinMaxRegret"}]]])
+        [[there]] = any_page.evaluate(EVALUATE, [[page.collect_page(front)._asdict(), [{"kind": "MinMaxRegret"}]]])
         pick = front.select(MinMaxRegret())
         assert (there["id"], there["why"]) == (pick.point.id, pick.why)
 
@@ -227,7 +227,7 @@ def test_numbers_are_written_as_python_writes_them(any_page):
     numbers = [*NUMBERS, *(dice.normal(size=300) * 10.0 ** dice.integers(-8, 9, 300)).tolist()]
     numbers += (dice.integers(-4000, 4000, 300) / 16).tolist()  # exact ties
     how = "[...[3, 4, 6, 8].map((d) => general(x, d)), fixed(x, 2), fixed(x, 3), percent(x), nineDecimals(x)]"
-    script = f"(numbers) => {{ {page._asset('numbers.js')}; return numbers.map((x) => {how}); }}"
+    script = f"(numbers) => {{ {page._read_asset('numbers.js')}; return numbers.map((x) => {how}); }}"
     written = any_page.evaluate(script, numbers)
     for x, (g3, g4, g6, g8, f2, f3, percent, nine) in zip(numbers, written, strict=True):
         assert (g3, g4, g6, g8) == (f"{x:.3g}", f"{x:.4g}", f"{x:g}", f"{x:.8g}")
