@@ -40,7 +40,7 @@ test-browser: .venv/installed
 
 # sweeps on Ray, whose workers take the other core
 test-cluster: .venv/installed
-	$(PYTEST) -m "cluster and not ($(NEVER))"
+	$(PYTEST) tests/cluster -m "not ($(NEVER))"
 
 # all of these and the slow ones
 test-all: .venv/installed
@@ -57,7 +57,7 @@ test-floors:
 	$(FLOORS)/bin/python -m pip --quiet --disable-pip-version-check install "$(TORCH_FLOOR)" -c $(FLOORS)/constraints.txt
 	$(FLOORS)/bin/python -m pip --quiet --disable-pip-version-check install -e ".[ray,test]" -c $(FLOORS)/constraints.txt
 	$(FLOORS)/bin/python -m pytest $(TWO) -m "not (docs or browser or cluster or $(NEVER))"
-	$(FLOORS)/bin/python -m pytest -m "cluster and not ($(NEVER))"
+	$(FLOORS)/bin/python -m pytest tests/cluster -m "not ($(NEVER))"
 
 # the rows of docs/faults.md, and how many tests each has
 faults: .venv/installed

@@ -179,7 +179,10 @@ def any_page(browser, tmp_path_factory):
 def test_each_rule_chooses_as_python_does_and_says_the_same(any_page):
     fronts = [drawn(seed) for seed in range(50)]
     rules = [[*rules_for(front, np.random.default_rng(k))] for k, front in enumerate(fronts)]
-    cases = [[page.collect_page(front)._asdict(), [js for _, js in pairs]] for front, pairs in zip(fronts, rules, strict=True)]
+    cases = [
+        [page.collect_page(front)._asdict(), [js for _, js in pairs]]
+        for front, pairs in zip(fronts, rules, strict=True)
+    ]
     found = any_page.evaluate(EVALUATE, cases)
     seen = set()
     for k, (front, pairs) in enumerate(zip(fronts, rules, strict=True)):
