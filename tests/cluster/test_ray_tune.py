@@ -39,6 +39,11 @@ def test_a_ray_of_our_own_is_stopped_again():
     assert not ray.is_initialized()
 
 
+def pause(step: pm.Step) -> None:
+    """Leave a signal seconds to arrive before the last point is done."""
+    time.sleep(0.02)
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Tune leaves its logs open
 @pytest.mark.fault(66)
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
@@ -54,7 +59,7 @@ def test_a_signal_stops_a_sweep_on_a_ray_of_our_own(tmp_path, number):
 
     threading.Thread(target=send, daemon=True).start()
     with pytest.raises(pm.Interrupted, match=r"^stopped: \d of 7 points are in .*/there; call explore with the same"):
-        run(out=out, executor=pm.RayTune(workers=1))
+        run(out=out, executor=pm.RayTune(workers=1), callbacks=[pause])
     assert not ray.is_initialized()
     left = 7 - len(list(out.glob("points/*.json")))
     run(out=out)
