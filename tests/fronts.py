@@ -1,12 +1,12 @@
 """Points and fronts that are made up, without training."""
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 
 import paretomtl as pm
 from paretomtl.preference import control_error
-from paretomtl.storage.store import Store
 
 
 def point(name, row, **changes):
@@ -81,7 +81,7 @@ def front_of(losses, names=("a", "b"), ideals=(0.05, 0.1), ref_point=None):
         "notes": [],
         "seeds": 1,
     }
-    return pm.Front(Store("nowhere"), study, points)
+    return pm.Front(study, points, folder=Path("nowhere"))
 
 
 def facts_of(front):
