@@ -7,6 +7,7 @@ import numpy as np
 
 import paretomtl as pm
 from paretomtl.preference import control_error
+from paretomtl.storage.store import Store
 
 
 def point(name, row, **changes):
