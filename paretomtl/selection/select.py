@@ -7,7 +7,7 @@ earlier id. The page of a front computes the same (`show/page/rules/`).
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -195,7 +195,7 @@ class Rule(ABC):
     about: ClassVar[str]
 
     @classmethod
-    def from_options(cls, values: Mapping[str, Any]) -> Self:
+    def from_options(cls, values: Mapping[str, Any]) -> "Rule":
         """Build the rule from the values of its options, by their names; by default a rule without arguments."""
         return cls()
 

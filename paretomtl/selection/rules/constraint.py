@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class Constraint(Rule):
             raise ValueError(f"margin={self.margin!r} is a level of confidence, such as 0.95; give one from 0.5 to 1")
 
     @classmethod
-    def from_options(cls, values: Mapping[str, Any]) -> Self:
+    def from_options(cls, values: Mapping[str, Any]) -> "Constraint":
         """Build the rule from the values of `--best`, `--subject-to` and `--margin`."""
         return cls(values["best"], values["subject_to"], values["margin"])
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class Lexicographic(Rule):
             raise ValueError(f"{name!r} has a tolerance in within and in standard_errors; give one")
 
     @classmethod
-    def from_options(cls, values: Mapping[str, Any]) -> Self:
+    def from_options(cls, values: Mapping[str, Any]) -> "Lexicographic":
         """Build the rule from the value of `--order`."""
         pairs = values["order"]
         return cls([name for name, _ in pairs], {name: within for name, within in pairs if within is not None})

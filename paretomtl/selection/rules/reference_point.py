@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class ReferencePoint(Rule):
     aspirations: Mapping[str, float]
 
     @classmethod
-    def from_options(cls, values: Mapping[str, Any]) -> Self:
+    def from_options(cls, values: Mapping[str, Any]) -> "ReferencePoint":
         """Build the rule from the value of `--aspire`."""
         return cls(values["aspire"])
 

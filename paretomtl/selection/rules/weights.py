@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class Weights(Rule):
             raise ValueError(f"kind={self.kind!r} is not one of {', '.join(map(repr, KINDS))}")
 
     @classmethod
-    def from_options(cls, values: Mapping[str, Any]) -> Self:
+    def from_options(cls, values: Mapping[str, Any]) -> "Weights":
         """Build the rule from the values of `--weigh` and `--tchebycheff`."""
         return cls(values["weigh"], "tchebycheff" if values["tchebycheff"] else "linear")
 

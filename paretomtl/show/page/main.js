@@ -151,6 +151,7 @@ function start(raw) {
 
 // for tests, and for whoever wants the same choices in a script of their own
 window.paretomtl = {
+  rules: RULES,
   choose: (raw, rule) => choose(new Candidates(decoded(raw)), rule),
   runnerUp,
   pythonRule,

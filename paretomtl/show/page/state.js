@@ -50,20 +50,9 @@ class State {
   }
 
   setRules() {
-    const { m, among } = this;
-    const none = () => new Array(m).fill(null);
-    const utopia = among.low.map(
-      (c, j) => this.signs[j] * (this.flat[j] ? c : looser(c, this.worst[j] - this.best[j])),
-    );
-    this.rules = {
-      Constraint: { kind: "Constraint", best: 0, bounds: this.bounds, margin: null },
-      Knee: { kind: "Knee" },
-      MinMaxRegret: { kind: "MinMaxRegret" },
-      ReferencePoint: { kind: "ReferencePoint", aspirations: utopia },
-      Weights: { kind: "Weights", weights: new Array(m).fill(1), sum: true },
-      Lexicographic: { kind: "Lexicographic", order: range(m), within: none(), errors: none() },
-    };
-    const quick = among.n <= MANY; // a knee of thousands of points takes a moment
+    const entries = this.data.rules.map(({ name }) => [name, { kind: name, ...RULES[name].settings?.(this) }]);
+    this.rules = Object.fromEntries(entries);
+    const quick = this.among.n <= MANY; // a knee of thousands of points takes a moment
     this.kind = quick && this.answer(this.rules.Knee).id !== null ? "Knee" : "MinMaxRegret";
   }
 
