@@ -32,11 +32,11 @@ def twin_of(rule: type[Rule]) -> str:
 # in the order in which they build on one another
 SCRIPTS = (
     *("numbers", "rules", *map(twin_of, RULES), "state"),
-    *("plot", "scatter", "parallel", "asked", "controls", "choice", "map", "main"),
+    *("plot", "scatter", "parallel", "requested", "controls", "choice", "map", "main"),
 )
 LEVELS = (0.9, 0.95, 0.99)  # of confidence, at which the page offers margins
 SPLIT = "validate"
-FIRST = {"parallel": "parallel-view", "control": "asked-view"}  # view that comes first, by the kind of figure
+FIRST = {"parallel": "parallel-view", "control": "requested-view"}  # view that comes first, by the kind of figure
 
 
 class Page(NamedTuple):
@@ -53,7 +53,7 @@ class Page(NamedTuple):
     errors: standard errors of these points' measures.
     ideals: measures of the models trained on one objective alone.
     reference: reference of the hypervolume, in the measures' sense; None where the measures are not the losses.
-    asked: preference of each point.
+    requested: preference of each point.
     reached: preference on whose ray the losses of each point lie.
     off: control error of each point, in degrees.
     rays: whether the measures are losses of at least 0, so that rays can be drawn among them.
@@ -75,7 +75,7 @@ class Page(NamedTuple):
     errors: str | None
     ideals: list[float] | None
     reference: list[float] | None
-    asked: list[list[float] | None]
+    requested: list[list[float] | None]
     reached: list[list[float] | None]
     off: list[float | None]
     rays: bool
@@ -112,7 +112,7 @@ def collect_page(front: Points, chosen: Point | None = None, kind: str | None = 
         errors=_doubles(free.standard_errors()) if has_errors else None,
         ideals=None if free.ideals is None else free.ideals.tolist(),
         reference=(np.array(front.ref_point) * free.signs).tolist() if same else None,
-        asked=[_round(p.preference) if p.preference else None for p in points],
+        requested=[_round(p.preference) if p.preference else None for p in points],
         reached=[_reached_ray(p) for p in points],
         off=[None if p.control_error is None else round(p.control_error, 2) for p in points],
         rays=same and bool((losses >= 0).all() and (free.signs > 0).all()),

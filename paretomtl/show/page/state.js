@@ -1,4 +1,4 @@
-// What the page shows, and what was asked of it. Points are known by their place in the order of the ids.
+// What the page shows, and how it was set. A point is its index in the order of the ids.
 
 function decoded(raw) {
   const doubles = (text) => text && new Float64Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
@@ -31,7 +31,7 @@ class State {
     this.dominatedShown = true;
     this.hand = this.data.chosen === null ? null : this.places.get(this.data.chosen);
     this.hover = null;
-    this.mapped = null; // the measures that the map tells at the preference asked there
+    this.mapped = null; // the measures on the map at its preference
     this.setRules();
     this.listeners = [];
     this.refilter();

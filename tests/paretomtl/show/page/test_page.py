@@ -140,10 +140,10 @@ def rules_for(front, dice):
     tolerances = [float(np.round(x, 2)) if j in order else None for j, x in enumerate(dice.uniform(0, 0.5, m))]
     js = {"kind": "Lexicographic", "order": order}
     none = [None] * m
-    asked_order = [names[j] for j in order]
-    yield Lexicographic(asked_order, named(tolerances)), js | {"within": tolerances, "errors": none}
+    order_names = [names[j] for j in order]
+    yield Lexicographic(order_names, named(tolerances)), js | {"within": tolerances, "errors": none}
     errors = [None if x is None else 4.0 * x for x in tolerances]
-    yield Lexicographic(asked_order, {}, named(errors)), js | {"within": none, "errors": errors}
+    yield Lexicographic(order_names, {}, named(errors)), js | {"within": none, "errors": errors}
 
 
 def answer(candidates, rule):
@@ -384,7 +384,9 @@ def test_no_knee_is_said(opened):
 def test_a_point_is_highlighted_in_all_views_and_picked(opened):
     front = front_of(THREE, names="abc", ideals=())
     one = opened(front)
-    drawn_in = {id: f"document.querySelector('#{id} canvas:last-of-type').toDataURL()" for id in ("parallel", "asked")}
+    drawn_in = {
+        id: f"document.querySelector('#{id} canvas:last-of-type').toDataURL()" for id in ("parallel", "requested")
+    }
     before = {id: one.page.evaluate(script) for id, script in drawn_in.items()}
     x, y = one.page.evaluate("""() => {
       const box = document.getElementById("scatter").getBoundingClientRect();
@@ -449,7 +451,7 @@ def test_keys_go_from_point_to_point_and_choose(opened):
     one.page.keyboard.press("ArrowRight")
     one.settle()
     after = f"p{int(start[1:]) + 1}"
-    assert one.text("#told").startswith(f"{after}: a ")
+    assert one.text("#live").startswith(f"{after}: a ")
     one.page.keyboard.press("Enter")
     one.settle()
     assert one.chosen() == after
@@ -484,7 +486,7 @@ def test_a_pick_is_chosen_from_the_start(opened):
 
 def test_the_kind_comes_first(opened):
     front = front_of(TWO, ideals=())
-    for kind, first in ((None, "scatter-view"), ("parallel", "parallel-view"), ("control", "asked-view")):
+    for kind, first in ((None, "scatter-view"), ("parallel", "parallel-view"), ("control", "requested-view")):
         one = opened(front, kind=kind)
         assert one.page.locator(".views section").first.get_attribute("id") == first
 
