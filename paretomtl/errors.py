@@ -1,4 +1,4 @@
-"""The errors of the library, all of them on one root; each is also the built-in error that describes it.
+"""The errors of the library, all on one root; each is also the built-in error that describes it.
 
 `Interrupted` is not among them: it is a KeyboardInterrupt, which no `except Exception` should swallow.
 """
@@ -11,11 +11,16 @@ class ParetomtlError(Exception):
 
 
 class EmptyFrontError(ParetomtlError, ValueError):
-    """A front without a single point that succeeded."""
+    """No point of a front succeeded."""
 
 
 class NoFeasiblePointError(ParetomtlError, ValueError):
-    """No point keeps the bounds; `nearest` is the one that breaks them least."""
+    """No point keeps the bounds.
+
+    Args:
+        message: the bounds.
+        nearest: the point that breaks them least.
+    """
 
     def __init__(self, message: str, nearest: Point):
         super().__init__(message)
@@ -23,15 +28,15 @@ class NoFeasiblePointError(ParetomtlError, ValueError):
 
 
 class DamagedFileError(ParetomtlError, ValueError):
-    """A file that is not as it was written."""
+    """A file is not as it was written."""
 
 
 class NonFiniteError(ParetomtlError, ArithmeticError):
-    """A loss or a gradient is NaN or infinite.
+    """A loss, a gradient or a residual is NaN or infinite.
 
     Args:
-        message: which, and of what.
-        point: of which point, where there are several.
+        message: which one, and where.
+        point: the place of its point among several that are trained together.
     """
 
     def __init__(self, message: str, point: int | None = None):
@@ -40,7 +45,7 @@ class NonFiniteError(ParetomtlError, ArithmeticError):
 
 
 class NoLabelError(ParetomtlError):
-    """A batch has no label at all, and takes no part."""
+    """A batch has no label at all, and is skipped."""
 
 
 class WorkerLostError(ParetomtlError, RuntimeError):
@@ -48,11 +53,11 @@ class WorkerLostError(ParetomtlError, RuntimeError):
 
 
 class StudyFileError(ParetomtlError, ValueError):
-    """A study file, or an argument that it gives, is not as it should be."""
+    """A study file, or an argument in it, is invalid."""
 
 
 class UsageError(ParetomtlError):
-    """The command line asks for something that is not there."""
+    """The command line names something that does not exist, or lacks something."""
 
 
 class UserCodeError(ParetomtlError):

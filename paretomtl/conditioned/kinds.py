@@ -77,8 +77,8 @@ def _importable_name(module: str) -> str:
     """A module's name; for the script that runs, the one by which another process could import it."""
     if module not in ("__main__", "__mp_main__"):
         return module
-    main = vars(sys.modules[module])
-    spec, file = main.get("__spec__"), main.get("__file__")
+    main = sys.modules.get(module)
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
     return spec.name if spec else Path(file).stem if file else module
 
 

@@ -160,13 +160,11 @@ def test_nothing_is_imported_because_a_file_names_it(package, tmp_path):
     stranger, proof = package.parent / "path" / "a_stranger.py", tmp_path / "imported from a name"
     stranger.write_text(MODULE.format(proof=str(proof)))
     front = explored(tmp_path / "front", pm.LowRank(rank=2))
-    for name in ("study", "front"):
-        reseal(
-            front.folder / f"{name}.json", lambda head: head["study"]["front_model"].update(kind="a_stranger:Biases")
-        )
-    study = Store(front.folder).id
+    reseal(front.folder / "study.json", lambda head: head["study"]["front_model"].update(kind="a_stranger:Biases"))
+    store = Store(front.folder)
     for path in (front.folder / "points").iterdir():
-        reseal(path, lambda record: record.update(study=study))
+        reseal(path, lambda record: record.update(study=store.id))
+    store.write_front(store.read_points())
     front = pm.Front.load(front.folder)
     assert front.study["front_model"]["kind"] == "a_stranger:Biases"
     assert str(verify(front.folder)) == "every file is as it was written"
