@@ -1,4 +1,4 @@
-"""The errors of the library, all on one root; each is also the built-in error that describes it.
+"""The errors of the library, all of them on one root; each is also the built-in error that describes it.
 
 `Interrupted` is not among them: it is a KeyboardInterrupt, which no `except Exception` should swallow.
 """
@@ -11,16 +11,11 @@ class ParetomtlError(Exception):
 
 
 class EmptyFrontError(ParetomtlError, ValueError):
-    """No point of a front succeeded."""
+    """A front without a single point that succeeded."""
 
 
 class NoFeasiblePointError(ParetomtlError, ValueError):
-    """No point keeps the bounds.
-
-    Args:
-        message: the bounds.
-        nearest: the point that breaks them least.
-    """
+    """No point keeps the bounds; `nearest` is the one that breaks them least."""
 
     def __init__(self, message: str, nearest: Point):
         super().__init__(message)
@@ -28,15 +23,15 @@ class NoFeasiblePointError(ParetomtlError, ValueError):
 
 
 class DamagedFileError(ParetomtlError, ValueError):
-    """A file is not as it was written."""
+    """A file that is not as it was written."""
 
 
 class NonFiniteError(ParetomtlError, ArithmeticError):
-    """A loss, a gradient or a residual is NaN or infinite.
+    """A loss or a gradient is NaN or infinite.
 
     Args:
-        message: which one, and where.
-        point: the place of its point among several that are trained together.
+        message: which, and of what.
+        point: of which point, where there are several.
     """
 
     def __init__(self, message: str, point: int | None = None):
@@ -45,7 +40,7 @@ class NonFiniteError(ParetomtlError, ArithmeticError):
 
 
 class NoLabelError(ParetomtlError):
-    """A batch has no label at all, and is skipped."""
+    """A batch has no label at all, and takes no part."""
 
 
 class WorkerLostError(ParetomtlError, RuntimeError):
@@ -53,11 +48,11 @@ class WorkerLostError(ParetomtlError, RuntimeError):
 
 
 class StudyFileError(ParetomtlError, ValueError):
-    """A study file, or an argument in it, is invalid."""
+    """A study file, or an argument that it gives, is not as it should be."""
 
 
 class UsageError(ParetomtlError):
-    """The command line names something that does not exist, or lacks something."""
+    """The command line asks for something that is not there."""
 
 
 class UserCodeError(ParetomtlError):
