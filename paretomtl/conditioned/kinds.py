@@ -19,6 +19,7 @@ from paretomtl.conditioned.hypernetwork import Hypernetwork
 from paretomtl.conditioned.inputs import Inputs
 from paretomtl.conditioned.low_rank import LowRank
 from paretomtl.conditioned.sampling import Sampling
+from paretomtl.errors import DamagedFileError
 
 GROUP = "paretomtl.front_models"  # of entry points; each names a module, whose `__all__` names front models
 KINDS: dict[str, type[FrontModel]] = {kind.__name__: kind for kind in (FiLM, Hypernetwork, Inputs, LowRank)}
@@ -116,18 +117,21 @@ def from_options(stored: Mapping[str, Any]) -> FrontModel:
     """Make a front model of what `to_options` returned.
 
     Raises:
-        ValueError: its class is not known here, or takes no such options.
+        DamagedFileError: one of our own kinds never had such options.
+        ValueError: its class is not known here, or does not take such options any more.
     """
     kind = find_front_model(str(stored.get("kind")))
-    options = {key: value for key, value in stored.items() if key != "kind"}
-    unknown = set(options) - {field.name for field in fields(kind)}
     name = str(stored["kind"])[:LONGEST]
-    if unknown or not isinstance(options.get("sampling"), dict):
-        raise ValueError(f"front_model {name} has no options {sorted(map(str, unknown))[:5]}, or lacks its sampling")
+    options = {key: value for key, value in stored.items() if key != "kind"}
     try:
+        unknown = set(options) - {field.name for field in fields(kind)}
+        if unknown or not isinstance(options.get("sampling"), dict):
+            raise ValueError(f"it has no options {sorted(map(str, unknown))[:5]}, or lacks its sampling")
         return _make(kind, options)
-    except TypeError as error:
-        raise ValueError(f"front_model {name}: {error}") from error
+    except (TypeError, ValueError) as error:
+        if name in KINDS:
+            raise DamagedFileError(f"the stored front_model {name} is damaged: {error}") from error
+        raise ValueError(f"front_model {name} does not take its stored options: {error}") from error
 
 
 def _make(kind: type[FrontModel], options: Mapping[str, Any]) -> FrontModel:
