@@ -58,20 +58,20 @@ def resume_study(args: argparse.Namespace) -> int:
 
 def _read_flags(flags: Mapping[str, Any]) -> Options:
     """Return the options that flags give; None is a flag that was left out."""
-    given = {name: value for name, value in flags.items() if value is not None}
-    missing = [f"--{name}" for name, key in KEYS.items() if key.required and name not in given]
-    missing += ["--epochs or --steps"] if "epochs" not in given and "steps" not in given else []
+    present = {name: value for name, value in flags.items() if value is not None}
+    missing = [f"--{name}" for name, key in KEYS.items() if key.required and name not in present]
+    missing += ["--epochs or --steps"] if "epochs" not in present and "steps" not in present else []
     if missing:
         raise UsageError(f"{', '.join(missing)} must be given with MODULE:PROBLEM")
-    values = {name: value for name, value in given.items() if name in KEYS}
+    values = {name: value for name, value in present.items() if name in KEYS}
     values |= {name: to_named(values[name]) for name in ("problem", "method", "front_model") if name in values}
-    if "refine" in given:
-        rounds = {"start": given["refine"], "total": given["preferences"]}
+    if "refine" in present:
+        rounds = {"start": present["refine"], "total": present["preferences"]}
         values["preferences"] = build_own("--refine", Refine, rounds)
-    if "lr" in given:
-        values["optimizer"] = Named("Adam", {"lr": given["lr"]})
-    if "ray" in given:
-        values["ray"] = {} if given["ray"] else None
+    if "lr" in present:
+        values["optimizer"] = Named("Adam", {"lr": present["lr"]})
+    if "ray" in present:
+        values["ray"] = {} if present["ray"] else None
     return Options(**values)
 
 

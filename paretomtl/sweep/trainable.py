@@ -27,7 +27,7 @@ from paretomtl.training.seeds import MEASURING, reproducible, reseed, seed_of
 from paretomtl.training.study import Study, adam
 
 REPORTS = 10  # of a trial whose budget is in steps; else one an epoch
-KEPT = "kept"  # the folder of a training's state in a checkpoint of Ray's
+STATE = "kept"  # the folder of a training's state in a checkpoint of Ray's
 
 
 def trainable(
@@ -100,7 +100,7 @@ def _is_done() -> bool:
     if checkpoint is None:
         return False
     with checkpoint.as_directory() as folder:
-        return not (Path(folder) / KEPT).is_dir()
+        return not (Path(folder) / STATE).is_dir()
 
 
 def _preference(config: Mapping[str, Any], problem: Problem) -> np.ndarray:
@@ -176,7 +176,7 @@ class _TrialCheckpointer(FileCheckpointer):
         """Report the metrics, with the files as a checkpoint."""
         del name
         with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch) / KEPT
+            folder = Path(scratch) / STATE
             folder.mkdir()
             for file, data in files.items():
                 (folder / file).write_bytes(data)
@@ -189,7 +189,7 @@ class _TrialCheckpointer(FileCheckpointer):
         if checkpoint is None:
             raise FileNotFoundError(file)
         with checkpoint.as_directory() as folder:
-            return checkpoints.reader_of(Path(folder) / KEPT)(file, most)
+            return checkpoints.reader_of(Path(folder) / STATE)(file, most)
 
     def drop(self, name: str) -> None:
         """Do nothing: the last report has no such checkpoint."""
