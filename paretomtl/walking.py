@@ -72,7 +72,15 @@ def walk(
     r = _preference(toward, problem.names)
     start = _start(problem, model)
     asked = WalkPlan(points, by, hessian_batches, hash_weights(start))
-    study = Study(problem, solver, r[None], False, None, points, device=resolve_device(device), walk=asked)
+    study = Study(
+        problem=problem,
+        solver=solver,
+        preferences=r[None],
+        corners=False,
+        mode=asked,
+        steps=points,
+        device=resolve_device(device),
+    )
     found = dry_run(study)
     with reproducible():
         way = WalkRun(study, study.open(), start)
