@@ -16,7 +16,8 @@ from paretomtl.preflight.dry_run import dry_run
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver
 from paretomtl.storage.store import Store
-from paretomtl.sweep.here import Executor, Here
+from paretomtl.sweep.executor import Executor
+from paretomtl.sweep.here import Here
 from paretomtl.sweep.keeping import call_back, create_or_resume, reporting
 from paretomtl.sweep.refine import plan_rounds
 from paretomtl.training.study import Step, Study, adam, choose_mode

@@ -22,7 +22,7 @@ from paretomtl.preflight.dry_run import dry_run, resolve_device
 from paretomtl.problem import Problem
 from paretomtl.solver import Walker
 from paretomtl.storage.store import Store, hash_weights
-from paretomtl.sweep.here import ComputedPoint
+from paretomtl.sweep.executor import ComputedPoint
 from paretomtl.sweep.interrupt import hold_interrupt
 from paretomtl.sweep.keeping import create_or_resume, reporting
 from paretomtl.training.loop import weights_of

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paretomtl.storage.store import Store
-from paretomtl.sweep.executor import ComputedPoint, Executor, Report, compute_task  # noqa: F401
-from paretomtl.sweep.executor import compute_task as compute  # noqa: F401
+from paretomtl.sweep.executor import Executor, Report, compute_task
 from paretomtl.sweep.keeper import FolderCheckpointer
 from paretomtl.training.study import Job, Study
 

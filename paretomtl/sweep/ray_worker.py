@@ -12,7 +12,7 @@ import cloudpickle
 
 from paretomtl.storage import checkpoints, files
 from paretomtl.storage.store import Store
-from paretomtl.sweep.here import ComputedPoint, compute
+from paretomtl.sweep.executor import ComputedPoint, compute_task
 from paretomtl.sweep.keeper import FileCheckpointer, FolderCheckpointer
 from paretomtl.sweep.ray_cluster import exceptions, tune
 from paretomtl.training.loop import Splits
@@ -54,7 +54,7 @@ def _compute(ids: Sequence[str], study: Study, splits: Splits, parcel: "SharedFo
     jobs, there = {job.id: job for job in study.jobs}, parcel.there(ids)
     keeper = parcel.keeper(seconds)
     for task in study.tasks([jobs[id] for id in ids if id not in there]):
-        for done in compute(study, task, splits, parcel.store, keeper=keeper):
+        for done in compute_task(study, task, splits, parcel.store, keeper=keeper):
             parcel.add(done)
     parcel.report()
 
