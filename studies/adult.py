@@ -355,7 +355,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         front = explore_front(options.points, options.seeds, options.epochs, options.out)
-    except data.MissingDataError as error:
+    except data.Missing as error:
         print(error, file=sys.stderr)
         return 1
     groups = collect_choices(front)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class MissingDataError(RuntimeError):
+class Missing(RuntimeError):
     """Data that are neither here nor to be had; says what to do."""
 
 
@@ -74,7 +74,7 @@ def fetch(archive: Archive) -> Path:
     """Download an archive unless it exists, check it, and return its path.
 
     Raises:
-        MissingDataError: the registry cannot be reached, or the archive's hash is wrong.
+        Missing: the registry cannot be reached, or the archive's hash is wrong.
     """
     path = folder() / archive.file
     if not path.exists():
@@ -84,11 +84,9 @@ def fetch(archive: Archive) -> Path:
 
 
 def _check(archive: Archive, path: Path) -> None:
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    if sha256 != archive.sha256:
-        raise MissingDataError(
-            f"{path}: its SHA-256 is {sha256}, not {archive.sha256}; delete the file and fetch it again"
-        )
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != archive.sha256:
+        raise Missing(f"{path}: its SHA-256 is {found}, not {archive.sha256}; delete the file and fetch it again")
 
 
 def _download(archive: Archive, path: Path) -> None:
@@ -98,16 +96,16 @@ def _download(archive: Archive, path: Path) -> None:
         try:
             subprocess.run(archive.command, cwd=scratch, check=True, capture_output=True, text=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            output = (getattr(error, "stderr", None) or str(error)).strip().splitlines() or ["it said nothing"]
-            raise MissingDataError(
-                f"could not fetch {archive.file}: {output[-1]}\n"
+            said = (getattr(error, "stderr", None) or str(error)).strip().splitlines() or ["it said nothing"]
+            raise Missing(
+                f"could not fetch {archive.file}: {said[-1]}\n"
                 f"run `{' '.join(archive.command)}` in {path.parent} where the registry can be reached"
             ) from error
-        files = [file for file in Path(scratch).iterdir() if file.is_file()]
-        if len(files) != 1:
-            raise MissingDataError(f"`{' '.join(archive.command)}` left {len(files)} files, not one")
-        _check(archive, files[0])
-        files[0].replace(path)  # the client's spelling of the name may differ: ~ becomes %7e in some
+        arrived = [file for file in Path(scratch).iterdir() if file.is_file()]
+        if len(arrived) != 1:
+            raise Missing(f"`{' '.join(archive.command)}` left {len(arrived)} files, not one")
+        _check(archive, arrived[0])
+        arrived[0].replace(path)  # the client's spelling of the name may differ: ~ becomes %7e in some
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -184,4 +182,4 @@ def _deb_data(deb: bytes) -> bytes:
         if name.startswith("data.tar"):
             return deb[at + 60 : at + 60 + size]
         at += 60 + size + size % 2
-    raise MissingDataError("no data.tar in the Debian package")
+    raise Missing("no data.tar in the Debian package")
