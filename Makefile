@@ -1,4 +1,4 @@
-# `make demo` and `make test` set up all that they need: .venv, a CPU build of torch, the package with its extras, data.
+# Each target sets up all that it needs: .venv, a CPU build of torch, the package with its extras, data.
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # With two threads each, two busy processes slow one another down 20 to 100 times.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all faults bench check docs clean
+.PHONY: demo test test-docs test-browser test-cluster test-all test-floors faults bench check docs clean
 .DELETE_ON_ERROR:
 
 # torch first and by itself: the plain name, pulled in by another package, would bring gigabytes of CUDA
@@ -20,20 +20,52 @@ demo: .venv/installed
 	rm -rf runs/demo
 	$(BIN)/python -m studies.digit_pairs --out runs/demo
 
-# a file of tests is one process's; those of Ray and of whole sweeps each want to be alone in it
-test: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# The tests are in lanes, by what they need; tests/conftest.py says which test is in which.
+PYTEST := $(BIN)/python -m pytest
+NEVER := slow or gpu or bench
+# a file of tests is one process's: its fixtures are made once
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
+# what a developer runs
+test: .venv/installed
+	$(PYTEST) $(TWO) -m "not (docs or browser or cluster or $(NEVER))"
+
+# every block of the README and of the docs, the demo in small, and the wheel
+test-docs: .venv/installed
+	$(PYTEST) -n 2 --dist loadgroup -m "docs and not ($(NEVER))"
+
+# the explorer page; skipped without a Chromium, unless PARETOMTL_BROWSER_TESTS=1 says that there must be one
+test-browser: .venv/installed
+	$(PYTEST) -m "browser and not ($(NEVER))"
+
+# sweeps on Ray, whose workers take the other core
+test-cluster: .venv/installed
+	$(PYTEST) tests/cluster -m "not ($(NEVER))"
+
+# all of these and the slow ones
 test-all: .venv/installed
-	$(BIN)/python -m pytest -m "not gpu and not bench"
+	$(PYTEST) -m "not (gpu or bench)"
+
+# Weekly: the quick lane and Ray's, with the oldest version of each dependency that pyproject.toml allows.
+# But for torch, which stays at TORCH: its older CPU builds have no place that every machine can reach, and its plain
+# ones bring gigabytes of CUDA. `make test-floors TORCH_FLOOR=torch==2.4.0` takes it to its bound as well.
+TORCH_FLOOR ?= $(TORCH)
+FLOORS := build/floors
+test-floors:
+	$(PYTHON) -m venv --clear $(FLOORS)
+	$(PYTHON) tests/floors.py > $(FLOORS)/constraints.txt
+	$(FLOORS)/bin/python -m pip --quiet --disable-pip-version-check install "$(TORCH_FLOOR)" -c $(FLOORS)/constraints.txt
+	$(FLOORS)/bin/python -m pip --quiet --disable-pip-version-check install -e ".[ray,test]" -c $(FLOORS)/constraints.txt
+	$(FLOORS)/bin/python -m pytest $(TWO) -m "not (docs or browser or cluster or $(NEVER))"
+	$(FLOORS)/bin/python -m pytest tests/cluster -m "not ($(NEVER))"
 
 # the rows of docs/faults.md, and how many tests each has
 faults: .venv/installed
 	$(BIN)/python -m tests.fault_matrix
 
-# ratios of run times, side by side in one run; best on a quiet machine
+# ratios of run times, side by side in one run, without the shape checker; best on a quiet machine
 bench: .venv/installed
-	$(BIN)/python -m pytest tests/bench -m "bench and not gpu" -s -q --jaxtyping-packages=
+	JAXTYPING_DISABLE=1 $(PYTEST) tests/bench -m "bench and not gpu" -s -q
 
 check: .venv/installed
 	$(BIN)/ruff check .

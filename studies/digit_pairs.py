@@ -29,6 +29,7 @@ from studies import data
 
 SPLITS = ("train", "validate", "test")
 SIZES = {
+    "tiny": (2_500, 500, 500),
     "demo": (10_000, 2_000, 2_000),
     "small": (20_000, 4_000, 4_000),
     "full": (108_000, 12_000, 20_000),
@@ -38,7 +39,7 @@ WIDTHS = {"published": (10, 20, 50), "scarce": (4, 6, 16)}  # channels, channels
 BATCH = 256
 SIDE, SHIFT = 36, 8
 
-Size = Literal["demo", "small", "full"]
+Size = Literal["tiny", "demo", "small", "full"]
 Kind = Literal["digits", "fashion", "mixed"]
 Width = Literal["published", "scarce"]
 
@@ -89,37 +90,45 @@ def pairs(split: str, n: int, kind: Kind = "digits", seed: int = 0) -> Pairs:
     return Pairs(canvas, np.stack([left.labels[i], right.labels[j]], axis=1))
 
 
-def loader(split: str, n: int, kind: Kind) -> DataLoader:
+def loader(split: str, n: int, kind: Kind, batch: int) -> DataLoader:
     """Batches of a split; shuffled for training, by a generator that the study seeds."""
     pictures, labels = pairs(split, n, kind)
     tensors = TensorDataset(torch.from_numpy(pictures).float()[:, None] / 255, torch.from_numpy(labels))
     train = split == "train"
-    return DataLoader(tensors, BATCH if train else 1000, shuffle=train, generator=torch.Generator() if train else None)
+    return DataLoader(tensors, batch if train else 1000, shuffle=train, generator=torch.Generator() if train else None)
 
 
-def digit_pairs(size: Size = "demo", kind: Kind = "digits", width: Width = "published") -> pm.Problem:
+def digit_pairs(
+    size: Size = "demo", kind: Kind = "digits", width: Width = "published", batch: int = BATCH
+) -> pm.Problem:
     """The problem.
 
     Args:
-        size: pairs for train / validate / test: demo 10,000/2,000/2,000, small 20,000/4,000/4,000, full
-            108,000/12,000/20,000.
+        size: pairs for train / validate / test: tiny 2,500/500/500, demo 10,000/2,000/2,000, small
+            20,000/4,000/4,000, full 108,000/12,000/20,000.
         kind: digits on digits, fashion on fashion, or mixed: a digit on the left, fashion on the right.
         width: the published net of 31,910 parameters; or scarce, whose small capacity makes the tasks compete.
+        batch: pairs a step of training.
     """
     n = dict(zip(SPLITS, SIZES[size], strict=True))
     return pm.Problem(
         objectives=[pm.Objective("left", unit="nats"), pm.Objective("right", unit="nats")],
         model=partial(LeNet, width),
         losses=losses,
-        train=partial(loader, "train", n["train"], kind),
-        validate=partial(loader, "validate", n["validate"], kind),
-        test=partial(loader, "test", n["test"], kind),
+        train=partial(loader, "train", n["train"], kind, batch),
+        validate=partial(loader, "validate", n["validate"], kind, batch),
+        test=partial(loader, "test", n["test"], kind, batch),
         ref_point=[2.0, 2.0],
     )
 
 
-EPOCHS, PREFERENCES = 3, 7
+EPOCHS, PREFERENCES, SMALL_BATCH = 1, 5, 64  # small batches learn in one epoch what large ones do in three
 RULE = pm.rules.Constraint(best="right", subject_to={"left": 0.8})
+
+
+def demo() -> pm.Problem:
+    """The problem of the demo."""
+    return digit_pairs(batch=SMALL_BATCH)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -130,6 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", choices=SIZES, default="demo")
     parser.add_argument("--kind", choices=KINDS, default="digits")
     parser.add_argument("--width", choices=WIDTHS, default="published")
+    parser.add_argument("--batch", type=int, default=SMALL_BATCH)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--preferences", type=int, default=PREFERENCES)
     parser.add_argument("--ray", action="store_true", help="compute the points on Ray, with two workers")
@@ -137,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
     where.add_argument("--out", type=Path, help="the folder for the front")
     where.add_argument("--check", type=Path, metavar="FOLDER", help="load the chosen model of a front and measure it")
     chosen = parser.parse_args(arguments)
-    problem = digit_pairs(chosen.size, chosen.kind, chosen.width)
+    problem = digit_pairs(chosen.size, chosen.kind, chosen.width, chosen.batch)
     try:
         return check(problem, chosen.check) if chosen.check else demonstrate(problem, chosen)
     except data.Missing as error:
@@ -164,7 +174,7 @@ def demonstrate(problem: pm.Problem, chosen: argparse.Namespace) -> int:
     figure = front.plot(chosen.out / "front.svg", pick)
     print(f"written: {figure}, {figure.with_suffix('.csv')} and the front's folder {front.folder}", flush=True)
     again = [sys.executable, "-m", "studies.digit_pairs", "--check", str(chosen.out)]
-    options = [f"--{name}={getattr(chosen, name)}" for name in ("size", "kind", "width")]
+    options = [f"--{name}={getattr(chosen, name)}" for name in ("size", "kind", "width", "batch")]
     code = subprocess.run([*again, *options]).returncode
     print(f"bench: {len(front) + len(front.corners)} points in {minutes:.1f} minutes on {os.cpu_count()} cores")
     return code

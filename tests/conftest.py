@@ -14,17 +14,82 @@ import pytest
 import torch
 
 from studies import data
+from tests.limits import limit, slowness
 
 torch.set_num_threads(1)
+# Signatures here say shapes. beartype checks them at each call, which takes as long as all else in the tests: so it is
+# done where tests call these packages themselves, and in one short run of each trainer, not wherever one is trained.
+SHAPES = (
+    "paretomtl.autograd",
+    "paretomtl.conditioned",
+    "paretomtl.points.hypervolume_gradient",
+    "paretomtl.points.preference_map",
+    "paretomtl.points.score",
+    "paretomtl.points.seeds",
+    "paretomtl.preference",
+    "paretomtl.selection.rules",
+    "paretomtl.selection.select",
+    "paretomtl.training",
+    "paretomtl_solvers",
+)
+CHECKED = (
+    "solvers",
+    "paretomtl/autograd",
+    "paretomtl/conditioned",
+    "paretomtl/points",
+    "paretomtl/selection",
+    "paretomtl/training",
+    "paretomtl/test_preference.py",
+)
+LONG = (  # but for these, which train for minutes: training/test_shapes.py has each trainer once
+    "paretomtl/training/test_fleet.py",
+    "paretomtl/training/test_network.py",
+    "solvers/test_promises.py",
+)
+LONGEST = (  # begin first, so that of two processes none waits for the other in the end
+    "studies/test_known_fronts.py",
+    "paretomtl/test_durable.py",
+    "paretomtl/cli",
+    "studies/test_fairgrad_toy.py",
+    "paretomtl/training/test_network.py",
+)
+if not jaxtyping.config.jaxtyping_disable:  # and before any of them is imported
+    jaxtyping.install_import_hook(SHAPES, "beartype.beartype")
+
+os.environ.setdefault("PYTEST_TIMEOUT", f"{limit(400):.0f}")
 # A run in the background ignores Ctrl-C, and so would the processes that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-ROOT = Path(__file__).parent.parent
-LONGEST = ("test_docs.py", "cluster/", "show/test_page.py", "test_wheel.py", "test_cli.py")  # files, or their folders
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
 
 
-def pytest_collection_modifyitems(items):
-    """What takes longest begins first, so that of two processes none waits for the other in the end."""
-    items.sort(key=lambda item: next((k for k, part in enumerate(LONGEST) if part in str(item.path)), len(LONGEST)))
+def within(item: pytest.Item, place: str) -> bool:
+    """Whether a test is in this file or folder of tests."""
+    return item.path.is_relative_to(TESTS / place)
+
+
+def pytest_report_header() -> str:
+    return f"limits of time: {slowness():.2f} times those of the reference machine"
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test its lane, by what it needs, and put the longest first."""
+    items.sort(key=lambda item: next((k for k, place in enumerate(LONGEST) if within(item, place)), len(LONGEST)))
+    for item in items:
+        needs = getattr(item, "fixturenames", ())
+        if within(item, "test_docs.py") or within(item, "test_wheel.py") or "demo" in needs:
+            item.add_marker("docs")
+        if within(item, "cluster"):
+            item.add_marker("cluster")
+        if "browser" in needs:
+            item.add_marker("browser")
+
+
+@pytest.hookimpl(tryfirst=True)  # before the fixtures of the test
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    checked = any(within(item, place) for place in CHECKED) and not any(within(item, place) for place in LONG)
+    jaxtyping.config.update("jaxtyping_disable", not checked)
 
 
 @pytest.fixture(autouse=True)
@@ -35,9 +100,8 @@ def _seeded():
 @pytest.fixture(autouse=True)
 def _handlers():
     """Ray leaves handlers of its own."""
-    from paretomtl.sweep.interrupt import (
-        restore_handlers,  # not above: what is imported before the shape checker is unchecked
-    )
+    # not above: what is imported before the shape checker is unchecked
+    from paretomtl.sweep.interrupt import restore_handlers
 
     with restore_handlers():
         yield
@@ -60,7 +124,7 @@ def mnist():
 
 @pytest.fixture(scope="session")
 def demo(mnist, tmp_path_factory):
-    """What `make demo` runs: its folder, and what it printed; run once, also where two processes share the tests."""
+    """The demo in small: its folder, and what it printed; run once, also where two processes share the tests."""
     base = tmp_path_factory.getbasetemp()
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "the-demo"
     out, printed = shared / "runs" / "demo", shared / "printed"
@@ -68,7 +132,8 @@ def demo(mnist, tmp_path_factory):
     with (shared / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not printed.exists():
-            command = [sys.executable, "-m", "studies.digit_pairs", "--out", str(out)]
+            small = ("--size", "tiny", "--batch", "16")  # the demo's own points and steps, of a quarter of the pictures
+            command = [sys.executable, "-m", "studies.digit_pairs", *small, "--out", str(out)]
             run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
             assert run.returncode == 0, run.stderr
             printed.write_text(run.stdout)

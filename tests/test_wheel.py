@@ -1,14 +1,21 @@
-"""The wheel, in a fresh environment and an empty folder: an editable install hides what a wheel lacks."""
+"""The wheel, in an environment with what it requires and an empty folder: an editable install hides what a wheel lacks.
+
+What it requires is not downloaded again: the environment has links to the distributions that are installed here, and to
+no others, so that one that the wheel needs and does not name is missed.
+"""
 
 import os
 import re
 import subprocess
 import sys
+from importlib.metadata import distribution, distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.xdist_group("wheel")  # one environment for all
 
 
 def run(*command, **options):
@@ -17,22 +24,40 @@ def run(*command, **options):
     return done.stdout
 
 
+def link_requirements(packages: Path) -> None:
+    """Link what the wheel requires, and what that requires, from where it is installed here."""
+    [wheel] = distributions(path=[str(packages)])
+    requiring, linked = [(wheel, frozenset())], set()
+    while requiring:
+        package, extras = requiring.pop()
+        for text in package.requires or ():
+            requirement = Requirement(text)
+            marker = requirement.marker
+            if marker is not None and not any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+                continue
+            if (requirement.name, *requirement.extras) in linked:
+                continue
+            linked.add((requirement.name, *requirement.extras))
+            required = distribution(requirement.name)
+            for top in {path.parts[0] for path in required.files or ()} - {"..", "__pycache__"}:
+                if not (packages / top).exists():
+                    (packages / top).symlink_to(Path(str(required.locate_file(top))))
+            requiring.append((required, requirement.extras))
+
+
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
     """The python of an environment with the wheel and what it requires, and nothing else."""
     folder = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT)
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT)
     [wheel] = folder.glob("*.whl")
-    run(sys.executable, "-m", "venv", folder / "env")
+    run(sys.executable, "-m", "venv", "--without-pip", folder / "env")
     python = folder / "env" / "bin" / "python"
-    pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    try:
-        run(*pip, os.environ.get("TORCH", "torch==2.13.0"))
-        run(*pip, wheel)
-    except AssertionError as error:
-        if re.search("connection|resolve|timed out|No matching distribution", str(error), re.IGNORECASE):
-            pytest.skip(f"the package registry cannot be reached: {str(error).splitlines()[-1]}")
-        raise
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python)
+    run(*pip, "install", "--quiet", "--no-deps", "--no-index", wheel)
+    [packages] = (folder / "env" / "lib").glob("python*/site-packages")
+    link_requirements(packages)
+    run(*pip, "check")
     return python
 
 

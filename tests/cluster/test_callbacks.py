@@ -28,7 +28,7 @@ class Where(pm.Callback):
         (self.folder / f"end-{os.getpid()}").touch()
 
 
-def test_steps_are_told_there_and_points_and_the_end_here(tmp_path, monkeypatch):
+def test_steps_are_told_there_and_points_and_the_end_here(running, tmp_path, monkeypatch):
     (tmp_path / "told").mkdir()
     monkeypatch.chdir(tmp_path)
     callbacks = [Where(tmp_path / "told"), pm.TensorBoard("board")]

@@ -22,13 +22,14 @@ from paretomtl.sweep import ray_cluster  # noqa: F401 - before ray, whose settin
 from paretomtl.sweep.interrupt import restore_handlers
 from tests import toys
 from tests.folders import files, logged
+from tests.limits import limit
 
 import ray  # isort: skip
 from ray.cluster_utils import Cluster  # isort: skip
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(limit(600)),
     pytest.mark.filterwarnings(
         "ignore:.*degrees off the ray:UserWarning",
         "ignore::pytest.PytestUnraisableExceptionWarning",  # Tune leaves its logs open
@@ -37,7 +38,7 @@ pytestmark = [
 QUICK = {  # so that a lost node is noticed within seconds
     "RAY_health_check_initial_delay_ms": "0",
     "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_timeout_ms": f"{limit(2000):.0f}",
     "RAY_health_check_failure_threshold": "4",
 }
 POINTS = 9  # and two corners
@@ -139,8 +140,8 @@ def test_a_node_is_taken_away_and_a_worker_killed_in_mid_sweep(cluster, tmp_path
     killing = when(out, 6, kill_a_worker)
     executor = pm.RayTune(address=cluster.address, checkpoint_seconds=0.0)
     sweep(out, executor=executor, callbacks=[Slowly(str(notes))])
-    removal.join(60)
-    killing.join(60)
+    removal.join(limit(60))
+    killing.join(limit(60))
     assert files(out) == undisturbed
     each_told_of_once(out)
     assert len(list(notes.iterdir())) >= 3  # two workers, and those that took their places
@@ -207,12 +208,12 @@ def test_a_node_that_does_not_share_the_folder_is_found_before_any_work(cluster,
     start = f"{Path(sys.executable).parent / 'ray'} start --address={cluster.address} --num-cpus=1 --block"
     node = subprocess.Popen(
         [unshare, "-m", "sh", "-c", f"{mount} && exec {start}"],
-        env=os.environ | {"RAY_raylet_start_wait_time_s": "60"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        start_new_session=True,
+        env=os.environ | {"RAY_raylet_start_wait_time_s": f"{limit(60):.0f}"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     try:
         before = sum(n["Alive"] for n in cluster_nodes(cluster))
-        end = time.monotonic() + 60
+        end = time.monotonic() + limit(60)
         while sum(n["Alive"] for n in cluster_nodes(cluster)) <= before and time.monotonic() < end:
             time.sleep(0.5)
         with pytest.raises(OSError, match=r"does not see what is written to .* storage that all nodes share"):

@@ -9,11 +9,9 @@ import torch
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.sweep import ray_cluster  # noqa: F401 - before ray, whose settings it makes
-from paretomtl.sweep.interrupt import restore_handlers
 from tests import toys
 from tests.fronts import assert_usable
 
-import ray  # isort: skip
 from ray import tune  # isort: skip
 
 pytestmark = pytest.mark.filterwarnings(
@@ -23,16 +21,8 @@ pytestmark = pytest.mark.filterwarnings(
 ACCURATE = [pm.Objective("accuracy", "%", "max"), "seconds"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def running():
-    with restore_handlers():
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
 @pytest.fixture(autouse=True)
-def quiet(monkeypatch):
+def quiet(running, monkeypatch):
     monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 
 

@@ -19,9 +19,9 @@ import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.storage.store import Store
 from paretomtl.sweep import ray_tune  # before ray, whose settings it makes
-from paretomtl.sweep.interrupt import restore_handlers
 from tests import toys
 from tests.folders import files, logged
+from tests.limits import limit
 
 import ray  # isort: skip
 from ray import tune  # isort: skip
@@ -31,20 +31,17 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*degrees off the ray:UserWarnin
 SGD = partial(torch.optim.SGD, lr=0.1)
 
 
-@pytest.fixture(scope="module")
-def running():
-    with restore_handlers():
-        ray.init(num_cpus=2, resources={"gold": 2}, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
 def test_a_ray_of_our_own_is_stopped_again():
-    assert not ray.is_initialized()  # this test comes before all that use the fixture
+    assert not ray.is_initialized()  # tests that share one come later
     executor = pm.RayTune(workers=1)
     front = pm.explore(toys.two_regressions(), ps.Linear(), preferences=[[0.5, 0.5]], epochs=1, executor=executor)
     assert len(front) == 1
     assert not ray.is_initialized()
+
+
+def pause(step: pm.Step) -> None:
+    """Leave a signal seconds to arrive before the last point is done."""
+    time.sleep(0.02)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Tune leaves its logs open
@@ -62,7 +59,7 @@ def test_a_signal_stops_a_sweep_on_a_ray_of_our_own(tmp_path, number):
 
     threading.Thread(target=send, daemon=True).start()
     with pytest.raises(pm.Interrupted, match=r"^stopped: \d of 7 points are in .*/there; call explore with the same"):
-        run(out=out, executor=pm.RayTune(workers=1))
+        run(out=out, executor=pm.RayTune(workers=1), callbacks=[pause])
     assert not ray.is_initialized()
     left = 7 - len(list(out.glob("points/*.json")))
     run(out=out)
@@ -207,7 +204,7 @@ def test_a_point_that_fails_is_recorded_and_the_rest_goes_on(running, tmp_path, 
         assert files(tmp_path / "there") == files(tmp_path / "here")
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(limit(120))
 @pytest.mark.parametrize(
     ("resources", "workers"),
     [({"cpu": 64.0}, None), ({"cpu": 64.0}, 1), ({"cpu": 1.0, "iron": 1.0}, None)],

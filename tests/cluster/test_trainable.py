@@ -17,7 +17,6 @@ import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.storage.store import Store
 from paretomtl.sweep import ray_cluster  # noqa: F401 - before ray, whose settings it makes
-from paretomtl.sweep.interrupt import restore_handlers
 from tests import toys
 
 import ray  # isort: skip
@@ -35,16 +34,8 @@ pytestmark = [
 SGD = partial(torch.optim.SGD, lr=0.1)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def running():
-    with restore_handlers():
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
 @pytest.fixture(autouse=True)
-def quiet(monkeypatch):
+def quiet(running, monkeypatch):
     monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 
 

@@ -19,7 +19,6 @@ import paretomtl_solvers as ps
 from paretomtl.storage.store import Store
 from paretomtl.sweep import ray_cluster, ray_tune, ray_worker  # before ray, whose settings it makes
 from paretomtl.sweep.here import Here
-from paretomtl.sweep.interrupt import restore_handlers
 from paretomtl.sweep.ray_cluster import NodeReport, check_nodes, count_workers
 from paretomtl.training.study import Job, Study
 from tests import toys
@@ -34,14 +33,6 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 run = partial(pm.explore, toys.two_regressions(), ps.EPO(), epochs=3, optimizer=partial(torch.optim.SGD, lr=0.1))
-
-
-@pytest.fixture(scope="module")
-def running():
-    with restore_handlers():
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 # --- workers that die ---

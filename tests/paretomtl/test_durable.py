@@ -18,6 +18,7 @@ from paretomtl.storage.verify import verify
 from paretomtl.sweep.interrupt import CAUGHT, Interrupted, catch_signals, hold_interrupt
 from tests.durable import PATHS, ROOT, assert_goes_on, at, explore
 from tests.folders import files, logged
+from tests.limits import limit
 
 KILLS, SEED = 20, 63
 
@@ -140,7 +141,7 @@ def started(folder: Path, line: str, trap: str = "") -> subprocess.Popen:
 
 def ended(process: subprocess.Popen) -> tuple[int, str]:
     """Its exit code, and what it says on stderr."""
-    _, errors = process.communicate(timeout=100)
+    _, errors = process.communicate(timeout=limit(100))
     return process.returncode, errors
 
 
@@ -267,12 +268,12 @@ def test_in_a_thread_signals_are_left_to_the_main_one(tmp_path, whole):
     def write_on():
         with hold_interrupt():
             holds.set()
-            enough.wait(60)
+            enough.wait(limit(60))
 
     thread = threading.Thread(target=write_on)
     with pytest.raises(KeyboardInterrupt), catch_signals():  # noqa: PT012 - a write of another thread does not hold it up
         thread.start()
-        holds.wait(60)
+        holds.wait(limit(60))
         try:
             send(signal.SIGINT)()
             pytest.fail("the signal waited")

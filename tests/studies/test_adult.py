@@ -11,6 +11,7 @@ import torch
 import paretomtl as pm
 from studies import adult, data
 from studies.adult import Chosen, encoded, figures, fitted, losses, main, measure, rates_table, soft_gap
+from tests.limits import limit
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +224,7 @@ def test_a_tiny_study(people, tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)  # a minute and a half, where the machine is idle
+@pytest.mark.timeout(limit(1200))  # a minute and a half, where the machine is idle
 def test_a_margin_keeps_the_bound_on_test(people, tmp_path, capsys):
     """In at least 4 of 5 seeds, whoever chooses; and over the divisions more often than without."""
     assert main(["--out", str(tmp_path / "adult")]) == 0

@@ -12,6 +12,7 @@ from studies import conditioned_fronts
 from studies.analytic import fonseca
 from studies.conditioned_fronts import FONSECA, ROCKET, analytic, control, main, on_rays
 from studies.rocket import rocket_injector
+from tests.limits import limit
 
 
 def rows(printed: str) -> dict[str, list[str]]:
@@ -40,7 +41,7 @@ def test_fonseca_comes_to_its_rays(capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(limit(300))
 def test_epo_does_not_collapse_on_three_objectives(capsys):
     few = pm.Hypernetwork(hidden=256, sampling=pm.Sampling(n=16, ends=0.0))
     ways = [way._replace(front_model=few) for way in ROCKET if isinstance(way.solver, (ps.Tchebycheff, ps.EPO))]
@@ -94,7 +95,7 @@ def test_the_clock_counts_from_the_first_to_the_last_step_of_each_network(monkey
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(limit(300))
 def test_the_digit_table_goes_on_where_it_stopped(monkeypatch, tmp_path, capsys):
     few = [conditioned_fronts.ROWS[0]._replace(epochs=1), conditioned_fronts.ROWS[3]._replace(epochs=1)]
     monkeypatch.setattr(conditioned_fronts, "ROWS", few)

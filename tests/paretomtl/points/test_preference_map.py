@@ -12,6 +12,7 @@ from paretomtl.points import preference_map
 from paretomtl.preference import even_design
 from paretomtl.show import report
 from tests.fronts import failed, point, stored
+from tests.limits import limit
 
 NAMES = ("a", "b", "c", "d", "e", "f")
 NETWORK = "0" * 64
@@ -98,9 +99,9 @@ def test_many_points_take_seconds(tmp_path):
     dice = np.random.default_rng(0)
     for n, known in ((preference_map.MOST_POINTS, True), (preference_map.MOST_POINTS + 1, False)):
         r = dice.dirichlet(np.ones(3), n)
-        start = time.perf_counter()
+        start = time.process_time()
         assert (preference_map.leave_one_out_error(r, r) is not None) == known
-        assert time.perf_counter() - start < 10
+        assert time.process_time() - start < limit(10)
 
 
 def test_spearman(tmp_path):

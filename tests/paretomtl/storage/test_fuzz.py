@@ -25,6 +25,7 @@ from paretomtl.storage.verify import verify
 from tests import toys
 from tests.chance import DAMAGE
 from tests.damage import explored
+from tests.limits import limit
 
 ROOT = Path(pm.__file__).parents[1]
 OLD = ROOT / "tests" / "old_fronts" / "schema-1"
@@ -156,7 +157,7 @@ def led_out(events, folder, here):
 @pytest.mark.parametrize("first", [0, pytest.param(N, marks=pytest.mark.slow)])
 def test_damaged_folders(tmp_path, first):
     command = [sys.executable, "-m", "tests.paretomtl.storage.test_fuzz", str(tmp_path)]
-    run = subprocess.run([*command, str(first), str(N)], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    run = subprocess.run([*command, str(first), str(N)], cwd=ROOT, capture_output=True, text=True, timeout=limit(300))
     assert run.returncode == 0, run.stderr
     ended, told = json.loads(run.stdout.splitlines()[-1])
     assert not told, "\n".join(told)

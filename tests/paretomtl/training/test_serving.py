@@ -21,6 +21,7 @@ from paretomtl.storage.verify import verify
 from tests import toys
 from tests.damage import explored, flipped, reseal
 from tests.folders import files
+from tests.limits import limit
 
 ROOT = Path(pm.__file__).parents[1]
 PROBLEM = toys.two_regressions()
@@ -202,13 +203,13 @@ front = pm.Front.load(sys.argv[1])
 front.model_at([0.5, 0.5], toys.TwoHeads)
 pages = int(open("/proc/self/statm").read().split()[0])
 resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 400 * 2**20,) * 2)
-for folder in sys.argv[2:]:
-    start = time.perf_counter()
+for folder in sys.argv[3:]:
+    start = time.process_time()
     try:
         pm.Front.load(folder).model_at([0.5, 0.5], toys.TwoHeads)
     except ValueError as error:
         print(str(error)[-300:].replace("\\n", " "))
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < float(sys.argv[2])
 """
 
 
@@ -226,8 +227,8 @@ def test_a_front_model_of_absurd_size_is_refused_before_memory_is_taken(tmp_path
     for k, (kind, changes) in enumerate(absurd):
         folders.append(Path(shutil.copytree(bases[kind], tmp_path / f"absurd-{k}")))
         in_front_model(folders[-1], **changes)
-    command = [sys.executable, "-c", HOSTILE, str(bases["FiLM"]), *map(str, folders)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    command = [sys.executable, "-c", HOSTILE, *map(str, (bases["FiLM"], limit(10), *folders))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=limit(100))
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == len(absurd), done.stdout

@@ -6,6 +6,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.limits import limit
+
+PATIENCE = limit(60_000)  # milliseconds
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -23,7 +26,7 @@ def chromium():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS), timeout=PATIENCE)
         yield browser
         browser.close()
 
@@ -35,6 +38,7 @@ class Opened:
         self.path = path
         self.context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | settings))
         self.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        self.context.set_default_timeout(PATIENCE)
         self.page = self.context.new_page()
         self.requests, self.complaints = [], []
         self.page.on("request", lambda request: self.requests.append(request.url))

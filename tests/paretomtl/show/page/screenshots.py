@@ -11,6 +11,7 @@ from PIL import Image
 import paretomtl as pm
 import paretomtl_solvers as ps
 from studies.rocket import rocket_injector
+from tests.limits import limit
 from tests.paretomtl.show.page.browser import Opened, chromium
 
 DOCS = Path(__file__).parents[4] / "docs"
@@ -38,7 +39,7 @@ def main():
                 one.page.evaluate(
                     "(at) => at.forEach((h, j) => paretomtl.state.setBound(j, paretomtl.state.boundAt(h, j)))", BOUNDS
                 )
-                one.page.wait_for_timeout(500)
+                one.page.wait_for_timeout(limit(500))
                 picture = Image.open(io.BytesIO(one.page.screenshot()))
                 few = picture.convert("RGB").quantize(96, dither=Image.Dither.NONE)  # colours, for a small file
                 few.save(DOCS / f"explorer-{width}.png", optimize=True)

@@ -459,6 +459,7 @@ def test_keys_go_from_point_to_point_and_choose(opened):
 
 def test_the_line_of_python_is_copied(opened):
     one = opened(front_of(TWO, ideals=()))
+    one.page.evaluate("window.setTimeout = () => 0")  # the button says so for two seconds: here for good
     one.page.get_by_role("button", name="Copy").first.click()
     one.page.get_by_role("button", name="Copied").wait_for()
     assert one.page.evaluate("navigator.clipboard.readText()") == one.text(".python code")
@@ -504,6 +505,7 @@ def test_names_are_texts_and_run_nothing(opened, tmp_path):
         one.choose(kind)
         assert HOSTILE[0] in one.text("#rule")
     one.page.locator("#table summary").click()
+    one.page.locator("#table td").first.wait_for()  # drawn once the table tells that it is open
     assert "{{script}}" in one.text("#table")
 
 
