@@ -230,7 +230,7 @@ from paretomtl.cli import main
 with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
     main(sys.argv[1:])
 assert printed.getvalue()
-print(*({"torch", "scipy", "pymoo", "ray"} & set(sys.modules)))
+print(*({"torch", "cvxpy", "ray"} & set(sys.modules)))
 """
 
 
