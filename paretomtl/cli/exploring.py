@@ -50,6 +50,8 @@ def resume_study(args: argparse.Namespace) -> int:
             "or the same study file, or call the same explore(…) again with this out="
         )
     _refuse_inside(str(command["problem"]), args.folder)
+    if ":" in str(command.get("front_model")):
+        _refuse_inside(str(command["front_model"]), args.folder)
     args.out, args.go_on = args.folder, f"paretomtl resume {shlex.quote(str(args.folder))}"
     # a flag that the version before did not have is absent, which is the same as left out
     flags = {name: command.get(name) for name in REMEMBERED} | {"out": args.folder}
@@ -75,9 +77,9 @@ def _read_flags(flags: Mapping[str, Any]) -> Options:
     return Options(**values)
 
 
-def _refuse_inside(problem: str, folder: Path) -> None:
-    """Raise if a problem's module lies in the front's folder, which may come from anyone; print what else will run."""
-    module = problem.partition(":")[0]
+def _refuse_inside(name: str, folder: Path) -> None:
+    """Raise if the module of MODULE:NAME lies in the front's folder, which may be anyone's; print what will run."""
+    module = name.partition(":")[0]
     if Path.cwd().resolve().is_relative_to(folder.resolve()):  # what is imported here could come from there
         raise UsageError(
             f"{folder} is where you are; start from the folder of {module!r}: no code is run from a front's folder"
@@ -90,7 +92,7 @@ def _refuse_inside(problem: str, folder: Path) -> None:
     origins = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
     if any(Path(o).resolve().is_relative_to(folder.resolve()) for o in origins if o):
         raise UsageError(f"module {module!r} lies in the front's folder {folder}; code is never run from there")
-    complain(f"running {problem}, as {folder} says, from {origins[0] if origins else 'nowhere'}")
+    complain(f"running {name}, as {folder} says, from {next(filter(None, origins), 'nowhere')}")
 
 
 def _explore(args: argparse.Namespace, options: Options) -> int:

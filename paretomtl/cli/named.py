@@ -8,7 +8,7 @@ from typing import Any
 
 from paretomtl.cli.study_file import build, build_optimizer
 from paretomtl.conditioned.front_model import FrontModel
-from paretomtl.conditioned.kinds import KINDS
+from paretomtl.conditioned.kinds import find_front_model
 from paretomtl.conditioned.sampling import Sampling
 from paretomtl.errors import StudyFileError, UsageError, UserCodeError
 from paretomtl.options import OPTIONS, Named, Options
@@ -44,14 +44,21 @@ def build_method(named: Named) -> Solver:
 
 def build_front_model(named: Named) -> FrontModel:
     """Build the front model of a name with its arguments; its sampling is a table of its own."""
-    if named.name not in KINDS:
-        raise UsageError(f"front_model {named.name!r} is not one of {', '.join(KINDS)}")
+    if ":" in named.name:
+        kind = import_attribute(named.name)
+    else:
+        try:
+            kind = find_front_model(named.name)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+    if not (isinstance(kind, type) and issubclass(kind, FrontModel)):
+        raise UsageError(f"front_model {named.name!r} is a {type(kind).__name__}; give a subclass of pm.FrontModel")
     arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in named.arguments.items()}
     if "sampling" in arguments:
         if not isinstance(arguments["sampling"], dict):
             raise UsageError(f"front_model, sampling = {arguments['sampling']!r}: give a table such as {{ n = 4 }}")
         arguments["sampling"] = build_own("front_model, sampling", Sampling, arguments["sampling"])
-    return build_own("front_model", KINDS[named.name], arguments)
+    return build_own("front_model", kind, arguments)
 
 
 def build_executor(arguments: dict[str, Any]) -> Executor:
@@ -61,25 +68,28 @@ def build_executor(arguments: dict[str, Any]) -> Executor:
     return build_own("ray", RayTune, arguments)
 
 
-def import_problem(named: Named) -> Problem:
-    """Import the problem that MODULE:PROBLEM names, or call what makes it."""
-    module_name, colon, name = named.name.partition(":")
-    if not (colon and module_name and name):
-        raise UsageError(
-            f"{named.name!r}: write MODULE:PROBLEM, such as studies.digit_pairs:digit_pairs, or a .toml file"
-        )
+def import_attribute(name: str) -> Any:
+    """Import what MODULE:NAME names."""
+    module_name, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
         absent = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
         if absent and f"{module_name}.".startswith(f"{absent}."):
-            raise UsageError(
-                f"{named.name!r}: there is no module {module_name!r} here or in the environment"
-            ) from error
+            raise UsageError(f"{name!r}: there is no module {module_name!r} here or in the environment") from error
         raise UserCodeError(f"module {module_name!r} failed while it was imported: {describe_error(error)}") from error
-    if not hasattr(module, name):
-        raise UsageError(f"{named.name!r}: module {module_name!r} has no {name!r}")
-    problem = factory = getattr(module, name)
+    if not hasattr(module, attribute):
+        raise UsageError(f"{name!r}: module {module_name!r} has no {attribute!r}")
+    return getattr(module, attribute)
+
+
+def import_problem(named: Named) -> Problem:
+    """Import the problem that MODULE:PROBLEM names, or call what makes it."""
+    if not all(named.name.partition(":")):
+        raise UsageError(
+            f"{named.name!r}: write MODULE:PROBLEM, such as studies.digit_pairs:digit_pairs, or a .toml file"
+        )
+    problem = factory = import_attribute(named.name)
     if isinstance(problem, Problem):
         if named.arguments:
             raise UsageError(
