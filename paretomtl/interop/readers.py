@@ -290,7 +290,7 @@ def to_frame(points: Sequence[Point], names: Sequence[str]) -> Any:
 
 
 def _make_study(
-    what: str,
+    noun: str,
     rows: Sequence[Sequence[Any]],
     labels: Sequence[str],
     objectives: Sequence[Objective],
@@ -303,12 +303,12 @@ def _make_study(
     left_out: Counter[str],
 ) -> StudyAndPoints:
     """Make points of rows of values, all numbers checked; a note counts the rows left out, with reasons."""
-    _check_nonempty(len(rows), what, left_out)
-    _check_finite(what, rows, labels, [o.name for o in objectives])
+    _check_nonempty(len(rows), noun, left_out)
+    _check_finite(noun, rows, labels, [o.name for o in objectives])
     study, points = exchange.from_values(rows, objectives, ref_point, preferences, ids, seeds, errors)
     if left_out:
         n = left_out.total()
-        study["notes"].append(f"{n} of {len(rows) + n} {what} left out: {_format_exclusions(left_out)}")
+        study["notes"].append(f"{n} of {len(rows) + n} {noun} left out: {_format_exclusions(left_out)}")
     return study, points
 
 
@@ -316,10 +316,10 @@ def _format_exclusions(left_out: Counter[str]) -> str:
     return ", ".join(f"{count} {why}" for why, count in sorted(left_out.items()))
 
 
-def _check_nonempty(n: int, what: str, left_out: Counter[str]) -> None:
+def _check_nonempty(n: int, noun: str, left_out: Counter[str]) -> None:
     if not n:
         why = f" ({_format_exclusions(left_out)})" if left_out else ""
-        raise EmptyFrontError(f"there is no point among the {what}{why}, so nothing can be said of the front")
+        raise EmptyFrontError(f"there is no point among the {noun}{why}, so nothing can be said of the front")
 
 
 def _check_kind(value: Any, name: str, kind: str, *needed: str) -> None:
@@ -327,21 +327,19 @@ def _check_kind(value: Any, name: str, kind: str, *needed: str) -> None:
         raise TypeError(f"{name}= is of type {type(value).__name__}; give {kind}")
 
 
-def _check_size(n: int, where: str, what: str) -> None:
+def _check_size(n: int, where: str, noun: str) -> None:
     if n > schema.MOST_POINTS:
-        raise ValueError(f"{where} has {n:,} {what}; a front has at most {schema.MOST_POINTS:,} points")
+        raise ValueError(f"{where} has {n:,} {noun}; a front has at most {schema.MOST_POINTS:,} points")
 
 
-def _check_finite(what: str, rows: Iterable[Sequence[Any]], labels: Sequence[str], names: Sequence[str]) -> None:
-    refused = []
+def _check_finite(noun: str, rows: Iterable[Sequence[Any]], labels: Sequence[str], names: Sequence[str]) -> None:
+    faults = []
     for label, row in zip(labels, rows, strict=True):
         odd = [f"{name} is {str(x)[:40]}" for name, x in zip(names, row, strict=True) if not _is_finite(x)]
         if odd:
-            refused.append(f"{label}: {', '.join(odd)}")
-    if refused:
-        raise ValueError(
-            f"all {what} need finite numbers; {table.shorten_list(refused)}. Mend these, or leave them out"
-        )
+            faults.append(f"{label}: {', '.join(odd)}")
+    if faults:
+        raise ValueError(f"all {noun} need finite numbers; {table.shorten_list(faults)}. Mend these, or leave them out")
 
 
 def _is_finite(x: Any) -> bool:

@@ -183,10 +183,10 @@ class Points:
         if self.study["seeds"] > 1:
             fronts = [f for f in self.by_seed() if f.points]
             return score.mean_score([f.score(reference) for f in fronts], len(self.failed))
-        known = None if reference is None else self._known(reference)
-        return score.score_points(self.points, self.losses, self.ref_point, known, len(self.failed))
+        reference_front = None if reference is None else self._reference_front(reference)
+        return score.score_points(self.points, self.losses, self.ref_point, reference_front, len(self.failed))
 
-    def _known(self, reference: "Points | np.ndarray") -> Float[np.ndarray, "N m"]:
+    def _reference_front(self, reference: "Points | np.ndarray") -> Float[np.ndarray, "N m"]:
         """Return the nondominated points of a reference front, which must be of the same problem."""
         if isinstance(reference, Points):
             self.check_alike(reference)

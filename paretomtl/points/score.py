@@ -96,7 +96,7 @@ def score_points(
     points: Sequence[Point],
     losses: Float[np.ndarray, "n m"],
     ref_point: tuple[float, ...],
-    known: Float[np.ndarray, "N m"] | None,
+    reference_front: Float[np.ndarray, "N m"] | None,
     n_failed: int,
 ) -> Score:
     """Return the figures of one seed's points and losses, against a known front if there is one."""
@@ -110,10 +110,12 @@ def score_points(
         n_outside=count_outside(losses, ref_point),
         control_error_mean=float(angles.mean()) if len(angles) else None,
         control_error_worst=float(angles.max()) if len(angles) else None,
-        igd_plus=None if known is None else igd_plus(losses, known),
-        epsilon_additive=None if known is None else epsilon_additive(losses, known),
+        igd_plus=None if reference_front is None else igd_plus(losses, reference_front),
+        epsilon_additive=None if reference_front is None else epsilon_additive(losses, reference_front),
         spacing=spacing(losses),
-        largest_gap=largest_gap(losses, None if known is None else (known.min(axis=0), known.max(axis=0))),
+        largest_gap=largest_gap(
+            losses, None if reference_front is None else (reference_front.min(axis=0), reference_front.max(axis=0))
+        ),
         n_seeds=1,
         n_points=len(np.unique(losses, axis=0)),
         n_nondominated=len(distinct_front(losses)),

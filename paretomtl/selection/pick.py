@@ -84,7 +84,7 @@ def pick_by_rule(front: Points, rule: Rule, split: str, load: Loader) -> Pick:
         raise
     why = choice.why
     if split != "validate":
-        warning = f"chosen on {split}, so its figures there say nothing of unseen data any more"
+        warning = f"chosen on {split}, so its figures there no longer say anything about unseen data"
         warnings.warn(warning, stacklevel=3)
         why += f"; {warning}"
     several = front.study["seeds"] > 1
@@ -101,12 +101,12 @@ def pick_by_rule(front: Points, rule: Rule, split: str, load: Loader) -> Pick:
 def _noise_of(front: Points, points: Sequence[Point], split: str) -> Noise:
     """Return the noise of points or of means over seeds; the deviation is always that of the whole front."""
     groups = replicates.group_replicates(front.points)
-    alike = [[p.values[split] for p in groups[replicates.base_id(p)] if split in p.values] for p in points]
-    n = np.array([len(group) for group in alike], dtype=np.int64)
+    samples = [[p.values[split] for p in groups[replicates.base_id(p)] if split in p.values] for p in points]
+    n = np.array([len(group) for group in samples], dtype=np.int64)
     deviation = None
     if (n > 1).any():
         none = np.full(len(front.objectives), np.nan)
-        deviation = np.array([np.std(group, axis=0, ddof=1) if len(group) > 1 else none for group in alike])
+        deviation = np.array([np.std(group, axis=0, ddof=1) if len(group) > 1 else none for group in samples])
     return Noise(sampling_errors(points, split), deviation, n)
 
 

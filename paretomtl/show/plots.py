@@ -14,11 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-FIGURES = {
-    ".svg": {"Date": None},
-    ".pdf": {"CreationDate": None},
-    ".png": {"Software": None},
-}  # without times, so equal figures are equal bytes
+FIGURES = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}  # no times: equal bytes
 PAGE = ".html"
 KINDS = {  # how to collect the facts, draw them, and write them
     "matrix": (collect_front, matrix.draw, front_csv),

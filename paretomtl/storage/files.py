@@ -216,8 +216,8 @@ def parse_json(data: bytes, path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise DamagedFileError(f"{path} is damaged: {str(error) or type(error).__name__}") from error
     if not isinstance(value, dict) or _is_deeper(value, DEEPEST):
-        what = "nested too deeply" if isinstance(value, dict) else f"a {type(value).__name__}"
-        raise DamagedFileError(f"{path} is damaged: it is {what}, not one of our files")
+        description = "nested too deeply" if isinstance(value, dict) else f"a {type(value).__name__}"
+        raise DamagedFileError(f"{path} is damaged: it is {description}, not one of our files")
     return value
 
 

@@ -109,17 +109,9 @@ def check_study(study: Mapping[str, Any]) -> None:
     points = _check_list(study["points"], "points")
     if len(points) > MOST_POINTS:
         raise ValueError(f"{len(points)} points, more than {MOST_POINTS}")
+    placed_later = study.get("refine") is not None or study.get("walk") is not None
     for point in points:
-        check_name(_check_type(_check_type(point, dict, "a point")["id"], str, "a point's id"))
-        placed_later = study.get("refine") is not None or study.get("walk") is not None
-        if point["preference"] is None and point["corner"] is None and placed_later:
-            pass  # earlier points determine its preference, which only its record holds
-        else:
-            _check_preference(_check_numbers(point["preference"], "preference"), len(names), point["id"])
-        if point["corner"] is not None and point["corner"] not in names:
-            raise ValueError(f"the corner of {point['id']} is none of the objectives")
-        if _check_type(point["seed"], int, "a point's seed") < 0:
-            raise ValueError(f"the seed of {point['id']} is negative")
+        _check_entry(point, names, placed_later)
     if len({point["id"] for point in points}) < len(points):
         raise ValueError("two points have one id")
     splits = _check_list(study["splits"], "splits")
@@ -143,6 +135,19 @@ def check_study(study: Mapping[str, Any]) -> None:
         _check_simple(_check_type(facts, dict, "data"), f"the data of {split[:40]}")
         if not {"length", "first_and_last"} <= facts.keys():
             raise ValueError(f"the data of {split[:40]} are not known by their length and their ends")
+
+
+def _check_entry(point: Any, names: Sequence[str], placed_later: bool) -> None:
+    """Check a point's entry in a study."""
+    check_name(_check_type(_check_type(point, dict, "a point")["id"], str, "a point's id"))
+    if point["preference"] is None and point["corner"] is None and placed_later:
+        pass  # earlier points determine its preference, which only its record holds
+    else:
+        _check_preference(_check_numbers(point["preference"], "preference"), len(names), point["id"])
+    if point["corner"] is not None and point["corner"] not in names:
+        raise ValueError(f"the corner of {point['id']} is none of the objectives")
+    if _check_type(point["seed"], int, "a point's seed") < 0:
+        raise ValueError(f"the seed of {point['id']} is negative")
 
 
 def expected_ids(study: Mapping[str, Any], points: Sequence[Point]) -> list[str]:
@@ -169,11 +174,11 @@ def _check_front_model(stored: dict[str, Any]) -> None:
             _check_simple({} if key == "sampling" else dict(enumerate(several)), f"front_model {key[:40]}")
 
 
-def _check_simple(mapping: Any, what: str) -> None:
+def _check_simple(mapping: Any, field: str) -> None:
     """Check that a mapping, if there is one, holds only texts, numbers and None."""
-    for value in () if mapping is None else _check_type(mapping, dict, what).values():
+    for value in () if mapping is None else _check_type(mapping, dict, field).values():
         if value is not None and type(value) not in (str, int, float, bool):
-            raise ValueError(f"{what} holds a {type(value).__name__}")
+            raise ValueError(f"{field} holds a {type(value).__name__}")
 
 
 def to_record(point: Point, names: Sequence[str], study: str) -> dict[str, Any]:
@@ -249,35 +254,35 @@ def _check_point(point: Point, splits: Sequence[str]) -> None:
         _check_number(point.control_error, "control_error")
 
 
-def _read_by_name(mapping: Any, names: Sequence[str], what: str) -> tuple[float, ...]:
-    if set(_check_type(mapping, dict, what)) != set(names):
-        raise ValueError(f"{what} has the names {sorted(mapping)[:20]}, not {list(names)}")
-    return tuple(_check_number(mapping[name], what) for name in names)
+def _read_by_name(mapping: Any, names: Sequence[str], field: str) -> tuple[float, ...]:
+    if set(_check_type(mapping, dict, field)) != set(names):
+        raise ValueError(f"{field} has the names {sorted(mapping)[:20]}, not {list(names)}")
+    return tuple(_check_number(mapping[name], field) for name in names)
 
 
-def _check_splits(by_split: Any, what: str) -> dict[str, Any]:
-    if not set(_check_type(by_split, dict, what)) <= set(SPLITS):
-        raise ValueError(f"{what} has the splits {sorted(by_split)[:20]}")
+def _check_splits(by_split: Any, field: str) -> dict[str, Any]:
+    if not set(_check_type(by_split, dict, field)) <= set(SPLITS):
+        raise ValueError(f"{field} has the splits {sorted(by_split)[:20]}")
     return by_split
 
 
-def _check_numbers(values: Any, what: str) -> list[float]:
-    return [_check_number(value, what) for value in _check_list(values, what)]
+def _check_numbers(values: Any, field: str) -> list[float]:
+    return [_check_number(value, field) for value in _check_list(values, field)]
 
 
-def _check_number(value: Any, what: str) -> float:
+def _check_number(value: Any, field: str) -> float:
     if type(value) not in (int, float) or not -LARGEST <= value <= LARGEST:
-        raise ValueError(f"{what} holds {str(value)[:40]!r}, which is not a finite number")
+        raise ValueError(f"{field} holds {str(value)[:40]!r}, which is not a finite number")
     return float(value)
 
 
-def _check_list(value: Any, what: str) -> list[Any]:
-    return _check_type(value, list, what)
+def _check_list(value: Any, field: str) -> list[Any]:
+    return _check_type(value, list, field)
 
 
-def _check_type(value: Any, kind: Callable, what: str) -> Any:
+def _check_type(value: Any, kind: Callable, field: str) -> Any:
     if type(value) is not kind:
-        raise ValueError(f"{what} is {str(value)[:40]!r}, not of type {kind.__name__}")
+        raise ValueError(f"{field} is {str(value)[:40]!r}, not of type {kind.__name__}")
     return value
 
 

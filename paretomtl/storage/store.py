@@ -252,8 +252,8 @@ class Store:
         with files.open_file(path) as file:
             expected, size = _expected_size(file), os.fstat(file.fileno()).st_size
         if size != expected:  # checked first: hashing a file of absurd size would take hours
-            what = "has no header of safetensors" if expected is None else f"has {size:,} bytes, not {expected:,}"
-            raise DamagedFileError(f"{path} {what}; the file is damaged")
+            fault = "has no header of safetensors" if expected is None else f"has {size:,} bytes, not {expected:,}"
+            raise DamagedFileError(f"{path} {fault}; the file is damaged")
         actual = files.hash_file(path)
         if actual != digest:
             raise DamagedFileError(f"{path}: its SHA-256 is {actual[:12]}…, not {digest[:12]}…; the file is damaged")

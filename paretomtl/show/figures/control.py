@@ -12,7 +12,7 @@ from paretomtl.points import score
 from paretomtl.points.points import Points
 from paretomtl.preference import control_error, ray
 from paretomtl.show.figures import view
-from paretomtl.show.figures.facts import axis_labels
+from paretomtl.show.figures.facts import axis_labels, check_chosen
 from paretomtl.show.figures.ink import BLUE, DARK, GREY, ORANGE, point_number, wrap_label
 from paretomtl.storage.table import escape_formula
 
@@ -53,13 +53,12 @@ def collect_control(front: Points, chosen: Point | None = None) -> Control:
         ValueError: a point has no preference, or a loss is negative.
     """
     losses = score.check_losses(front.losses)
-    if chosen is not None and chosen.id not in {p.id for p in front.points}:
-        raise ValueError(f"{chosen.id} is not a point of this front")
+    check_chosen(front, chosen)
     without_ray = next((p.id for p in front.points if not p.preference), None)
     if without_ray is not None:
         raise ValueError(
-            f"kind='control' compares with what was asked for, which is not known of {without_ray}; give preferences= "
-            "to Front.from_values"
+            f"kind='control' needs the requested preferences, and {without_ray} has none; give preferences= to "
+            "Front.from_values"
         )
     for k, i in np.argwhere(losses < 0):
         raise ValueError(
@@ -84,7 +83,7 @@ def control_csv(facts: Control) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     angles = facts.angles().T if len(facts.names) == 2 else np.empty((len(facts.ids), 0))
-    heads = [f"{what} {name}" for what in ("asked", "reached") for name in facts.names]
+    heads = [f"{word} {name}" for word in ("asked", "reached") for name in facts.names]
     writer.writerow(["mark", "id", *heads, *(["angle asked", "angle reached"] if angles.size else []), "control_error"])
     rows = np.hstack([facts.rays, facts.shares, angles, facts.errors[:, None]]).tolist()
     for id, row in zip(facts.ids, rows, strict=True):
@@ -111,7 +110,7 @@ def _draw_angles(facts: Control, width: float | None) -> "Figure":
     for id, x, y in _number_points(facts, ray_angles, loss_angles):
         axes.annotate(id, (x, y), xytext=(6, -9), textcoords="offset points", fontsize=7.5, color=DARK)
     x_label, y_label = (
-        wrap_label(f"{what}: degrees from {facts.names[0]}'s axis", 0.8 * inches) for what in ("asked", "reached")
+        wrap_label(f"{word}: degrees from {facts.names[0]}'s axis", 0.8 * inches) for word in ("asked", "reached")
     )
     axes.set(xlabel=x_label, ylabel=y_label)
     view.draw_legend(figure, width)

@@ -66,8 +66,7 @@ def collect_front(front: Points, chosen: Point | None = None) -> FrontFigure:
         front: a front of two or more objectives. A point is dominated if another is no worse in all of them.
         chosen: one of its points, to highlight.
     """
-    if chosen is not None and chosen.id not in {p.id for p in front.points}:
-        raise ValueError(f"{chosen.id} is not a point of this front")
+    check_chosen(front, chosen)
     mean = front.mean()
     losses = score.check_losses(mean.losses)
     intervals = None if mean is front else front.spread().half_width
@@ -87,6 +86,12 @@ def collect_front(front: Points, chosen: Point | None = None) -> FrontFigure:
         ideals=None if front.ideals is None else tuple(front.ideals.tolist()),
         hypervolume=score.measure_volume(losses, front.ref_point) if mean is front else _mean_volume(front),
     )
+
+
+def check_chosen(front: Points, chosen: Point | None) -> None:
+    """Raise a ValueError if a chosen point is not of the front."""
+    if chosen is not None and chosen.id not in {p.id for p in front.points}:
+        raise ValueError(f"{chosen.id} is not a point of this front")
 
 
 def _mean_volume(front: Points) -> score.Volume | None:
@@ -128,6 +133,6 @@ def attained_border(losses: Float[np.ndarray, "n 2"], far: Sequence[float] | np.
     steps = np.unique(losses, axis=0)
     far = np.maximum(losses.max(axis=0), far)
     corners = [[steps[0, 0], far[1]], steps[0]]
-    for before, here in itertools.pairwise(steps):
-        corners += [[here[0], before[1]], here]
+    for left, right in itertools.pairwise(steps):
+        corners += [[right[0], left[1]], right]
     return np.array([*corners, [far[0], steps[-1, 1]]])

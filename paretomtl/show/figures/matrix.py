@@ -18,7 +18,7 @@ LEAST = 0.55  # inches of a panel; in a smaller one the numbers on its axes over
 
 
 def draw(facts: FrontFigure, width: float | None = None) -> "Figure":
-    """Draw the lower triangle of the pairs; column j has objective j on its abscissa, row i objective i on its ordinate."""
+    """Draw the lower triangle of pairs; column j has objective j on the abscissa, row i objective i on the ordinate."""
     figure, panels = empty_triangle(facts.labels, view.axis_limits(facts.ends(), facts.ref_point), width)
     for pair, axes in panels.items():
         _draw_panel(axes, facts, list(pair), marker_size(facts.names))

@@ -28,9 +28,7 @@ def draw(facts: FrontFigure, width: float | None = None) -> "Figure":
     size = (max(4.8, STEP * m + 0.6) if width is None else width, 3.0 if view.is_narrow(width) else 4.4)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
-    axes.set(
-        xlim=(-0.45, m - 0.55), ylim=(-0.02, 1.02), ylabel="better →"
-    )  # the label is upright, so the arrow points up
+    axes.set(xlim=(-0.45, m - 0.55), ylim=(-0.02, 1.02), ylabel="better →")  # upright, so the arrow points up
     axes.spines[:].set_visible(False)
     axes.set_yticks([])
     axes.set_xticks(

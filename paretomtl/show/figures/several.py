@@ -74,7 +74,7 @@ def collect_fronts(fronts: Mapping[str, Points]) -> SeveralFronts:
         EmptyFrontError: a front has no point.
     """
     if not isinstance(fronts, Mapping):
-        raise TypeError(f"fronts is a {type(fronts).__name__}; give a dict of fronts by the names they are to have")
+        raise TypeError(f"fronts is a {type(fronts).__name__}; give a dict of fronts by name")
     if not fronts:
         raise ValueError("fronts is empty; give at least one")
     for (name, one), (other, two) in itertools.combinations(fronts.items(), 2):
@@ -82,9 +82,9 @@ def collect_fronts(fronts: Mapping[str, Points]) -> SeveralFronts:
             one.check_alike(two)
         except ValueError as error:
             raise ValueError(f"fronts {name!r} (here) and {other!r} (the other): {error}") from error
-    every = [score.check_losses(front.losses, f"fronts[{name!r}]") for name, front in fronts.items()]
+    losses = [score.check_losses(front.losses, f"fronts[{name!r}]") for name, front in fronts.items()]
     first = next(iter(fronts.values()))
-    far = np.vstack([*every, first.ref_point]).max(axis=0)
+    far = np.vstack([*losses, first.ref_point]).max(axis=0)
     front_facts = tuple(_collect_one(name, front, far) for name, front in fronts.items())
     return SeveralFronts(axis_labels(first), first.names, front_facts, first.ref_point)
 

@@ -149,7 +149,7 @@ def test_the_csv_beside_holds_what_is_drawn(tmp_path):
 
 def test_errors_name_the_remedy(tmp_path):
     plain = pm.Front.from_values([[0.5, 0.5]], ["a", "b"], [1.0, 1.0])
-    with pytest.raises(ValueError, match=r"not known of point-001; give preferences= to Front.from_values"):
+    with pytest.raises(ValueError, match=r"and point-001 has none; give preferences= to Front.from_values"):
         plain.plot(tmp_path / "c.svg", kind="control")
     goal = [pm.Objective("accuracy", goal="max"), "b"]
     negative = pm.Front.from_values([[0.9, 0.5]], goal, [0.0, 1.0], [[0.5, 0.5]])

@@ -237,7 +237,7 @@ def test_a_front_without_points_is_named(tmp_path):
 def test_errors_say_what_to_do(unchecked, tmp_path):
     with pytest.raises(ValueError, match="fronts is empty; give at least one"):
         pm.plot_fronts({}, tmp_path / "fronts.svg")
-    with pytest.raises(TypeError, match="fronts is a list; give a dict of fronts by the names they are to have"):
+    with pytest.raises(TypeError, match="fronts is a list; give a dict of fronts by name"):
         pm.plot_fronts([front_of(HERE)], tmp_path / "fronts.svg")
     with pytest.raises(ValueError, match=r"'fronts.jpg': a plot is written as .svg, .pdf, .png"):
         pm.plot_fronts(fronts(), tmp_path / "fronts.jpg")
