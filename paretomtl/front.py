@@ -30,7 +30,7 @@ class Front(Points):
     front: arrays, means, figures.
 
     Attributes:
-        study: what was requested, as stored.
+        study: the study, as requested and stored.
         folder: the folder of its files; None for a front that was not explored.
     """
 

@@ -22,7 +22,7 @@ class Points:
     (`hypervolume`, `score`) are means over the seeds.
 
     Args:
-        study: what was requested, as stored.
+        study: the study, as requested and stored.
         points: the computed points, in the order to keep.
         folder: the folder of their files; None without files.
         damage: damage in the folder that reading it could work around.
