@@ -25,11 +25,10 @@ from paretomtl.storage.store import Store, hash_weights
 from paretomtl.sweep.here import ComputedPoint
 from paretomtl.sweep.interrupt import hold_interrupt
 from paretomtl.sweep.keeping import create_or_resume, reporting
-from paretomtl.training.loop import weights_of
 from paretomtl.training.seeds import reproducible
 from paretomtl.training.study import Study, WalkPlan
 from paretomtl.training.walk import WalkRun
-from paretomtl.training.weights import describe_layout_difference, layout_of
+from paretomtl.training.weights import describe_layout_difference, layout_of, weights_of
 
 
 def walk(

@@ -11,10 +11,10 @@ from paretomtl.autograd.gradients import depends_on
 from paretomtl.conditioned.rehearsal import rehearse
 from paretomtl.conditioned.sampling import Preferences
 from paretomtl.errors import NoLabelError
+from paretomtl.preflight.fleet_check import check_fleet
 from paretomtl.preflight.known_data import fingerprint_data
 from paretomtl.problem import Problem
 from paretomtl.solver import Aggregation, Weighting
-from paretomtl.training import fleet
 from paretomtl.training.measuring import to_device
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 from paretomtl.training.study import Study
@@ -67,7 +67,7 @@ def dry_run(study: Study) -> Findings:
                 notes += _check_graph(study, losses, model) + _scale_notes(problem, losses)
                 notes += _rehearse_front_model(study, second.to(study.device), batch)
                 if study.fleet is not None:
-                    fleet.rehearse_fleet(study, model, batch)
+                    check_fleet(study, model, batch)
             _check_signs(study, losses, split)
     known = {} if problem.deterministic else fingerprint_data(splits)
     if "test" in known and known["test"] == known["validate"]:

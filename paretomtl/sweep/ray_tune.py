@@ -40,7 +40,7 @@ from paretomtl.sweep.ray_cluster import (
     wait_for_file,
 )
 from paretomtl.sweep.ray_worker import DONE, run_trial
-from paretomtl.training.loop import failed_point, pending_point
+from paretomtl.training.outcome import failed_point, pending_point
 from paretomtl.training.seeds import reproducible
 from paretomtl.training.study import Job, Study
 

@@ -15,7 +15,7 @@ from paretomtl.storage.store import Store
 from paretomtl.sweep.here import ComputedPoint, compute
 from paretomtl.sweep.keeper import FileCheckpointer, FolderCheckpointer
 from paretomtl.sweep.ray_cluster import exceptions, tune
-from paretomtl.training.loop import Splits
+from paretomtl.training.batches import Splits
 from paretomtl.training.study import Study
 
 DONE = "done.json"  # beside the points in a checkpoint: which a trial has computed so far
