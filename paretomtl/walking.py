@@ -22,7 +22,7 @@ from paretomtl.preflight.dry_run import dry_run, resolve_device
 from paretomtl.problem import Problem
 from paretomtl.solver import Walker
 from paretomtl.storage.store import Store, hash_weights
-from paretomtl.sweep.here import ComputedPoint
+from paretomtl.sweep.executor import ComputedPoint
 from paretomtl.sweep.interrupt import hold_interrupt
 from paretomtl.sweep.keeping import create_or_resume, reporting
 from paretomtl.training.seeds import reproducible
@@ -69,8 +69,15 @@ def walk(
         raise TypeError(f"solver={solver!r} does not walk along the front; give one that does: ContinuousPareto()")
     r = _parse_toward(toward, problem.names)
     start = _check_start(problem, model)
-    plan = WalkPlan(points, by, hessian_batches, hash_weights(start))
-    study = Study(problem, solver, r[None], False, None, points, device=resolve_device(device), walk=plan)
+    study = Study(
+        problem=problem,
+        solver=solver,
+        preferences=r[None],
+        corners=False,
+        mode=WalkPlan(points, by, hessian_batches, hash_weights(start)),
+        steps=points,
+        device=resolve_device(device),
+    )
     findings = dry_run(study)
     with reproducible():
         run = WalkRun(study, study.open(), start)

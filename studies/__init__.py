@@ -1,0 +1,1 @@
+"""Real problems and the tables of the documentation: python -m studies.NAME."""

@@ -1,0 +1,1 @@
+"""The numbers of a front: arrays, means over seeds, dominance, figures."""

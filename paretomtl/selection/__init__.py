@@ -1,4 +1,4 @@
-"""Rules, and choosing by them."""
+"""How one point of a front is chosen: the rules, and choosing by them."""
 
 from paretomtl.selection import rules
 

@@ -1,0 +1,1 @@
+"""A front in words, in figures, and as a page."""

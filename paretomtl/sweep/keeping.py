@@ -15,7 +15,7 @@ from paretomtl.preflight.description import describe_difference
 from paretomtl.storage import checkpoints
 from paretomtl.storage.schema import expected_ids
 from paretomtl.storage.store import Store, TemporaryFolder
-from paretomtl.sweep.here import ComputedPoint, Report
+from paretomtl.sweep.executor import ComputedPoint, Report
 from paretomtl.sweep.interrupt import Interrupted, catch_signals, is_second_signal
 from paretomtl.sweep.progress import Progress
 from paretomtl.training.study import Study

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 
 from paretomtl.points import score
-from paretomtl.sweep.here import ComputedPoint
+from paretomtl.sweep.executor import ComputedPoint
 
 LINE = "{desc} |{bar:12}| {remaining} left{postfix}"  # 80 columns, with a failure or two
 

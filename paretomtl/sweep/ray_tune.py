@@ -27,7 +27,8 @@ import torch
 from paretomtl.errors import WorkerLostError
 from paretomtl.point import Point
 from paretomtl.storage.store import Store
-from paretomtl.sweep.here import ComputedPoint, Executor, Report, check_seconds
+from paretomtl.sweep.executor import ComputedPoint, Executor, Report
+from paretomtl.sweep.here import check_seconds
 from paretomtl.sweep.ray_cluster import (
     Resources,
     check_nodes,

@@ -12,7 +12,7 @@ import cloudpickle
 
 from paretomtl.storage import checkpoints, files
 from paretomtl.storage.store import Store
-from paretomtl.sweep.here import ComputedPoint, compute
+from paretomtl.sweep.executor import ComputedPoint, compute_task
 from paretomtl.sweep.keeper import FileCheckpointer, FolderCheckpointer
 from paretomtl.sweep.ray_cluster import exceptions, tune
 from paretomtl.training.batches import Splits
@@ -54,7 +54,7 @@ def _compute(ids: Sequence[str], study: Study, splits: Splits, parcel: "SharedFo
     jobs, done = {job.id: job for job in study.jobs}, parcel.restore(ids)
     keeper = parcel.make_keeper(seconds)
     for task in study.tasks([jobs[id] for id in ids if id not in done]):
-        for computed in compute(study, task, splits, parcel.store, keeper=keeper):
+        for computed in compute_task(study, task, splits, parcel.store, keeper=keeper):
             parcel.add(computed)
     parcel.report()
 

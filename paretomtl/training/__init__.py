@@ -1,0 +1,1 @@
+"""From a study to trained models: one point, a fleet, a network for all preferences, a walk."""

@@ -31,7 +31,6 @@ from paretomtl.training.outcome import (
     pending_point,
     to_float64,
 )
-from paretomtl.training.outcome import ray_warnings as ray_warnings
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Study
 from paretomtl.training.watch import TRACKERS, Means, Stall, end_epoch

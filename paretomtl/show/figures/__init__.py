@@ -1,0 +1,1 @@
+"""Static figures: facts first, drawing second."""

@@ -1,0 +1,1 @@
+"""The explorer page: one file of HTML that needs no network."""

@@ -223,6 +223,26 @@ def test_bad_usage_is_a_line_and_a_code(here, monkeypatch, capsys, command, code
     assert said in capsys.readouterr().err
 
 
+IMPORTED = """
+import contextlib, io, sys
+from paretomtl.cli import main
+
+with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
+    main(sys.argv[1:])
+assert printed.getvalue()
+print(*({"torch", "scipy", "pymoo", "ray"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize(
+    "command", ["--help", "run --help", "select --help", "show DIR", "select DIR --best a", "verify DIR", "migrate DIR"]
+)
+def test_reading_and_choosing_import_no_torch(here, command):
+    words = command.replace("DIR", str(here[0] / "runs/a")).split()
+    done = subprocess.run([sys.executable, "-c", IMPORTED, *words], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, [], "")
+
+
 # --- a user's own folder, in this process ---
 
 LOUD = """

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import paretomtl as pm
 from paretomtl.preference import even_design
 from paretomtl.selection.pick import candidates_of
 from paretomtl.selection.rules import (
+    RULES,
     Constraint,
     Knee,
     Lexicographic,
@@ -20,8 +22,7 @@ from paretomtl.selection.rules import (
     ReferencePoint,
     Weights,
 )
-from paretomtl.show.page.page import page
-from paretomtl.storage.store import Store
+from paretomtl.show.page import page
 from tests.fronts import asked, front_of, point, stored
 from tests.paretomtl.show.page.browser import Opened, chromium
 
@@ -71,7 +72,7 @@ def made(values, objectives, errors=None, ideals=None, seeds=1):
         "measured": True,
         "seeds": seeds,
     }
-    return pm.Front(Store("nowhere"), study, rows)
+    return pm.Front(study, rows, folder=Path("nowhere"))
 
 
 def drawn(seed):
@@ -96,8 +97,13 @@ def drawn(seed):
     ideals = values.min(axis=0) - dice.normal(size=m) * 0.2 if seed % 2 else None
     front = made(values, objectives, errors, ideals if seeds == 1 else None, seeds)
     if seed % 10 == 9:  # of the first point one seed alone succeeded, so that its spread is unknown
-        front = pm.Front(Store("nowhere"), front.study, [front.points[0], *front.points[seeds:]])
+        front = pm.Front(front.study, [front.points[0], *front.points[seeds:]], folder=Path("nowhere"))
     return front
+
+
+def without_settings():
+    """The rules that need no argument."""
+    return [kind for kind in RULES if not dataclasses.fields(kind)]
 
 
 def rules_for(front, dice):
@@ -122,8 +128,8 @@ def rules_for(front, dice):
     tight = [float(x) for x in np.where([o.sign > 0 for o in front.objectives], low, high)]
     yield Constraint(names[0], named(tight)), {"kind": "Constraint", "best": 0, "bounds": tight, "margin": None}
     yield Constraint(names[0]), {"kind": "Constraint", "best": 0, "bounds": [None] * m, "margin": None}
-    yield Knee(), {"kind": "Knee"}
-    yield MinMaxRegret(), {"kind": "MinMaxRegret"}
+    for kind in without_settings():
+        yield kind(), {"kind": kind.__name__}
     for aspirations in (numbers(), tight):
         yield ReferencePoint(named(aspirations)), {"kind": "ReferencePoint", "aspirations": aspirations}
     weights = [float(x) for x in dice.integers(0, 4, m)]
@@ -134,10 +140,10 @@ def rules_for(front, dice):
     tolerances = [float(np.round(x, 2)) if j in order else None for j, x in enumerate(dice.uniform(0, 0.5, m))]
     js = {"kind": "Lexicographic", "order": order}
     none = [None] * m
-    asked_order = [names[j] for j in order]
-    yield Lexicographic(asked_order, named(tolerances)), js | {"within": tolerances, "errors": none}
+    order_names = [names[j] for j in order]
+    yield Lexicographic(order_names, named(tolerances)), js | {"within": tolerances, "errors": none}
     errors = [None if x is None else 4.0 * x for x in tolerances]
-    yield Lexicographic(asked_order, {}, named(errors)), js | {"within": none, "errors": errors}
+    yield Lexicographic(order_names, {}, named(errors)), js | {"within": none, "errors": errors}
 
 
 def answer(candidates, rule):
@@ -179,7 +185,10 @@ def any_page(browser, tmp_path_factory):
 def test_each_rule_chooses_as_python_does_and_says_the_same(any_page):
     fronts = [drawn(seed) for seed in range(50)]
     rules = [[*rules_for(front, np.random.default_rng(k))] for k, front in enumerate(fronts)]
-    cases = [[page.facts(front)._asdict(), [js for _, js in pairs]] for front, pairs in zip(fronts, rules, strict=True)]
+    cases = [
+        [page.collect_page(front)._asdict(), [js for _, js in pairs]]
+        for front, pairs in zip(fronts, rules, strict=True)
+    ]
     found = any_page.evaluate(EVALUATE, cases)
     seen = set()
     for k, (front, pairs) in enumerate(zip(fronts, rules, strict=True)):
@@ -188,16 +197,16 @@ def test_each_rule_chooses_as_python_does_and_says_the_same(any_page):
             expected = answer(candidates, rule)
             assert there == expected, f"front {k}, {rule}"
             seen.add((type(rule).__name__, expected["kind"]))
-    always = {(name, "chosen") for name in ("Constraint", "Knee", "MinMaxRegret", "ReferencePoint", "Weights")}
+    always = {(kind.__name__, "chosen") for kind in RULES}
     refused = {("Constraint", "refused"), ("Lexicographic", "refused")}
-    assert seen == {*always, *refused, ("Lexicographic", "chosen"), ("Constraint", "infeasible"), ("Knee", "none")}
+    assert seen == {*always, *refused, ("Constraint", "infeasible"), ("Knee", "none")}
 
 
 def test_what_the_page_says_is_what_select_says(any_page):
     """Of one seed, `front.select` adds nothing to the rule's words."""
     for seed in (0, 1, 2, 3):
         front = drawn(seed)
-        [[there]] = any_page.evaluate(EVALUATE, [[page.facts(front)._asdict(), [{"kind": "MinMaxRegret"}]]])
+        [[there]] = any_page.evaluate(EVALUATE, [[page.collect_page(front)._asdict(), [{"kind": "MinMaxRegret"}]]])
         pick = front.select(MinMaxRegret())
         assert (there["id"], there["why"]) == (pick.point.id, pick.why)
 
@@ -219,6 +228,15 @@ def test_the_lines_of_python_are_the_rules(any_page):
             assert again == rule
 
 
+def test_every_rule_is_in_the_menu(opened):
+    one = opened(front_of(TWO, ideals=()))
+    assert one.page.evaluate("Object.keys(paretomtl.rules)") == [kind.__name__ for kind in RULES]
+    assert one.page.locator("#kind option").all_inner_texts() == [kind.label for kind in RULES]
+    for kind in RULES:
+        one.choose(kind.__name__)
+        assert one.text("#about") == kind.about
+
+
 NUMBERS = [0.5, 2.5, -0.125, 0.375, 1e-5, 123456.5, 1234567.0, 99999.5, 0.00012345, -0.0, 0.0, 1e22, 5e-324, 1 / 3]
 
 
@@ -227,7 +245,7 @@ def test_numbers_are_written_as_python_writes_them(any_page):
     numbers = [*NUMBERS, *(dice.normal(size=300) * 10.0 ** dice.integers(-8, 9, 300)).tolist()]
     numbers += (dice.integers(-4000, 4000, 300) / 16).tolist()  # exact ties
     how = "[...[3, 4, 6, 8].map((d) => general(x, d)), fixed(x, 2), fixed(x, 3), percent(x), nineDecimals(x)]"
-    script = f"(numbers) => {{ {page._asset('numbers.js')}; return numbers.map((x) => {how}); }}"
+    script = f"(numbers) => {{ {page._read_asset('numbers.js')}; return numbers.map((x) => {how}); }}"
     written = any_page.evaluate(script, numbers)
     for x, (g3, g4, g6, g8, f2, f3, percent, nine) in zip(numbers, written, strict=True):
         assert (g3, g4, g6, g8) == (f"{x:.3g}", f"{x:.4g}", f"{x:g}", f"{x:.8g}")
@@ -346,9 +364,9 @@ def test_every_rule_from_its_form(opened):
     one.page.get_by_role("button", name="gap earlier").press("Enter")
     one.settle()
     assert one.text("#choice .why") == front.select(Lexicographic(["gap", "accuracy"])).why
-    for rule in (Knee(), MinMaxRegret()):
-        one.choose(type(rule).__name__)
-        pick = front.select(rule)
+    for kind in without_settings():
+        one.choose(kind.__name__)
+        pick = front.select(kind())
         assert one.text("#choice .why") == pick.why
         assert one.page.locator(".others .other").all_inner_texts() == [str(r) for r in pick.runners_up]
 
@@ -366,7 +384,9 @@ def test_no_knee_is_said(opened):
 def test_a_point_is_highlighted_in_all_views_and_picked(opened):
     front = front_of(THREE, names="abc", ideals=())
     one = opened(front)
-    drawn_in = {id: f"document.querySelector('#{id} canvas:last-of-type').toDataURL()" for id in ("parallel", "asked")}
+    drawn_in = {
+        id: f"document.querySelector('#{id} canvas:last-of-type').toDataURL()" for id in ("parallel", "requested")
+    }
     before = {id: one.page.evaluate(script) for id, script in drawn_in.items()}
     x, y = one.page.evaluate("""() => {
       const box = document.getElementById("scatter").getBoundingClientRect();
@@ -431,7 +451,7 @@ def test_keys_go_from_point_to_point_and_choose(opened):
     one.page.keyboard.press("ArrowRight")
     one.settle()
     after = f"p{int(start[1:]) + 1}"
-    assert one.text("#told").startswith(f"{after}: a ")
+    assert one.text("#live").startswith(f"{after}: a ")
     one.page.keyboard.press("Enter")
     one.settle()
     assert one.chosen() == after
@@ -448,8 +468,8 @@ def test_the_line_of_python_is_copied(opened):
 def test_the_line_of_python_chooses_the_same(opened):
     front = pm.Front.from_values(list(TWO.values()), ["a", "b"], [1.0, 1.0], ids=list(TWO))
     one = opened(front)
-    for kind in ("Constraint", "Knee", "MinMaxRegret", "ReferencePoint", "Weights", "Lexicographic"):
-        one.choose(kind)
+    for kind in RULES:
+        one.choose(kind.__name__)
         point = eval(one.text(".python code"), {"pm": pm, "front": front})
         assert point.id == one.chosen()
 
@@ -466,7 +486,7 @@ def test_a_pick_is_chosen_from_the_start(opened):
 
 def test_the_kind_comes_first(opened):
     front = front_of(TWO, ideals=())
-    for kind, first in ((None, "scatter-view"), ("parallel", "parallel-view"), ("control", "asked-view")):
+    for kind, first in ((None, "scatter-view"), ("parallel", "parallel-view"), ("control", "requested-view")):
         one = opened(front, kind=kind)
         assert one.page.locator(".views section").first.get_attribute("id") == first
 
@@ -475,7 +495,7 @@ def test_the_kind_comes_first(opened):
 def test_names_are_texts_and_run_nothing(opened, tmp_path):
     front = front_of({"p1": (0.1, 0.2, 0.9), "p2": (0.2, 0.1, 0.5)}, names=HOSTILE, ideals=())
     ids = [dataclasses.replace(p, id=f"\"'{p.id}</script><b>{{{{script}}}}\u2028") for p in front.points]
-    one = opened(pm.Front(Store("no\"'<b>where"), front.study, ids))
+    one = opened(pm.Front(front.study, ids, folder=Path("no\"'<b>where")))
     text = one.path.read_text()
     assert text.count("<script") == text.count("</script>") == 2
     assert "\u2028" not in text
@@ -541,10 +561,10 @@ def test_no_preferences_to_move_where_points_were_trained_apart(opened):
 def test_small_fronts_have_words_and_no_nan(opened, rows):
     front = front_of({f"p{k}": row for k, row in enumerate(rows)}, ideals=())
     one = opened(front)
-    for kind in ("Constraint", "Knee", "MinMaxRegret", "ReferencePoint", "Weights", "Lexicographic"):
-        one.choose(kind)
+    for kind in RULES:
+        one.choose(kind.__name__)
         assert not re.search(r"NaN|nan|undefined(?! on)|Infinity|\binf\b|null", one.text("body"))
-        assert (one.chosen() is None) == (kind == "Knee")
+        assert (one.chosen() is None) == (kind is Knee)
     for handle in one.page.get_by_role("slider").all():
         handle.press("End")
     one.settle()
@@ -570,7 +590,7 @@ def test_measures_that_are_not_the_losses(opened):
     points = [point(f"p{k}", (0.1 * k, 1 / k), values={"validate": (90.0 + k, 1.0 * k)}) for k in range(1, 5)]
     objectives = [pm.Objective("accuracy", "%", "max"), pm.Objective("gap")]
     study = made(np.ones((1, 2)), objectives).study
-    one = opened(pm.Front(Store("nowhere"), study, points))
+    one = opened(pm.Front(study, points, folder=Path("nowhere")))
     assert "reference" in one.text("#scatter-note")
     assert "reference" not in one.text("#legend")
     assert one.page.get_by_role("slider", name="bound on accuracy, at least").count() == 1
