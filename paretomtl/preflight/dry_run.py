@@ -122,7 +122,7 @@ def _first_batch(batches: Iterable[Any], split: str) -> Any:
 
 
 def _check_graph(study: Study, losses: list, model: nn.Module) -> list[str]:
-    """Raise where a loss reaches no parameter; note where it shares none, if the method weighs gradients."""
+    """Raise if a loss reaches no parameter; return a note if it shares none and the method weighs gradients."""
     present = [(name, loss) for name, loss in zip(study.problem.names, losses, strict=True) if loss is not None]
     reaches = depends_on([loss for _, loss in present], [p for p in model.parameters() if p.requires_grad])
     for (name, loss), reach in zip(present, reaches, strict=True):
@@ -150,7 +150,7 @@ def _check_graph(study: Study, losses: list, model: nn.Module) -> list[str]:
 
 
 def _scale_notes(problem: Problem, losses: list) -> list[str]:
-    """Note where losses are of wildly different size."""
+    """Return a note if losses are of wildly different size."""
     sizes = {n: abs(float(loss.detach())) for n, loss in zip(problem.names, losses, strict=True) if loss is not None}
     sizes = {name: size for name, size in sizes.items() if size > 0}
     if len(sizes) < 2:

@@ -57,7 +57,7 @@ class FileCheckpointer(Checkpointer):
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:
-            self.warn(f"the checkpoint of {name} is not gone on with: {self.store.within(error)}")
+            self.warn(f"the checkpoint of {name} is not used: {self.store.within(error)}")
             return None
 
     def warn(self, text: str) -> None:

@@ -97,7 +97,7 @@ def _resume_points(store: Store, description: dict[str, Any], command: Mapping[s
     except FileNotFoundError as error:
         raise ValueError(f"{place} holds records, but neither study.json nor front.json; give a new out=") from error
     except DamagedFileError as error:
-        raise ValueError(f"{place} holds a front that cannot be taken up ({error}); give a new out=") from error
+        raise ValueError(f"{place} holds a front that cannot be resumed ({error}); give a new out=") from error
     differences = describe_difference(stored, description)
     if differences:
         raise ValueError(

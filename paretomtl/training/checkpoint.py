@@ -298,7 +298,7 @@ class Resumable(ABC):
         if self.keeper is None:
             return
         self.keeper.begin()
-        why = "what was put back is not what was kept"
+        why = "the restored state is not the stored one"
         try:
             stored = self.keeper.read(self.name, self.asked)
             if stored is None:

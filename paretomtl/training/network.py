@@ -219,7 +219,7 @@ class NetworkRun(Resumable):
         return self.step in {self.budget - round(k * self.budget / (2 * CHECKS)) for k in range(CHECKS)}
 
     def _improves(self, network: Conditioned) -> bool:
-        """Whether the network is the best so far on the validation split; then it is noted as such.
+        """Whether the network is the best so far on the validation split; record it if so.
 
         Where the method promises a ray, the figure of merit is the largest r_i l_i, averaged and made small: off their
         rays points can have a larger hypervolume. Elsewhere it is the hypervolume.
@@ -260,7 +260,7 @@ class NetworkRun(Resumable):
             callback(step)
 
     def fits(self, weights: Mapping[str, Tensor]) -> bool:
-        """Whether weights have the layout of this network; those that a front's folder names may not."""
+        """Whether weights have the layout of this network; those in a foreign folder may not."""
         with reproducible():
             return layout_of(self._make_network().state_dict()) == layout_of(weights)
 

@@ -173,7 +173,7 @@ def check_state(solver: Solver, missing: Sequence[str]) -> None:
 
 
 def step_warnings(solver: Solver, counts: dict[str, int], steps: int) -> list[str]:
-    """Warn where more than a few steps were relaxed or fell back."""
+    """Return warnings if more than a few steps were relaxed or fell back."""
     warnings = []
     for name, what in (("relaxed", "relaxed the program of"), ("fell_back", "fell back on min-norm weights on")):
         share = counts[name] / max(steps, 1)
@@ -183,7 +183,7 @@ def step_warnings(solver: Solver, counts: dict[str, int], steps: int) -> list[st
 
 
 def ray_warnings(solver: Solver, error: float, code: Code) -> list[str]:
-    """Warn where a method that promises a ray ended far from it."""
+    """Return a warning if a method that promises a ray ended far from it."""
     far = solver.follows_ray and error > OFF_RAY
     return [f"{error:.1f} degrees off the ray asked for ({code.word})"] if far else []
 

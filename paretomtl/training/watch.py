@@ -107,7 +107,7 @@ class Norms:
         self._seen[present] += 1
 
     def warnings_of(self, names: Sequence[str], point: tuple[int, ...] = ()) -> list[str]:
-        """Warn where a gradient of the point exploded."""
+        """Return a warning if a gradient of the point exploded."""
         if point not in self._first:
             return []
         times, i, step = self._first[point]
