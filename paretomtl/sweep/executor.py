@@ -20,8 +20,9 @@ from paretomtl.training import memory
 from paretomtl.training.batches import Splits
 from paretomtl.training.checkpoint import Checkpointer
 from paretomtl.training.fleet import train_fleet
-from paretomtl.training.loop import TrainedPoint, ray_warnings, train_point
+from paretomtl.training.loop import train_point
 from paretomtl.training.network import LearnedNetwork, NetworkRun, network_id
+from paretomtl.training.outcome import TrainedPoint, ray_warnings
 from paretomtl.training.study import Job, Study
 
 

@@ -365,5 +365,5 @@ def test_workers_do_not_write_the_log(tmp_path, monkeypatch):
     ray_worker.run_trial({"points": ["point-001"]}, cloudpickle.dumps(study), Store(out).study, str(out), 0.0)
     assert [id for news in told for id, _, _ in news["points"]] == ["point-001"]
     (warning,) = [text for news in told for text in news["warnings"]]
-    assert warning.startswith("the checkpoint of point-001 is not gone on with: ")
+    assert warning.startswith("the checkpoint of point-001 is not used: ")
     assert (out / "log.jsonl").read_bytes() == before

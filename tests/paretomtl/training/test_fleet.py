@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.storage.store import Store
-from paretomtl.training.fleet import narrow_rows, stack_weights
+from paretomtl.training.rows import narrow_rows, stack_weights
 from studies.analytic import fonseca, zdt1
 from tests import toys
 from tests.folders import files
