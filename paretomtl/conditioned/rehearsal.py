@@ -4,11 +4,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from paretomtl.conditioned.bounds import apply_bounds, write_out
-from paretomtl.conditioned.front_model import Conditioned, FrontModel, MeanLinear
+from paretomtl.conditioned.front_model import Conditioned, FrontModel, Generated, MeanLinear
 from paretomtl.conditioned.losses import UNFIT, LossModule, count_samples, evaluate_rows, evaluate_samples, take_step
 from paretomtl.conditioned.modulation import Modulated
 from paretomtl.problem import Problem
@@ -74,7 +74,9 @@ def rehearse(
 
     Raises:
         ValueError: the network cannot be called at other weights, or sample by sample.
+        ValueError, TypeError: a front model of the user's own does not keep to its contract.
     """
+    _check_type(network, front_model)
     _scramble(network)
     even = torch.full_like(r[:1], 1 / r.shape[1])  # at a corner, some kinds return the plain network's own weights
     if front_model.sampling.each == "sample":
@@ -100,6 +102,35 @@ def rehearse(
     ]
 
 
+def _check_type(network: nn.Module, front_model: FrontModel) -> None:
+    """Raise unless `attach` of a front model, which may be the user's own, returned a network that can be trained."""
+    subject = f"front_model={type(front_model).__name__}: attach() returned a {type(network).__name__}"
+    if not isinstance(network, Conditioned):
+        raise TypeError(f"{subject}; return a pm.Conditioned")
+    if front_model.sampling.each == "sample" and not isinstance(network, Modulated):
+        raise TypeError(
+            f"{subject}, which cannot have a preference for each sample, as it does not change the outputs of layers; "
+            "leave per_sample False"
+        )
+
+
+def _check_shapes(network: Conditioned, generated: Generated, p: int) -> None:
+    """Raise unless generated weights are the plain network's by name and shape, one row for each of p preferences."""
+    subject = f"{type(network).__name__}.generate(r)"
+    if not isinstance(generated, dict) or not all(isinstance(rows, Tensor) for rows in generated.values()):
+        raise TypeError(f"{subject} returned a {type(generated).__name__}; return a dict from names to tensors")
+    if not generated:
+        raise ValueError(f"{subject} returned no weights; return those that depend on the preference")
+    shapes = {name: tuple(parameter.shape) for name, parameter in network.plain.named_parameters()}
+    for name, rows in generated.items():
+        if name not in shapes:
+            raise ValueError(f"{subject}: the network has no parameter {name!r}; it has {', '.join(shapes)}")
+        if rows.shape != (p, *shapes[name]):
+            raise ValueError(
+                f"{subject}: {name!r} has the shape {tuple(rows.shape)} for {p} preferences; give {(p, *shapes[name])}"
+            )
+
+
 def _scramble(network: Conditioned) -> None:
     """Move the network away from its start, where all preferences have the same weights."""
     with torch.no_grad():
@@ -116,7 +147,9 @@ def _check_weights(network: Conditioned, problem: Problem, batch: Any, r: Float[
     """Raise unless a call at generated weights gives the losses of a network that has them."""
     network.eval()
     like = next(network.parameters())
-    generated = apply_bounds(network, problem, network.generate(r.to(like)))
+    generated = network.generate(r.to(like))
+    _check_shapes(network, generated, len(r))
+    generated = apply_bounds(network, problem, generated)
     from_call = evaluate_rows(LossModule(problem, network.plain), generated, batch, vmapped=False)[0]
     model = write_out(network, problem, r[0].cpu().numpy())
     try:

@@ -32,6 +32,7 @@ def describe(study: Study, notes: Sequence[str] = (), data: Mapping[str, Any] | 
         name: getattr(problem, name) for name in ("train", "validate", "test") if callable(getattr(problem, name))
     }
     roots |= {"optimizer": study.optimizer, "solver": type(study.solver)}
+    roots |= {} if study.front_model is None else {"front_model": type(study.front_model)}
     extras: dict[str, Any] = {} if study.fleet is None else {"fleet": study.fleet}
     if study.refine is not None:
         extras |= {"refine": asdict(study.refine)}

@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -228,3 +230,71 @@ def test_a_kind_on_one_of_ours_is_a_kind_of_its_own(tmp_path):
     assert front.study["front_model"]["kind"] == f"{__name__}:Grown"
     assert to_options(from_options(front.study["front_model"])) == front.study["front_model"]
     assert type(front.model_at([0.5, 0.5], toys.TwoHeads)) is toys.TwoHeads
+
+
+@dataclass(frozen=True)
+class Faulty(Grown):
+    """One whose network returns what a test says."""
+
+    per_sample: ClassVar[bool] = True
+    returned: ClassVar[Callable] = None
+
+    def attach(self, plain: nn.Module, m: int) -> nn.Module:
+        return FaultyNetwork(plain, m, 1.0) if type(self).returned else nn.Linear(1, 1)
+
+
+class FaultyNetwork(GrownNetwork):
+    """A network that does not keep to the contract."""
+
+    def generate(self, r: Tensor) -> dict[str, Tensor]:
+        return Faulty.returned(super().generate(r))
+
+
+FAULTS = {
+    "no network": (None, TypeError, r"attach\(\) returned a Linear; return a pm\.Conditioned"),
+    "no dict": (
+        lambda weights: list(weights.values()),
+        TypeError,
+        "returned a list; return a dict from names to tensors",
+    ),
+    "no tensors": (lambda weights: dict.fromkeys(weights, 1.0), TypeError, "return a dict from names to tensors"),
+    "nothing": (lambda weights: {}, ValueError, "returned no weights"),
+    "other names": (
+        lambda weights: {f"plain.{name}": rows for name, rows in weights.items()},
+        ValueError,
+        "the network has no parameter 'plain.trunk.weight'; it has trunk.weight, trunk.bias, a.weight",
+    ),
+    "no rows": (
+        lambda weights: {name: rows[0] for name, rows in weights.items()},
+        ValueError,
+        r"'trunk.weight' has the shape \(1, 4\) for 1 preferences; give \(1, 1, 4\)",
+    ),
+}
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_that_does_not_keep_to_the_contract_is_refused_before_any_work(fault, tmp_path, monkeypatch):
+    returned, kind, said = FAULTS[fault]
+    monkeypatch.setattr(Faulty, "returned", returned)
+    with pytest.raises(kind, match=said):
+        explored(tmp_path / "front", Faulty())
+    assert not (tmp_path / "front").exists()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_preference_for_each_sample_takes_a_network_that_changes_outputs(monkeypatch):
+    monkeypatch.setattr(Faulty, "returned", dict)
+    with pytest.raises(
+        TypeError, match=r"attach\(\) returned a FaultyNetwork, which cannot have .* leave per_sample False"
+    ):
+        explored(None, Faulty(sampling=pm.Sampling("sample")))
+
+
+def test_its_code_is_part_of_the_study(tmp_path, monkeypatch):
+    front = explored(tmp_path / "front", Grown())
+    assert {f"{__name__}.Grown", f"{__name__}.GrownNetwork"} <= front.study["code"].keys()
+    generate = GrownNetwork.generate
+    monkeypatch.setattr(GrownNetwork, "generate", lambda self, r: dict(generate(self, r)))
+    with pytest.raises(ValueError, match=f"the code of {__name__}.GrownNetwork"):
+        explored(front.folder, Grown())
