@@ -5,6 +5,7 @@ from .autograd.loss_function import closure as closure
 from .callbacks import Callback as Callback
 from .callbacks import TensorBoard as TensorBoard
 from .conditioned.film import FiLM as FiLM
+from .conditioned.front_model import Conditioned as Conditioned
 from .conditioned.front_model import FrontModel as FrontModel
 from .conditioned.hypernetwork import Hypernetwork as Hypernetwork
 from .conditioned.inputs import Inputs as Inputs
@@ -40,7 +41,9 @@ from .solver import Sweep as Sweep
 from .solver import Walker as Walker
 from .solver import Weighting as Weighting
 from .storage.verify import verify as verify
-from .sweep.here import Executor as Executor
+from .sweep.executor import ComputedPoint as ComputedPoint
+from .sweep.executor import Executor as Executor
+from .sweep.executor import compute_task as compute_task
 from .sweep.here import Here as Here
 from .sweep.interrupt import Interrupted as Interrupted
 from .sweep.ray_tune import RayTune as RayTune

@@ -10,51 +10,51 @@ from paretomtl.training.study import Step
 
 
 class Callback:
-    """A callback that is told of more than steps; write over what you need.
+    """A callback with a method for each event; override those that you need.
 
-    It travels to the workers as it is, so what it holds must be picklable. `step` is called where a point is trained,
-    and what it raises fails that point; the others where `explore` was called, and what they raise is a warning, for
-    the models are there by then.
+    It is pickled for the workers. `step` is called where a point is trained, and an error in it fails that point.
+    `point` and `end` are called where `explore` was called. An error in them is only a warning, for the models are
+    trained by then.
     """
 
     def __call__(self, step: Step) -> None:
-        """A callback is called with a step."""
+        """Call `step`, as for a callback that is a function."""
         self.step(step)
 
     def step(self, step: Step) -> None:
-        """After each step."""
+        """Called after each step."""
 
     def point(self, point: Point) -> None:
-        """After a point was computed and recorded, whether it is "done" or "failed"; not for one that was there."""
+        """Called after a point was computed and recorded, "done" or "failed"; not for points of an earlier run."""
 
     def end(self, front: Front) -> None:
-        """When the front is whole, also where nothing was left to compute; not if all points failed."""
+        """Called when the front is whole, also if nothing was left to compute; not if all points failed."""
 
 
 class TensorBoard(Callback):
-    """Losses and weights by step, a run a point; at the end the measures, the score and the figure.
+    """A callback that writes for TensorBoard: losses and weights by step, then the measures, the score and the figure.
 
-    Every process writes files of its own, each point's in a folder by its id, so that workers need nothing of one
-    another; on other machines the folder must be on storage that they share. What is computed again after a stop
-    replaces what was written of those steps.
+    Each point is a run in a folder named by its id. Every process writes files of its own, so that workers are
+    independent; workers on other machines need shared storage. Steps that are computed again after a stop replace the
+    earlier ones.
 
     Args:
-        folder: for `tensorboard --logdir`.
-        every: how many steps of a point lie between two that are written; the first one always is.
+        folder: the folder for `tensorboard --logdir`.
+        every: of each point, the first step and then every so many steps are written.
     """
 
     def __init__(self, folder: str | Path, every: int = 1):
         if not isinstance(every, int) or isinstance(every, bool) or every < 1:
             raise ValueError(f"every={every!r}: give a whole number of steps of at least 1")
-        _writer_class()  # an error now, rather than in each of the workers
+        _import_writer()  # raises here rather than in each worker
         self.folder, self.every = Path(folder).absolute(), every  # a worker has another working directory
         self._writers: dict[str, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_writers": {}}  # files that are open stay here
+        return self.__dict__ | {"_writers": {}}  # open files stay in this process
 
     def step(self, step: Step) -> None:
-        """Write its losses and weights."""
+        """Write the losses and weights of a step."""
         new = step.point not in self._writers
         if not new and step.step % self.every:
             return
@@ -64,30 +64,30 @@ class TensorBoard(Callback):
         for what, values in (("loss", step.losses), ("weight", step.weights)):
             for name, value in values.items():
                 writer.add_scalar(f"{what}/{name}", value, step.step)
-        writer.flush()  # a worker may be ended at any time
+        writer.flush()  # a worker may be killed at any time
 
     def end(self, front: Front) -> None:
-        """Write what came of it: each point's measures, the score, the table, the figure."""
+        """Write each point's measures, and the front's score, table and figure."""
         for writer in self._writers.values():
             writer.close()
         self._writers = {}
         for point in (*front.points, *front.corners):
             with self._open(point.id) as writer:
-                self._measured(writer, front, point)
+                self._write_measures(writer, front, point)
         with self._open("front") as writer:
             figures = {
                 name: value for name, value in front.score()._asdict().items() if isinstance(value, (int, float))
             }
             for name, value in figures.items():
                 writer.add_scalar(f"score/{name}", value)
-            writer.add_text("table", _fixed(front.table()))
-            writer.add_text("score", _fixed(str(front.score())))
-            writer.add_image("front", _picture(front), dataformats="HWC")
+            writer.add_text("table", _indent(front.table()))
+            writer.add_text("score", _indent(str(front.score())))
+            writer.add_image("front", _draw(front), dataformats="HWC")
 
     def _open(self, name: str, first: int | None = None) -> Any:
-        return _writer_class()(str(self.folder / name), purge_step=first)
+        return _import_writer()(str(self.folder / name), purge_step=first)
 
-    def _measured(self, writer: Any, front: Front, point: Point) -> None:
+    def _write_measures(self, writer: Any, front: Front, point: Point) -> None:
         steps = point.counts.get("steps", 0)
         for split, losses in point.losses.items():
             for name, loss in zip(front.names, losses, strict=True):
@@ -99,7 +99,7 @@ class TensorBoard(Callback):
             writer.add_scalar("control error", point.control_error, steps)
 
 
-def _writer_class() -> Any:
+def _import_writer() -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and optional
     except ImportError as error:
@@ -107,13 +107,13 @@ def _writer_class() -> Any:
     return SummaryWriter
 
 
-def _fixed(text: str) -> str:
-    """As it stands: TensorBoard reads Markdown, where four spaces keep a line as it is."""
+def _indent(text: str) -> str:
+    """Indent text by four spaces, so that Markdown, which TensorBoard reads, leaves the lines as they are."""
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 
-def _picture(front: Front) -> Any:
-    """The front's figure, in pixels."""
+def _draw(front: Front) -> Any:
+    """Draw the front's figure, in pixels."""
     from matplotlib.image import imread
 
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""`Descent`: a method as a drop-in for `backward`, for those who keep their own training loop."""
+"""`Descent`: a method as a drop-in for `backward`, in a training loop of one's own."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,11 +14,11 @@ from paretomtl.point import Code
 from paretomtl.preference import normalise
 from paretomtl.solver import Solver, Status, Stepper, Sweep, solved_status
 
-Named = Mapping[str, Tensor | None]
+NamedLosses = Mapping[str, Tensor | None]
 
 
 class Descent:
-    """Takes the place of `loss.backward()` in a training loop of one's own.
+    """Replaces `loss.backward()` in a training loop of one's own.
 
         step = pm.Descent(ps.EPO(), preference={"left": 0.3, "right": 0.7})
         optimizer.zero_grad()
@@ -28,12 +28,13 @@ class Descent:
     Args:
         solver: the method.
         preference: how much each loss matters, by name; the names fix the order.
-        preferences: all preferences of a study that this one belongs to, for methods that need them (Pareto-MTL); each
-            by name, as `preference`, which must be one of them.
-        steps: how many steps will be taken, for methods that need it (Pareto-MTL).
+        preferences: all preferences of the study, for methods that need them (Pareto-MTL); each by name, and
+            `preference` among them.
+        steps: the number of steps of the training, for methods that need it (Pareto-MTL).
         clip: the largest norm of each loss's gradient on the shared parameters.
-        scaler: a `torch.amp.GradScaler`; give plain losses here, then `scaler.step(optimizer)` and `scaler.update()`.
-        seed: for methods that sample.
+        scaler: a `torch.amp.GradScaler`. Give `backward` plain losses, then call `scaler.step(optimizer)` and
+            `scaler.update()`.
+        seed: the seed of methods that sample.
     """
 
     def __init__(
@@ -56,24 +57,24 @@ class Descent:
             raise TypeError(f"{type(solver).__name__} asks for the losses elsewhere, which knows no scaler")
         self.solver, self.names = solver, tuple(preference)
         self.clip, self.scaler = clip, scaler
-        self._preference = self._row(preference, "preference")
-        rows = [self._row(p, f"preferences[{k}]") for k, p in enumerate(preferences or [preference])]
-        mine = [k for k, row in enumerate(rows) if torch.allclose(row, self._preference, rtol=0, atol=1e-12)]
-        if not mine:
+        self._preference = self._to_row(preference, "preference")
+        rows = [self._to_row(p, f"preferences[{k}]") for k, p in enumerate(preferences or [preference])]
+        matches = [k for k, row in enumerate(rows) if torch.allclose(row, self._preference, rtol=0, atol=1e-12)]
+        if not matches:
             raise ValueError(f"preference={dict(preference)} is not one of the preferences given")
         generator = torch.Generator().manual_seed(seed)
-        sweep = Sweep(torch.stack(rows), torch.tensor(mine[0]), steps, deterministic=False, generators=(generator,))
+        sweep = Sweep(torch.stack(rows), torch.tensor(matches[0]), steps, deterministic=False, generators=(generator,))
         self.state = solver.init(sweep)
 
-    def backward(self, losses: Named | Callable[[], Named]) -> Status:
+    def backward(self, losses: NamedLosses | Callable[[], NamedLosses]) -> Status:
         """Add the method's direction to the parameters' `.grad`, as `backward` adds a gradient.
 
         Args:
             losses: scalars by name; None for a missing label. For a `Stepper`, a function that computes them anew.
 
         Raises:
-            NonFinite: a loss or a gradient is NaN or infinite; with a scaler, an overflowing gradient is no error: the
-                status says "skipped", and the scaler skips the optimizer's step.
+            NonFiniteError: a loss or a gradient is NaN or infinite. With a scaler, a gradient that overflows raises
+                nothing: the status is "skipped", and the scaler skips the optimizer's step.
         """
         if isinstance(self.solver, Stepper) and not callable(losses):
             raise TypeError(
@@ -82,40 +83,43 @@ class Descent:
             )
         if callable(losses) and not isinstance(self.solver, Stepper):
             raise TypeError(f"{type(self.solver).__name__} takes the losses themselves, not a function")
-        there = self._present(losses() if callable(losses) else losses)
-        r = self._preference[[self.names.index(name) for name in there]]
-        if len(there) < len(self.names) and self.solver.stateful:
-            missing = [name for name in self.names if name not in there]
+        present = self._select_present(losses() if callable(losses) else losses)
+        r = self._preference[[self.names.index(name) for name in present]]
+        if len(present) < len(self.names) and self.solver.stateful:
+            missing = [name for name in self.names if name not in present]
             raise ValueError(f"{type(self.solver).__name__} carries its state from step to step and cannot go without "
                              f"{missing}")  # fmt: skip
-        if not r.any():  # none of the labels that are there matters
+        if not r.any():  # none of the present labels matters
             return solved_status(r)
-        r = r / r.sum() if len(there) < len(self.names) else r
-        parameters = leaf_parameters(list(there.values()))
-        taken = self._follow(losses, there, r, parameters) if callable(losses) else self._descend(there, r, parameters)
-        if taken is None or (self.scaler is not None and not _has_finite_gradients(parameters)):
+        r = r / r.sum() if len(present) < len(self.names) else r
+        parameters = leaf_parameters(list(present.values()))
+        if callable(losses):
+            result = self._follow(losses, present, r, parameters)
+        else:
+            result = self._descend(present, r, parameters)
+        if result is None or (self.scaler is not None and not _has_finite_gradients(parameters)):
             return Status(torch.tensor(int(Code.SKIPPED)), torch.zeros((), dtype=torch.float64))
-        self.state = taken.state
-        return taken.status
+        self.state = result.state
+        return result.status
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs to go on: the method, the preference and the state; tensors, numbers and text."""
+        """Return what a checkpoint needs: the method, the preference and the state, as tensors, numbers and text."""
         return {"solver": repr(self.solver), "preference": self._by_name(), "state": _to_plain(self.state)}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on where a `state_dict` was taken.
+        """Continue from a `state_dict`.
 
         Raises:
-            ValueError: it belongs to another method or preference.
+            ValueError: `saved` belongs to another method or preference.
         """
-        for key, here in (("solver", repr(self.solver)), ("preference", self._by_name())):
-            if saved[key] != here:
-                raise ValueError(f"the saved {key} is {saved[key]}, this one's {here}; build the same Descent first")
+        for key, own in (("solver", repr(self.solver)), ("preference", self._by_name())):
+            if saved[key] != own:
+                raise ValueError(f"the saved {key} is {saved[key]}, this one's {own}; build the same Descent first")
         self.state = _restore_like(self.state, saved["state"])
 
-    def _descend(self, there: dict[str, Tensor], r: Tensor, parameters: list[Tensor]) -> StepResult | None:
-        """What the solver answered; None where a gradient overflowed: then `.grad` says so, and thereby the scaler."""
-        names, losses = list(there), list(there.values())
+    def _descend(self, present: dict[str, Tensor], r: Tensor, parameters: list[Tensor]) -> StepResult | None:
+        """Return the solver's answer; None where a gradient overflowed, which an infinite `.grad` shows the scaler."""
+        names, losses = list(present), list(present.values())
         scale = 1.0 if self.scaler is None else float(self.scaler.scale(torch.ones((), device=losses[0].device)))
         try:
             return descend(self.solver, self.state, losses, r, parameters, names, clip=self.clip, scale=scale)
@@ -126,28 +130,28 @@ class Descent:
             return None
 
     def _follow(
-        self, losses: Callable[[], Named], there: dict[str, Tensor], r: Tensor, parameters: list[Tensor]
+        self, losses: Callable[[], NamedLosses], present: dict[str, Tensor], r: Tensor, parameters: list[Tensor]
     ) -> StepResult:
         def evaluate() -> list[Tensor]:
-            return list(self._present(losses()).values())
+            return list(self._select_present(losses()).values())
 
-        closure, names = BatchLosses(evaluate, parameters, squared=_no_samples), list(there)
-        return follow(self.solver, self.state, closure, list(there.values()), r, parameters, names)  # type: ignore[arg-type]
+        closure, names = BatchLosses(evaluate, parameters, squared=_no_samples), list(present)
+        return follow(self.solver, self.state, closure, list(present.values()), r, parameters, names)  # type: ignore[arg-type]
 
-    def _present(self, losses: Any) -> dict[str, Tensor]:
-        """The losses that are there, in the order of the names."""
+    def _select_present(self, losses: Any) -> dict[str, Tensor]:
+        """Return the losses that are not None, in the order of the names."""
         if not isinstance(losses, Mapping) or set(losses) != set(self.names):
             got = sorted(map(str, losses)) if isinstance(losses, Mapping) else type(losses).__name__
             raise ValueError(f"losses={got}; give a dict with the keys {list(self.names)}")
-        there = {name: losses[name] for name in self.names if losses[name] is not None}
-        for name, loss in there.items():
+        present = {name: losses[name] for name in self.names if losses[name] is not None}
+        for name, loss in present.items():
             if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
                 raise ValueError(f"loss {name!r} is not a 0-dimensional tensor with a gradient: {loss!r}")
-        if not there:
+        if not present:
             raise ValueError(f"losses: every one of {list(self.names)} is None; there is nothing to learn from")
-        return there
+        return present
 
-    def _row(self, preference: Mapping[str, float], where: str) -> Tensor:
+    def _to_row(self, preference: Mapping[str, float], where: str) -> Tensor:
         if set(preference) != set(self.names):
             raise ValueError(f"{where} has the keys {sorted(map(str, preference))}; give {list(self.names)}")
         row = np.array([preference[name] for name in self.names], dtype=np.float64)
@@ -166,14 +170,14 @@ def _no_samples() -> Tensor:
 
 
 def _to_plain(state: Any) -> Any:
-    """A state as tensors, numbers and lists: what `torch.load(weights_only=True)` reads back."""
+    """Return a state as tensors, numbers and lists, which `torch.load(weights_only=True)` reads."""
     if isinstance(state, tuple):
         return [_to_plain(part) for part in state]
     return state.clone() if isinstance(state, Tensor) else state
 
 
 def _restore_like(state: Any, saved: Any) -> Any:
-    """A saved state in the form of one that is there."""
+    """Return a saved state in the form of a present one."""
     if isinstance(state, tuple):
         parts = [_restore_like(part, other) for part, other in zip(state, saved, strict=True)]
         return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)

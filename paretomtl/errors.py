@@ -1,6 +1,6 @@
-"""The errors of the library, all of them on one root; each is also the built-in error that describes it.
+"""The errors of the library, all on one root; each is also the built-in error that describes it.
 
-`Interrupted` is not among them: it is a KeyboardInterrupt, which no `except Exception` should swallow.
+`Interrupted` is not one of them: it is a KeyboardInterrupt, which no `except Exception` should swallow.
 """
 
 from paretomtl.point import Point
@@ -15,7 +15,7 @@ class EmptyFrontError(ParetomtlError, ValueError):
 
 
 class NoFeasiblePointError(ParetomtlError, ValueError):
-    """No point keeps the bounds; `nearest` is the one that breaks them least."""
+    """No point keeps the bounds; `nearest` is the point that breaks them least."""
 
     def __init__(self, message: str, nearest: Point):
         super().__init__(message)
@@ -30,8 +30,8 @@ class NonFiniteError(ParetomtlError, ArithmeticError):
     """A loss or a gradient is NaN or infinite.
 
     Args:
-        message: which, and of what.
-        point: of which point, where there are several.
+        message: the value, and what it is a value of.
+        point: the index of the point, where there are several.
     """
 
     def __init__(self, message: str, point: int | None = None):
@@ -40,19 +40,19 @@ class NonFiniteError(ParetomtlError, ArithmeticError):
 
 
 class NoLabelError(ParetomtlError):
-    """A batch has no label at all, and takes no part."""
+    """A batch has no label at all, and is skipped."""
 
 
 class WorkerLostError(ParetomtlError, RuntimeError):
-    """A worker died each time that it computed a point."""
+    """A worker died each time it computed a point."""
 
 
 class StudyFileError(ParetomtlError, ValueError):
-    """A study file, or an argument that it gives, is not as it should be."""
+    """A study file, or an argument in it, is invalid."""
 
 
 class UsageError(ParetomtlError):
-    """The command line asks for something that is not there."""
+    """The command line names something that does not exist."""
 
 
 class UserCodeError(ParetomtlError):

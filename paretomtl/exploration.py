@@ -1,4 +1,4 @@
-"""`explore`: the one verb that joins problem, solver, preferences, executor and front; and goes on where it stopped."""
+"""`explore`: the verb that joins problem, solver, preferences, executor and front, and goes on where it stopped."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -16,10 +16,11 @@ from paretomtl.preflight.dry_run import dry_run
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver
 from paretomtl.storage.store import Store
-from paretomtl.sweep.here import Executor, Here
+from paretomtl.sweep.executor import Executor
+from paretomtl.sweep.here import Here
 from paretomtl.sweep.keeping import call_back, create_or_resume, reporting
 from paretomtl.sweep.refine import plan_rounds
-from paretomtl.training.study import Step, Study, adam
+from paretomtl.training.study import Step, Study, adam, choose_mode
 
 
 def explore(
@@ -43,68 +44,68 @@ def explore(
 ) -> Front:
     """Train one model per preference, or one network for all, and return the front.
 
-    Where `out` holds a part of this very study, as after a kill, only what is absent or damaged is computed; the result
-    is the same as that of a run that was never stopped.
+    If `out` holds a part of this very study, as after a kill, only what is absent or damaged is computed. The result is
+    that of a run that was never stopped.
 
     Args:
-        problem: what is to be solved.
+        problem: the problem to solve.
         solver: the method, such as `paretomtl_solvers.EPO()`.
         preferences: a number, for an even design and the corners trained apart as ideals; or `pm.Refine(5, 25)`, which
-            lays out the first and places the others where the front has its largest gaps; or a list of preferences.
+            lays out the first and places the others in the front's largest gaps; or a list of preferences.
         epochs, steps: the budget of each point; one of the two.
         optimizer: `(parameters) -> optimizer` or `-> (optimizer, scheduler)`; a scheduler steps after every step.
-        seed: of initial weights and data order, which all points share.
+        seed: the seed of initial weights and data order, which all points share.
         seeds: how often each point is trained, each time with other initial weights and another order of the data.
         out: the folder for the front; without it, a temporary one that lives as long as the front.
         device: "cpu", "cuda", "cuda:1", or "auto".
-        callbacks: called with a `Step` after each step, where the point is trained; a `pm.Callback` is told of finished
-            points and of the whole front as well, here.
+        callbacks: called with a `Step` after each step, where the point is trained. A `pm.Callback` also gets each
+            finished point and the whole front, in this process.
         clip: the largest norm of each loss's gradient on the shared parameters, for methods that see gradients.
-        executor: where points are computed; here by default, on Ray with `pm.RayTune()`.
-        front_model: one network for the whole front, such as `pm.FiLM()`, in place of one a preference. It draws the
-            preferences that it is trained at; `preferences` are those at which it is measured and written out. It has
-            no corners: they would be trained apart.
-        fleet: the most points to train in one program, for small networks, whose steps are mostly overhead: 25, say. It
-            takes an optimizer that treats each number on its own, as Adam and SGD do, and no dropout or BatchNorm.
-        command: how the command line asked for this, kept for `paretomtl resume`.
+        executor: where points are computed: in this process by default, on Ray with `pm.RayTune()`.
+        front_model: one network for the whole front, such as `pm.FiLM()`, instead of one for each preference. It draws
+            the preferences that it is trained at; it is measured and written out at `preferences`. It has no corners,
+            since they would be trained apart.
+        fleet: the largest number of points to train in one program, such as 25, for small networks, whose steps are
+            mostly overhead. It needs an optimizer that treats each number on its own, as Adam and SGD do, and a model
+            without dropout and BatchNorm.
+        command: the flags of the command line that started the study, stored for `paretomtl resume`.
 
     Raises:
-        EmptyFrontError: every point failed; their records are kept.
-        ValueError, TypeError: what a dry run of one batch reveals, before any work; or `out` holds another study.
+        EmptyFrontError: every point failed; their records are stored.
+        ValueError, TypeError: a dry run of one batch failed, before any work; or `out` holds another study.
         OSError: a file cannot be written; those written before are whole.
         Interrupted: Ctrl-C or SIGTERM; it is a KeyboardInterrupt.
     """
     executor = executor or Here()
-    asked = build_design(preferences, problem.names)
+    design = build_design(preferences, problem.names)
     study = Study(
-        problem,
-        solver,
-        asked.preferences,
-        asked.even,
-        epochs,
-        steps,
-        optimizer,
-        seed,
-        executor.device(device),
-        tuple(callbacks),
-        clip,
-        seeds,
-        front_model,
-        fleet,
-        preferences if isinstance(preferences, Refine) else None,
+        problem=problem,
+        solver=solver,
+        preferences=design.preferences,
+        corners=design.even,
+        mode=choose_mode(front_model, fleet),
+        epochs=epochs,
+        steps=steps,
+        optimizer=optimizer,
+        seed=seed,
+        device=executor.device(device),
+        callbacks=tuple(callbacks),
+        clip=clip,
+        seeds=seeds,
+        refine=preferences if isinstance(preferences, Refine) else None,
     )
-    found = dry_run(study)
-    description = describe(study, [*asked.notes, *found.notes], found.data)
+    findings = dry_run(study)
+    description = describe(study, [*design.notes, *findings.notes], findings.data)
     front = create_or_resume(description, out, partial(_run, executor, study), "explore", command)
     call_back(study, "end", front, None if out is None else Store(Path(str(out))))
     return front
 
 
 def _run(executor: Executor, study: Study, store: Store, points: list[Point]) -> None:
-    there = {p.id for p in points}
-    if len(there) == len(study.places):
+    existing = {p.id for p in points}
+    if len(existing) == len(study.places):
         return
-    with reporting(study, store, len(there)) as report, executor.opened():
-        for part, jobs in plan_rounds(study, store, there):
+    with reporting(study, store, len(existing)) as report, executor.opened():
+        for part, jobs in plan_rounds(study, store, existing):
             if jobs:
                 executor.run(part, jobs, store, report)

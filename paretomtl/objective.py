@@ -1,4 +1,4 @@
-"""An objective: a named loss that is made small, and the measure that people read in its place."""
+"""An objective: a named loss that is minimised, and the measure that people read in its place."""
 
 import math
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ class Objective:
     """A named loss, and the measure that people read in its place.
 
     Args:
-        name: how the objective is called everywhere; printable, at most 100 characters.
+        name: the objective's name everywhere; printable, at most 100 characters.
         unit: the unit of the measure, for tables and axes ("nats", "%").
-        goal: the sense of the MEASURE, "min" or "max". The loss is minimised whatever it says.
-        scale: what the loss is divided by wherever it is used, so that losses of different size can be compared.
+        goal: the sense of the MEASURE, "min" or "max". The loss is always minimised.
+        scale: the number that the loss is divided by everywhere, so that losses of different size can be compared.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Objective:
 
 
 def check_reference(ref_point: Sequence[float] | np.ndarray, m: int) -> Float[np.ndarray, " m"]:
-    """The hypervolume reference as an array, or an error that says what is wrong with it."""
+    """Return the hypervolume reference as an array, or raise if it is not m finite numbers."""
     try:
         point = np.asarray(ref_point, dtype=np.float64)
     except (TypeError, ValueError) as error:

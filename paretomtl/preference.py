@@ -1,6 +1,6 @@
 """A preference is a point r of the simplex: how much each objective matters.
 
-A larger r_i asks for a smaller loss i, and it has no other meaning anywhere. Methods convert it:
+A larger r_i asks for a smaller loss i; it means nothing else anywhere. Methods convert it:
 
 - weights of a sum: w = r
 - the ray on which the loss vector should lie, where r_i l_i is equal over i: ray_i = (1/r_i) / sum(1/r)
@@ -14,30 +14,30 @@ import numpy as np
 from jaxtyping import Float
 
 CRITERIA = ("gap", "hypervolume")
-FLOOR = 1e-6  # of the simplex: what a zero entry becomes where a method divides by it or takes its logarithm
+FLOOR = 1e-6  # what a zero entry becomes where a method divides by it or takes its logarithm
 
 
 class Design(NamedTuple):
-    """The preferences of a study (K, m), and notes on what was changed to get them."""
+    """The preferences of a study, notes on how they differ from the requested ones, and whether the design is even."""
 
     preferences: Float[np.ndarray, "K m"]
     notes: tuple[str, ...]
-    even: bool  # laid out by us; then the corners are trained apart, as the ideals
+    even: bool  # then the corners are trained as well, as the ideals
 
 
 @dataclass(frozen=True)
 class Refine:
-    """Preferences in rounds: the first laid out evenly, the others placed by what the earlier ones have reached.
+    """Preferences in rounds: the first round is even, later ones are placed by the losses reached so far.
 
-    With `Linear` this is the adaptive weighted sum. The same preferences follow wherever the points are computed.
+    With `Linear` this is the adaptive weighted sum. The preferences do not depend on where the points are computed.
 
     Args:
-        start: how many to lay out evenly first, over as much of the simplex as `total` of them would take.
-        total: how many there are to be in the end.
-        each: how many a round places, all of which can be computed at once; half of `start` by default. Small rounds
-            know more.
-        by: where the next ones go: "gap", into the longest steps between neighbours on the front, of losses scaled to
-            its range; or "hypervolume", where a front straight between neighbours would gain the most.
+        start: the number of preferences in the first round, spread over as much of the simplex as `total` would take.
+        total: the number of preferences in the end.
+        each: the number of preferences in each later round, all computable at once; by default half of `start`. Small
+            rounds know more.
+        by: where later preferences go. "gap": into the longest steps between neighbours on the front, of losses scaled
+            to its range. "hypervolume": where a front straight between neighbours would gain the most.
     """
 
     start: int
@@ -60,53 +60,53 @@ class Refine:
             raise ValueError(f"Refine(by={self.by!r}): give one of {', '.join(map(repr, CRITERIA))}")
 
     def next(self, n: int) -> int:
-        """How many the next round places, where there are n."""
+        """Return the number of preferences in the next round, after n."""
         return min(self.each or self.start // 2, self.total - n)
 
     def first(self, m: int) -> Float[np.ndarray, "K m"]:
-        """The preferences of the first round."""
+        """Return the preferences of the first round."""
         if self.start < m:
             raise ValueError(f"Refine(start={self.start}): give at least {m}, as many as there are objectives")
         return even_design(m, self.start, self.total)
 
 
-def build_design(given: "int | Sequence | np.ndarray | Refine", names: Sequence[str]) -> Design:
-    """The preferences that a study asks for first, checked.
+def build_design(preferences: "int | Sequence | np.ndarray | Refine", names: Sequence[str]) -> Design:
+    """Check a study's preferences, and lay out the first ones.
 
     Args:
-        given: a number of them, for an even design; or an (K, m) array; or a list of `{name: number}`; or a `Refine`.
+        preferences: a number, for an even design; a (K, m) array; a list of `{name: number}`; or a `Refine`.
         names: the m objectives.
 
     Raises:
-        ValueError: wrong length, negative, all zero, not finite; with the row and the value.
+        ValueError: a row has the wrong length, is negative, all zero or not finite; it names the row and the value.
     """
     m = len(names)
-    if isinstance(given, Refine):
-        return Design(given.first(m), (), True)
-    if isinstance(given, (int, np.integer)) and not isinstance(given, bool):
-        if given < 1:
-            raise ValueError(f"preferences={given}: give at least 1")
-        return Design(even_design(m, int(given)), (), True)
-    rows, odd, notes = [], [], []
-    for k, row in enumerate(_check_rows(given, names)):
+    if isinstance(preferences, Refine):
+        return Design(preferences.first(m), (), True)
+    if isinstance(preferences, (int, np.integer)) and not isinstance(preferences, bool):
+        if preferences < 1:
+            raise ValueError(f"preferences={preferences}: give at least 1")
+        return Design(even_design(m, int(preferences)), (), True)
+    rows, changes, notes = [], [], []
+    for k, row in enumerate(_list_rows(preferences, names)):
         rows.append(normalise(row, m, where=f"preferences[{k}]"))
         if not np.allclose(np.asarray(row, dtype=np.float64), rows[-1], rtol=0, atol=1e-9):
-            odd.append(f"preferences[{k}] = {np.asarray(row).tolist()}")
+            changes.append(f"preferences[{k}] = {np.asarray(row).tolist()}")
     if not rows:
         raise ValueError("preferences is empty: give a number, or at least one preference")
-    if odd:
-        more = f", nor did {len(odd) - 1} more" if odd[1:] else ""
-        notes.append(f"{odd[0]} did not sum to 1{more}; normalised")
-    kept = [
+    if changes:
+        more = f", nor did {len(changes) - 1} more" if changes[1:] else ""
+        notes.append(f"{changes[0]} did not sum to 1{more}; normalised")
+    distinct = [
         row for k, row in enumerate(rows) if not any(np.allclose(row, other, rtol=0, atol=1e-12) for other in rows[:k])
     ]
-    if len(kept) < len(rows):
-        notes.append(f"{len(rows) - len(kept)} duplicate preference(s) dropped, {len(kept)} left")
-    return Design(np.stack(kept), tuple(notes), False)
+    if len(distinct) < len(rows):
+        notes.append(f"{len(rows) - len(distinct)} duplicate preference(s) dropped, {len(distinct)} left")
+    return Design(np.stack(distinct), tuple(notes), False)
 
 
 def normalise(row: Sequence[float] | np.ndarray, m: int, where: str = "preference") -> Float[np.ndarray, " m"]:
-    """One preference, checked and divided by its sum, in float64."""
+    """Check a preference, and return it divided by its sum, in float64."""
     try:
         values = np.asarray(row, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -126,7 +126,7 @@ def normalise(row: Sequence[float] | np.ndarray, m: int, where: str = "preferenc
 
 
 def even_design(m: int, K: int, span: int | None = None) -> Float[np.ndarray, "K m"]:
-    """K interior points spread evenly over the simplex; over as much of it as `span` points would take, if given.
+    """Spread K interior points evenly over the simplex, or over as much of it as `span` points would take.
 
     At m = 2 these are a = k / (K + 1), k = 1..K. Above, a Riesz-energy design, which reaches the boundary, is drawn in
     towards the centre by x -> (p x + 1) / (p + m), where p is the (real) number of divisions at which a lattice has K
@@ -146,18 +146,18 @@ def even_design(m: int, K: int, span: int | None = None) -> Float[np.ndarray, "K
 
 
 def neighbour_distance(m: int, K: int) -> float:
-    """How far apart, in their largest entry, neighbours of an even design of K preferences are."""
+    """Return the distance, in the largest entry, between neighbours of an even design of K preferences."""
     return 1 / (_divisions(m, K) + m)
 
 
 def raise_to_floor(r: Float[np.ndarray, "*points m"]) -> Float[np.ndarray, "*points m"]:
-    """The preference with zero entries raised to the floor, on the simplex again."""
+    """Raise a preference's zero entries to the floor, and divide by the sum."""
     raised = np.maximum(r, FLOOR)
     return raised / raised.sum(axis=-1, keepdims=True)
 
 
 def ray(r: Float[np.ndarray, "*points m"]) -> Float[np.ndarray, "*points m"]:
-    """The direction on which r_i l_i is equal over i, on the simplex."""
+    """Return the direction, on the simplex, on which r_i l_i is equal over i."""
     inverse = 1 / raise_to_floor(r)
     return inverse / inverse.sum(axis=-1, keepdims=True)
 
@@ -165,21 +165,21 @@ def ray(r: Float[np.ndarray, "*points m"]) -> Float[np.ndarray, "*points m"]:
 def control_error(
     losses: Float[np.ndarray, "*points m"], r: Float[np.ndarray, "*points m"]
 ) -> Float[np.ndarray, "*points"]:
-    """The angle, in degrees, between the ray asked for and the loss vector reached."""
-    asked = ray(r)
-    asked = asked / np.linalg.norm(asked, axis=-1, keepdims=True)
+    """Return the angle, in degrees, between a preference's ray and a loss vector."""
+    direction = ray(r)
+    direction = direction / np.linalg.norm(direction, axis=-1, keepdims=True)
     length = np.linalg.norm(losses, axis=-1, keepdims=True)
-    reached = losses / np.where(length > 0, length, 1)
+    unit = losses / np.where(length > 0, length, 1)
     # the chord is accurate at small angles, where the arc cosine of the product is not
-    chord = np.where(length[..., 0] > 0, np.linalg.norm(asked - reached, axis=-1), 0)
+    chord = np.where(length[..., 0] > 0, np.linalg.norm(direction - unit, axis=-1), 0)
     return np.asarray(np.degrees(2 * np.arcsin(np.clip(chord / 2, 0, 1))))
 
 
-def _check_rows(given, names: Sequence[str]) -> list:
-    if isinstance(given, (str, bytes, bool, float, Mapping)) or not hasattr(given, "__iter__"):
-        raise ValueError(f"preferences={given!r}: give a number of preferences, or a list of them")
+def _list_rows(preferences, names: Sequence[str]) -> list:
+    if isinstance(preferences, (str, bytes, bool, float, Mapping)) or not hasattr(preferences, "__iter__"):
+        raise ValueError(f"preferences={preferences!r}: give a number of preferences, or a list of them")
     rows = []
-    for k, row in enumerate(given):
+    for k, row in enumerate(preferences):
         if isinstance(row, Mapping):
             if set(row) != set(names):
                 raise ValueError(f"preferences[{k}] has the keys {sorted(map(str, row))}; give {list(names)}")
@@ -189,7 +189,7 @@ def _check_rows(given, names: Sequence[str]) -> list:
 
 
 def _divisions(m: int, K: int) -> float:
-    """The real p with binomial(p + m - 1, m - 1) = K, by bisection."""
+    """Find the real p with binomial(p + m - 1, m - 1) = K, by bisection."""
     low, high = 0.0, float(K)
     for _ in range(60):
         middle = (low + high) / 2

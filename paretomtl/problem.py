@@ -1,6 +1,6 @@
-"""What is to be solved: a model, its named losses, the data, and how a trained model is measured.
+"""A problem: a model, its named losses, the data, and the measure of a trained model.
 
-Losses are always made small. A measure is what people read and choose by; it has a `goal` and a unit of its own.
+Losses are always minimised. People read and choose by the measure, which has a `goal` and a unit of its own.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ Batches = Iterable[Any] | Callable[[], Iterable[Any]]
 
 
 class Truth(NamedTuple):
-    """What is known of a problem's front: (N, m) points of it, the ideal and the nadir (m,), the hypervolume."""
+    """A front that is known: N points of it, its ideal, its nadir and its hypervolume."""
 
     front: Float[np.ndarray, "N m"]
     ideal: Float[np.ndarray, " m"]
@@ -27,21 +27,21 @@ class Truth(NamedTuple):
 
 @dataclass(frozen=True)
 class Problem:
-    """A model with several losses, and all that is needed to train and to measure it.
+    """A model with several losses, and everything needed to train and measure it.
 
     Args:
         objectives: two or more, as `Objective` or as plain names.
         model: `() -> nn.Module`, a new one at each call; called under the study's seed.
         losses: `(model, batch) -> {name: scalar}`. The value None says that the batch has no label for that objective;
-            a NaN never says so.
+            NaN does not.
         ref_point: the hypervolume reference, one number an objective; fixed here, before any front is seen.
         train, validate, test: a DataLoader, another re-iterable of batches, or a factory `() -> such`. Factories travel
-            to workers; prefer them for large data. Fronts are drawn on `validate`; `test` is measured beside it.
-        measure: `(model, batches) -> {name: float}`; by default the mean losses. It may return pairs, each a value and
-            its standard error on these batches, for all objectives (0 for what is exact): rules can then keep margins.
-        project: `(model) -> None`, called after each step, for bounds on parameters.
-        deterministic: for analytic problems: no data, `batch` is None, and the budget is given in `steps`.
-        truth: what is known of the front, if anything.
+            to workers; prefer them for large data. Fronts are drawn on `validate`; `test` is measured as well.
+        measure: `(model, batches) -> {name: float}`; by default the mean losses. For all objectives it may return pairs
+            of a value and its standard error on these batches (0 where exact), which rules with a margin need.
+        project: `(model) -> None`, called after each step; keeps parameters within bounds.
+        deterministic: True for analytic problems: there are no data, `batch` is None, and the budget is in `steps`.
+        truth: the front, where it is known.
     """
 
     objectives: Sequence[str | Objective]
@@ -86,22 +86,22 @@ class Problem:
             )
 
     def _check_data(self):
-        given = [name for name in ("train", "validate", "test") if getattr(self, name) is not None]
+        present = [name for name in ("train", "validate", "test") if getattr(self, name) is not None]
         if self.deterministic:
-            if given:
-                raise ValueError(f"deterministic=True, but {given[0]}= is given; leave one of the two out")
+            if present:
+                raise ValueError(f"deterministic=True, but {present[0]}= is given; leave one of the two out")
             return
         for name in ("train", "validate"):
-            if name not in given:
+            if name not in present:
                 raise ValueError(f"{name}= is missing; give batches, or deterministic=True for a problem without data")
 
     @property
     def described(self) -> tuple[Objective, ...]:
-        """The objectives as `Objective`s, whatever they were given as."""
+        """The objectives, each an `Objective`."""
         return tuple(o for o in self.objectives if isinstance(o, Objective))
 
     def loss_list(self, model: nn.Module, batch: Any) -> list[Tensor | None]:
-        """The losses of a batch in the order of the objectives, checked; None for a missing label."""
+        """Return the losses of a batch in the order of the objectives, checked; None for a missing label."""
         losses = self.losses(model, batch)
         if not isinstance(losses, Mapping):
             raise TypeError(f"losses returned {type(losses).__name__}; give a dict with the keys {list(self.names)}")
@@ -118,15 +118,15 @@ class Problem:
         return [loss if loss is None or scale == 1 else loss / scale for loss, scale in divided]
 
     def open(self) -> dict[str, Iterable[Any]]:
-        """The data by split, factories called; a deterministic problem has one batch, None, to be measured on."""
+        """Open the data by split, calling factories. A deterministic problem has one batch, None, on "validate"."""
         if self.deterministic:
             return {"validate": [None]}
         splits = {"train": self.train, "validate": self.validate, "test": self.test}
-        return {name: _batches(name, given) for name, given in splits.items() if given is not None}
+        return {name: _open_split(name, source) for name, source in splits.items() if source is not None}
 
 
-def _batches(name: str, given: Batches) -> Iterable[Any]:
-    batches = given() if callable(given) and (isinstance(given, type) or not hasattr(given, "__iter__")) else given
+def _open_split(name: str, source: Batches) -> Iterable[Any]:
+    batches = source() if callable(source) and (isinstance(source, type) or not hasattr(source, "__iter__")) else source
     if not hasattr(batches, "__iter__"):
         raise TypeError(f"{name} gave {type(batches).__name__}, which cannot be iterated over; give batches")
     if hasattr(batches, "__next__"):

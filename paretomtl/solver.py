@@ -27,7 +27,7 @@ from torch import Tensor
 
 
 class Status(NamedTuple):
-    """What a solver says of a call: a code per point and a residual, 0 where the preference is met."""
+    """How a solver's call ended: a code and a residual per point, 0 where the preference is met."""
 
     code: Int[Tensor, "*points"]
     residual: Float[Tensor, "*points"]
@@ -42,13 +42,13 @@ class EpochMeans(NamedTuple):
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a solver may know of the study that it works in.
+    """What a solver may know about its study.
 
     Args:
-        preferences: all of the study's, (K, m).
-        points: which rows of them the call's points are; its shape is the points axes, () for a single point.
-        steps: how many steps each point gets.
-        deterministic: whether the losses are exact, without a batch's noise.
+        preferences: all preferences of the study, (K, m).
+        points: which rows of `preferences` the call's points have; its shape is the points axes, () for one point.
+        steps: the number of steps of each point.
+        deterministic: whether the losses are exact, without the noise of batches.
         generators: one a point, in order, for methods that sample.
     """
 
@@ -60,7 +60,7 @@ class Sweep:
 
 
 class Gradients(NamedTuple):
-    """Losses, their Jacobian on all trained parameters, and which of these two losses or more reach (shared)."""
+    """Losses, their Jacobian on all trained parameters, and which parameters two or more losses depend on (shared)."""
 
     losses: Float[Tensor, " m"]
     jacobian: Float[Tensor, "m n"]
@@ -70,51 +70,51 @@ class Gradients(NamedTuple):
 class Closure(ABC):
     """The losses of one batch as a function of all trained parameters, laid end to end.
 
-    The model stays where it is, but for `move`.
+    Only `move` changes the model.
     """
 
     @property
     @abstractmethod
     def parameters(self) -> Float[Tensor, " n"]:
-        """Where the model stands."""
+        """The model's current parameters."""
 
     @abstractmethod
     def __call__(self, parameters: Float[Tensor, " n"] | None = None) -> Float[Tensor, " m"]:
-        """The losses there, without gradients; at None, where the model stands."""
+        """Return the losses at the given parameters, or at the current ones, without gradients."""
 
     @abstractmethod
     def gradients(self) -> Gradients:
-        """The losses and their Jacobian where the model stands."""
+        """Return the losses and their Jacobian at the current parameters."""
 
     @abstractmethod
     def gradient(self, weights: Float[Tensor, " m"], parameters: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """The gradient of the weighted sum of the losses there, by one backward pass."""
+        """Return the gradient of the weighted sum of the losses at the given parameters, by one backward pass."""
 
     @abstractmethod
     def hessian_product(self, weights: Float[Tensor, " m"], vector: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """The Hessian of the weighted sum of the losses, where the model stands, times a vector."""
+        """Multiply a vector by the Hessian of the weighted sum of the losses at the current parameters."""
 
     @abstractmethod
     def squared_gradients(self) -> Float[Tensor, "m n"]:
-        """The mean over the batch's samples of each sample's squared gradient, where the model stands."""
+        """Return the mean of the batch's samples' squared gradients at the current parameters."""
 
     def within(self, parameters: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """The place within the model's bounds at which `move` would put it; the same where there are none."""
+        """Return the parameters that `move` would set: the given ones, brought within the model's bounds."""
         return parameters
 
     @abstractmethod
     def move(self, parameters: Float[Tensor, " n"]) -> None:
-        """Put the model there, within its bounds."""
+        """Set the model's parameters, within its bounds."""
 
 
 class Solver(ABC):  # noqa: B024 - subclass one of the four below, not this
-    """What the four classes share.
+    """What all methods share.
 
     Class variables:
-        uses_preference: False for methods that go to one point whatever is asked.
+        uses_preference: False for methods that reach the same point at every preference.
         stateful: True if a step depends on earlier ones; then every batch must have every label.
-        joint: True for methods whose answer for one point depends on the other points of the step; they need a fleet of
-            all points, or a front model with several preferences a step.
+        joint: True if a point's step depends on the other points; such methods need a fleet of all points, or a front
+            model with several preferences a step.
     """
 
     uses_preference: ClassVar[bool] = True
@@ -123,7 +123,7 @@ class Solver(ABC):  # noqa: B024 - subclass one of the four below, not this
 
     @property
     def follows_ray(self) -> bool:
-        """True for methods that promise r_i l_i equal over i; their control error is watched."""
+        """True for methods that promise r_i l_i equal over i; for these a large control error warns."""
         return False
 
     @property
@@ -132,15 +132,15 @@ class Solver(ABC):  # noqa: B024 - subclass one of the four below, not this
         return False
 
     def init(self, sweep: Sweep) -> Any:
-        """The state before the first step."""
+        """Return the state before the first step."""
         del sweep
 
     def finish(self, closure: Closure, state: Any, preference: Float[Tensor, " m"]) -> Status | None:
-        """Called once a point after the last step, or on a stall, on deterministic problems only."""
+        """Finish a point: called once, after the last step or on a stall, on deterministic problems only."""
         del closure, state, preference
 
     def suspect(self, epochs: list[EpochMeans], preference: Float[Tensor, " m"]) -> bool:
-        """Whether, after noisy training, the ray seems not to meet the front; judged by the epochs' means."""
+        """Return whether, by the epochs' means of noisy training, the ray seems not to meet the front."""
         del epochs, preference
         return False
 
@@ -149,8 +149,8 @@ class Scalarization(Solver):
     """A method that sees the losses alone.
 
     Class variables:
-        linear: True where the weights are the preference alone, whatever the losses; then each sample of a batch may
-            have a preference of its own.
+        linear: True if the weights are the preference, whatever the losses; then each sample of a batch may have a
+            preference of its own.
     """
 
     linear: ClassVar[bool] = False
@@ -159,12 +159,12 @@ class Scalarization(Solver):
     def update(
         self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
-        """The weights of the losses, the next state and the status."""
+        """Return the weights of the losses, the next state and the status."""
 
     def __call__(
         self, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]
     ) -> Float[Tensor, "*points m"]:
-        """The weights, for a single call outside a study."""
+        """Return the weights, for a single call outside a study."""
         return self.update(None, losses, preference)[0]
 
 
@@ -182,7 +182,7 @@ class Weighting(Solver):
         gramian: Float[Tensor, "*points m m"],
         preference: Float[Tensor, "*points m"],
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
-        """The weights of the shared gradients, the next state and the status."""
+        """Return the weights of the shared gradients, the next state and the status."""
 
     def __call__(
         self,
@@ -190,7 +190,7 @@ class Weighting(Solver):
         gramian: Float[Tensor, "*points m m"],
         preference: Float[Tensor, "*points m"],
     ) -> Float[Tensor, "*points m"]:
-        """The weights, for a single call outside a study."""
+        """Return the weights, for a single call outside a study."""
         return self.update(None, losses, gramian, preference)[0]
 
 
@@ -205,7 +205,7 @@ class Aggregation(Solver):
         jacobian: Float[Tensor, "*points m n"],
         preference: Float[Tensor, "*points m"],
     ) -> tuple[Float[Tensor, "*points n"], Any, Status]:
-        """The direction in shared-parameter space, the next state and the status."""
+        """Return the direction in shared-parameter space, the next state and the status."""
 
     def __call__(
         self,
@@ -213,36 +213,36 @@ class Aggregation(Solver):
         jacobian: Float[Tensor, "*points m n"],
         preference: Float[Tensor, "*points m"],
     ) -> Float[Tensor, "*points n"]:
-        """The direction, for a single call outside a study."""
+        """Return the direction, for a single call outside a study."""
         return self.update(None, losses, jacobian, preference)[0]
 
 
 class Stepper(Solver):
-    """A method that asks for the losses elsewhere, for their curvature, or for each sample's gradient."""
+    """A method that needs the losses at other parameters, their curvature, or each sample's gradient."""
 
     @abstractmethod
     def update(
         self, state: Any, closure: Closure, preference: Float[Tensor, " m"]
     ) -> tuple[Float[Tensor, " n"], Any, Status]:
-        """The direction in the space of all trained parameters, heads included, the next state and the status."""
+        """Return the direction in the space of all trained parameters, heads included, the next state, the status."""
 
     def __call__(self, closure: Closure, preference: Float[Tensor, " m"]) -> Float[Tensor, " n"]:
-        """The direction, for a single call outside a study."""
+        """Return the direction, for a single call outside a study."""
         return self.update(None, closure, preference)[0]
 
 
 class Walker(Stepper):
     """A `Stepper` that `walk` follows along the front.
 
-    From a solution its direction leads to the next ones, and its `finish` back to the front from beside it.
+    From a solution its direction leads to the next one; `finish` leads back from beside the front.
     """
 
     @abstractmethod
     def weights(self, closure: Closure) -> Float[Tensor, " m"]:
-        """The point of the simplex by which the losses' weighted sum is stationary, where the model is on the front."""
+        """Return the point of the simplex for which the losses' weighted sum is stationary, at a model on the front."""
 
 
 def solved_status(like: Float[Tensor, "*points m"]) -> Status:
-    """The status of a method whose answer is a formula: solved, nothing left over."""
+    """Return the status of a method that is a formula: solved, with residual 0."""
     points = like.shape[:-1]
     return Status(torch.zeros(points, dtype=torch.int64), torch.zeros(points, dtype=torch.float64))

@@ -2,18 +2,19 @@
 
     python -m studies.adult --out runs/adult
 
-Two minutes on one core; it is kept in its folder, and goes on where it stopped. It prints how often the bound held on
-test, and what that cost; every model chosen; and how often the bound holds where other people are chosen by.
+It takes two minutes on one core, stores its front in the folder, and continues where it stopped. It prints how often
+the bound held on test, and at what cost; every chosen model; and how often the bound holds when the validation and test
+people are divided anew.
 
-The data are UCI's Adult (Becker and Kohavi, 1996), in its own two files: 32,561 people, of whom 26,000 are trained on
-and 6,561 validated on, and 16,281 to test on. Sex is no input of the network, nor is the survey's weight; but what it
-sees tells much of sex, as "husband" does. Numbers are standardised, and kinds known, by the rows trained on alone.
+The data are UCI's Adult (Becker and Kohavi, 1996), in its own two files: 32,561 people, 26,000 to train on and 6,561 to
+validate on, and 16,281 to test on. Neither sex nor the survey's weight is an input of the network; but other inputs
+reveal much about sex, such as "husband". Scales and categories come from the training rows alone.
 
-Two objectives: the mean cross-entropy, and the demographic-parity gap, |P(rich | man) - P(rich | woman)|. The gap is
-measured of decisions at a probability of one half; what is trained is the square of the gap between mean probabilities.
-Both measures come with their standard errors on the split, so that a choice can keep a margin.
+There are two objectives: the mean cross-entropy, and the demographic-parity gap, |P(rich | man) - P(rich | woman)|. The
+measured gap is that of decisions at a probability of one half; the trained one is the square of the gap between mean
+probabilities. Both measures come with their standard errors on the split, so that a choice can keep a margin.
 
-All settings were picked on validation, with a seed that is not among those of the study; test data chose nothing.
+All settings were chosen on validation data, with a seed that the study does not use; test data chose nothing.
 """
 
 import argparse
@@ -45,8 +46,8 @@ TRAINED_ON = 26_000  # of the 32,561; the others validate
 NUMBERS = ("age", "education-num", "capital-gain", "capital-loss", "hours-per-week")
 KINDS = ("workclass", "marital-status", "occupation", "relationship", "race", "native-country")
 HIDDEN, BATCH = 32, 512
-EPOCHS, PEAK = 16, 0.01  # of the learning rate
-SCALE = 0.25  # what the trained gap is divided by, so that an even design lies close about the bound
+EPOCHS, PEAK = 16, 0.01  # epochs, and the learning rate's peak
+SCALE = 0.25  # divisor of the trained gap, so that an even design lies close around the bound
 POINTS, SEEDS, FLEET = 16, 5, 16
 BOUND, MARGIN = 0.05, 0.95
 MARGINS = {None: "none", MARGIN: f"{MARGIN:g}"}
@@ -56,7 +57,7 @@ Batch = Sequence[Tensor]  # features (N, d), rich (N,) and male (N,) as 0 or 1
 
 
 class Encoding(NamedTuple):
-    """How rows become features: mean and standard deviation of the numbers, the known kinds by column."""
+    """The encoding of rows as features: mean and standard deviation of the numbers, the known kinds by column."""
 
     mean: np.ndarray
     deviation: np.ndarray
@@ -64,7 +65,7 @@ class Encoding(NamedTuple):
 
 
 def fitted(rows: Sequence[Row]) -> Encoding:
-    """The encoding of these rows."""
+    """Return the encoding fitted to these rows."""
     numbers = _numbers(rows)
     return Encoding(
         numbers.mean(axis=0), numbers.std(axis=0), {k: tuple(sorted({row[k] for row in rows})) for k in KINDS}
@@ -76,7 +77,7 @@ def _numbers(rows: Sequence[Row]) -> np.ndarray:
 
 
 def encoded(rows: Sequence[Row], encoding: Encoding) -> tuple[Tensor, Tensor, Tensor]:
-    """Features, who is rich, who is male; a kind that the encoding does not know is none of its kinds."""
+    """Return the features, who is rich, and who is male; an unknown kind has 0 for all known kinds."""
     parts = [(_numbers(rows) - encoding.mean) / encoding.deviation]
     for name, known in encoding.kinds.items():
         parts.append(np.array([row[name] for row in rows])[:, None] == np.array(known))
@@ -90,7 +91,7 @@ def encoded(rows: Sequence[Row], encoding: Encoding) -> tuple[Tensor, Tensor, Te
 
 @cache
 def people() -> dict[str, tuple[Tensor, Tensor, Tensor]]:
-    """Features, rich and male of every split."""
+    """Return the features, rich and male of every split."""
     rows = data.adult()
     order = np.random.default_rng(0).permutation(len(rows["train"])).tolist()
     shuffled = [rows["train"][i] for i in order]
@@ -100,7 +101,7 @@ def people() -> dict[str, tuple[Tensor, Tensor, Tensor]]:
 
 
 def loader(split: str) -> Iterable[Any]:
-    """Batches of a split: shuffled for training, by a generator that the study seeds; else all in one."""
+    """Return the batches of a split: shuffled for training, by a generator that the study seeds; else a single one."""
     tensors = people()[split]
     if split != "train":
         return [tensors]
@@ -111,12 +112,12 @@ def loader(split: str) -> Iterable[Any]:
 
 
 def network(inputs: int) -> nn.Module:
-    """A small network, from features to the logit of being rich."""
+    """Build a small network, from features to the logit of being rich."""
     return nn.Sequential(nn.Linear(inputs, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
 
 
 def soft_gap(probabilities: Tensor, male: Tensor) -> Tensor | None:
-    """The squared difference of the groups' mean probabilities; None of a batch with one group only."""
+    """Return the squared difference of the groups' mean probabilities; None for a batch with only one group."""
     men, women = male.sum(), (1 - male).sum()
     if not (men and women):
         return None
@@ -124,7 +125,7 @@ def soft_gap(probabilities: Tensor, male: Tensor) -> Tensor | None:
 
 
 def losses(model: nn.Module, batch: Batch) -> dict[str, Tensor | None]:
-    """The mean cross-entropy in nats, and the trained gap."""
+    """Return the mean cross-entropy in nats, and the trained gap."""
     features, rich, male = batch
     logits = model(features)[:, 0]
     return {"loss": binary_cross_entropy_with_logits(logits, rich), "gap": soft_gap(logits.sigmoid(), male)}
@@ -133,7 +134,7 @@ def losses(model: nn.Module, batch: Batch) -> dict[str, Tensor | None]:
 def figures(
     logits: Float[Tensor, "*models n"], rich: Float[Tensor, " n"], male: Float[Tensor, " n"]
 ) -> tuple[Float[Tensor, "*models 2"], Float[Tensor, "*models 2"]]:
-    """The mean cross-entropy and the gap of decisions, and their standard errors."""
+    """Return the mean cross-entropy and the gap of decisions, and their standard errors."""
     logits, rich = logits.double(), rich.double()
     each = binary_cross_entropy_with_logits(logits, rich.expand_as(logits), reduction="none")
     (men, of_men), (women, of_women) = (_share(logits[..., male == sex] > 0) for sex in (1, 0))
@@ -143,13 +144,13 @@ def figures(
 
 
 def _share(decided: Tensor) -> tuple[Tensor, Tensor]:
-    """The share of what is true, and the variance of this share."""
+    """Return the share of True, and its variance."""
     share = decided.double().mean(dim=-1)
     return share, share * (1 - share) / decided.shape[-1]
 
 
 def measure(model: nn.Module, batches: Iterable[Batch]) -> dict[str, tuple[float, float]]:
-    """Both figures, each with its standard error."""
+    """Return both figures, each with its standard error."""
     parts = zip(*((model(x)[:, 0], rich, male) for x, rich, male in batches), strict=True)
     values, errors = figures(*(torch.cat(part) for part in parts))
     return dict(zip(("loss", "gap"), zip(values.tolist(), errors.tolist(), strict=True), strict=True))
@@ -157,13 +158,13 @@ def measure(model: nn.Module, batches: Iterable[Batch]) -> dict[str, tuple[float
 
 @torch.no_grad()
 def accuracy(model: nn.Module, split: str) -> float:
-    """The share of right decisions."""
+    """Return the share of right decisions."""
     features, rich, _ = people()[split]
     return float(((model(features)[:, 0] > 0) == (rich > 0)).double().mean())
 
 
 def adult() -> pm.Problem:
-    """The problem."""
+    """Return the problem."""
     return pm.Problem(
         objectives=[pm.Objective("loss", unit="nats"), pm.Objective("gap", scale=SCALE)],
         model=partial(network, people()["train"][0].shape[1]),
@@ -176,10 +177,10 @@ def adult() -> pm.Problem:
     )
 
 
-def explored(points: int, seeds: int, epochs: int, out: Path | None, seed: int = 0) -> pm.Front:
-    """The front of all seeds."""
+def explore_front(points: int, seeds: int, epochs: int, out: Path | None, seed: int = 0) -> pm.Front:
+    """Explore the front with all seeds."""
     with warnings.catch_warnings():
-        # of a network before training: it decides alike for all, and has no gap
+        # before training a network decides alike for all people, so its gap is 0
         warnings.filterwarnings("ignore", "loss 'loss' is .* times loss 'gap' on the first batch", UserWarning)
         return pm.explore(
             adult(), ps.Linear(), preferences=points, epochs=epochs,
@@ -188,9 +189,11 @@ def explored(points: int, seeds: int, epochs: int, out: Path | None, seed: int =
 
 
 class Chosen(NamedTuple):
-    """One model that a choice hands to one seed; gap, at worst: on validate, the latter at the margin's confidence.
+    """One chosen model of one seed.
 
-    at_worst: of the model where its seed has chosen alone, else of the mean that was chosen.
+    gap: the gap on validate.
+    at_worst: the gap's upper bound on validate, at the margin's confidence: the model's where its seed chose alone,
+        else that of the chosen mean.
     """
 
     seed: int
@@ -202,7 +205,7 @@ class Chosen(NamedTuple):
     accuracy: float
 
     @property
-    def kept(self) -> bool:
+    def holds(self) -> bool:
         """Whether the bound holds on test."""
         return self.test_gap <= BOUND
 
@@ -210,8 +213,8 @@ class Chosen(NamedTuple):
 Choices = dict[tuple[str, str], list[Chosen]]  # by who chooses, and with what margin
 
 
-def chosen(front: pm.Front, margin: float | None) -> list[Chosen]:
-    """The models of the preference that a front chooses, one a seed; none where no point keeps the bound."""
+def choose_models(front: pm.Front, margin: float | None) -> list[Chosen]:
+    """Return the models of the preference that a front chooses, one a seed; none where no point keeps the bound."""
     try:
         pick = front.select(best="loss", subject_to={"gap": BOUND}, margin=margin)
     except pm.NoFeasiblePoint:
@@ -220,36 +223,38 @@ def chosen(front: pm.Front, margin: float | None) -> list[Chosen]:
     seen = candidates_of(front, "validate")
     [k] = [k for k, point in enumerate(seen.points) if point.preference == pick.point.preference]
     at_worst = float((seen.costs + seen.margins(MARGIN))[k, 1])
-    return [_as_chosen(front, point, at_worst) for point in front.points if point.preference == pick.point.preference]
+    return [
+        _evaluate_choice(front, point, at_worst) for point in front.points if point.preference == pick.point.preference
+    ]
 
 
-def _as_chosen(front: pm.Front, point: Point, at_worst: float) -> Chosen:
+def _evaluate_choice(front: pm.Front, point: Point, at_worst: float) -> Chosen:
     right = accuracy(front.load_model(point, adult().model), "test")
     (_, gap), (test_loss, test_gap) = (point.values[split] for split in ("validate", "test"))
     return Chosen(point.seed, point.id, gap, at_worst, test_gap, test_loss, right)
 
 
-def choices(front: pm.Front) -> Choices:
-    """The choices of each seed from its own front, and of all seeds from the means of theirs."""
+def collect_choices(front: pm.Front) -> Choices:
+    """Return the choices of each seed from its own front, and of all seeds from the mean of their fronts."""
     alone = {
-        ("each seed", shown): [one for own in front.by_seed() for one in chosen(own, margin)]
-        for margin, shown in MARGINS.items()
+        ("each seed", label): [one for own in front.by_seed() for one in choose_models(own, margin)]
+        for margin, label in MARGINS.items()
     }
-    return alone | {("all seeds", shown): chosen(front, margin) for margin, shown in MARGINS.items()}
+    return alone | {("all seeds", label): choose_models(front, margin) for margin, label in MARGINS.items()}
 
 
 @torch.no_grad()
-def divisions(front: pm.Front, n: int = DIVISIONS) -> dict[str, Float[np.ndarray, "n seeds 2"]]:
-    """By margin: loss and gap, on people not chosen by, of each seed's own choice; NaN where no point keeps the bound.
+def divide_people(front: pm.Front, n: int = DIVISIONS) -> dict[str, Float[np.ndarray, "n seeds 2"]]:
+    """Divide the people of validate and test anew, n times, and return the losses and gaps of each seed's own choice.
 
-    The people of validate and test are divided n times anew, into as many to choose by as in the study, and the rest.
-    No network is trained for it: what differs is who is chosen by, which all seeds share.
+    As many people as in the study's validate split are used to choose; the losses and gaps are measured on the rest.
+    Results are by margin; NaN where no point keeps the bound. All seeds share a division, and no network is trained.
     """
     splits = people()
     features, rich, male = (torch.cat(parts) for parts in zip(splits["validate"], splits["test"], strict=True))
     logits = torch.stack([front.load_model(point, adult().model)(features)[:, 0] for point in front.points])
     size, generator = len(splits["validate"][0]), np.random.default_rng(1)
-    found = {shown: [] for shown in MARGINS.values()}
+    results = {label: [] for label in MARGINS.values()}
     for _ in range(n):
         order = torch.from_numpy(generator.permutation(len(features)))
         (values, errors), (others, _) = (
@@ -259,64 +264,64 @@ def divisions(front: pm.Front, n: int = DIVISIONS) -> dict[str, Float[np.ndarray
             replace(point, values={"validate": tuple(row)}, errors={"validate": tuple(error)})
             for point, row, error in zip(front.points, values.tolist(), errors.tolist(), strict=True)
         ]
-        for margin, shown in MARGINS.items():
-            places = _chosen_by_seed(points, front.objectives, margin)
-            found[shown].append([[np.nan] * 2 if k is None else others[k].tolist() for k in places])
-    return {shown: np.array(rows) for shown, rows in found.items()}
+        for margin, label in MARGINS.items():
+            places = _choose_by_seed(points, front.objectives, margin)
+            results[label].append([[np.nan] * 2 if k is None else others[k].tolist() for k in places])
+    return {label: np.array(rows) for label, rows in results.items()}
 
 
-def _chosen_by_seed(
+def _choose_by_seed(
     points: Sequence[Point], objectives: Sequence[pm.Objective], margin: float | None
 ) -> list[int | None]:
-    """The place of the point that each seed chooses of its own."""
+    """Return the index of the point that each seed chooses from its own points; None where none keeps the bound."""
     rule = pm.rules.Constraint("loss", {"gap": BOUND}, margin)
     places = {point.id: k for k, point in enumerate(points)}
-    found: list[int | None] = []
+    chosen_places: list[int | None] = []
     for seed in sorted({point.seed for point in points}):
         try:
             choice = rule.choose(list_candidates([point for point in points if point.seed == seed], objectives)).point
         except pm.NoFeasiblePoint:
             choice = None
-        found.append(None if choice is None else places[choice.id])
-    return found
+        chosen_places.append(None if choice is None else places[choice.id])
+    return chosen_places
 
 
 def divisions_table(front: pm.Front, n: int = DIVISIONS) -> str:
-    """How often the bound held, over the divisions and the seeds, and what that cost."""
+    """Return the table of how often the bound held over the divisions and seeds, and the mean loss."""
     rows = []
-    for shown, found in divisions(front, n).items():
-        losses, kept = found[..., 0], found[..., 1] <= BOUND
-        often = (kept.mean(axis=1) >= OFTEN).mean()
+    for label, values in divide_people(front, n).items():
+        losses, holds = values[..., 0], values[..., 1] <= BOUND
+        often = (holds.mean(axis=1) >= OFTEN).mean()
         loss = losses[~np.isnan(losses)]
-        rows.append([shown, f"{kept.mean():.1%}", f"{often:.1%}", f"{loss.mean():.4f}" if len(loss) else ""])
+        rows.append([label, f"{holds.mean():.1%}", f"{often:.1%}", f"{loss.mean():.4f}" if len(loss) else ""])
     return markdown(["margin", "bound kept", "kept by 4 of 5 seeds or more", "loss"], rows)
 
 
-def models_table(found: Choices) -> str:
-    """Every chosen model."""
+def models_table(groups: Choices) -> str:
+    """Return the table of all chosen models."""
     columns = ["chosen by", "margin", "seed", "model", "gap", "at worst", "test gap", "kept", "test loss", "accuracy"]
     rows = [
         [
             *key, str(one.seed), one.id, f"{one.gap:.4f}", f"{one.at_worst:.4f}", f"{one.test_gap:.4f}",
-            "yes" if one.kept else "no", f"{one.test_loss:.4f}", f"{one.accuracy:.4f}",
+            "yes" if one.holds else "no", f"{one.test_loss:.4f}", f"{one.accuracy:.4f}",
         ]
-        for key, group in found.items() for one in group
+        for key, group in groups.items() for one in group
     ]  # fmt: skip
     return markdown(columns, rows)
 
 
-def rates_table(found: Choices, seeds: int) -> str:
-    """How often the bound held, and what that cost: means of the models chosen."""
+def rates_table(groups: Choices, seeds: int) -> str:
+    """Return the table of how often the bound held on test, and the chosen models' mean figures."""
     rows = []
-    for key, group in found.items():
-        reached = [[one.test_gap, one.test_loss, one.accuracy] for one in group]
-        means = [f"{mean:.4f}" for mean in np.mean(reached, axis=0)] if group else [""] * 3
-        rows.append([*key, f"{sum(one.kept for one in group)} of {seeds}", *means])
+    for key, group in groups.items():
+        measures = [[one.test_gap, one.test_loss, one.accuracy] for one in group]
+        means = [f"{mean:.4f}" for mean in np.mean(measures, axis=0)] if group else [""] * 3
+        rows.append([*key, f"{sum(one.holds for one in group)} of {seeds}", *means])
     return markdown(["chosen by", "margin", "bound kept on test", "test gap", "test loss", "accuracy"], rows)
 
 
-def draw(front: pm.Front, found: Choices, path: Path) -> None:
-    """Both measures of every model on validate and on test, the bound, and the models that the seeds choose."""
+def draw(front: pm.Front, groups: Choices, path: Path) -> None:
+    """Draw both measures of every model on validate and on test, the bound, and the models that the seeds choose."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -327,7 +332,7 @@ def draw(front: pm.Front, found: Choices, path: Path) -> None:
             values = np.array([point.values[split] for point in front.points])
             axes.plot(values[:, 1], values[:, 0], "o", color="#aaaaaa", ms=3, label="all models")
             for margin, marker, colour in zip(MARGINS.values(), "sD", ("#d55e00", "#0072b2"), strict=True):
-                ids = {one.id for one in found["each seed", margin]}
+                ids = {one.id for one in groups["each seed", margin]}
                 mine = np.array([point.values[split] for point in front.points if point.id in ids]).reshape(-1, 2)
                 axes.plot(mine[:, 1], mine[:, 0], marker, color=colour, ms=5, label=f"chosen, margin {margin}")
             axes.axvline(BOUND, color="black", lw=0.8, ls="--", label=f"gap {BOUND:g}")
@@ -347,23 +352,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--divisions", type=int, default=DIVISIONS)
     parser.add_argument("--out", type=Path, required=True, help="the folder for the front and the figure")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        front = explored(asked.points, asked.seeds, asked.epochs, asked.out)
-    except data.MissingDataError as error:
+        front = explore_front(options.points, options.seeds, options.epochs, options.out)
+    except data.Missing as error:
         print(error, file=sys.stderr)
         return 1
-    found = choices(front)
-    alone = [_as_chosen(front, point, np.nan) for point in front.corners if point.corner == "loss"]
-    print(rates_table({("trained on loss alone", ""): alone, **found}, asked.seeds), end="\n\n")
-    print(models_table(found), end="\n\n")
-    print(divisions_table(front, asked.divisions))
-    draw(front, found, asked.out / "adult.svg")
+    groups = collect_choices(front)
+    alone = [_evaluate_choice(front, point, np.nan) for point in front.corners if point.corner == "loss"]
+    print(rates_table({("trained on loss alone", ""): alone, **groups}, options.seeds), end="\n\n")
+    print(models_table(groups), end="\n\n")
+    print(divisions_table(front, options.divisions))
+    draw(front, groups, options.out / "adult.svg")
     return 0
 
 
 if __name__ == "__main__":
-    # by its real name, under which workers find what cannot travel by value
+    # imported by its real name, under which workers find functions that cannot travel by value
     from studies.adult import main as run
 
     raise SystemExit(run())

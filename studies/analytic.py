@@ -12,7 +12,7 @@ paretomtl run studies.analytic:fonseca --method EPO --preferences 10 --steps 100
 | `quadratics`, `quadratics3` | 2, 3 | convex |
 | `linear_regression` | 2 | concave |
 
-Linear scalarization reaches all of a convex front here, and of a concave one no more than what lies next to its ends.
+Linear scalarization reaches all of these convex fronts, and only the ends of the concave ones.
 """
 
 from functools import cache
@@ -31,7 +31,7 @@ NOISE = 0.1  # share of a target's variance that no feature explains, in linear_
 
 
 class Place(nn.Module):
-    """A place x in R^n, started at N(0, START² I), in float64."""
+    """A place x in R^n, starting at N(0, START² I), in float64."""
 
     def __init__(self, n: int):
         super().__init__()
@@ -39,7 +39,7 @@ class Place(nn.Module):
 
 
 class Boxed(nn.Module):
-    """A place x in [0, 1]^n with x_1 >= lowest, started at U(0, 1)^n, in float64."""
+    """A place x in [0, 1]^n with x_1 >= lowest, starting at U(0, 1)^n, in float64."""
 
     def __init__(self, n: int, lowest: float = 0.0):
         super().__init__()
@@ -99,8 +99,8 @@ def zdt1(n: int = 30) -> pm.Problem:
     """Zitzler, Deb and Thiele's first problem, whose front is convex (Evolutionary Computation 8(2), 2000).
 
     f1 = x_1 and f2 = g (1 - sqrt(x_1 / g)), g = 1 + 9 mean(x_2, …, x_n), in the box [0, 1]^n; the front has g = 1. At
-    x_1 = 0, where a clamped step can end, f2's gradient is infinite: so x_1 stays at 1e-6 or above, and f2's last .001
-    is left out of the problem and its truth.
+    x_1 = 0, where a clamped step can end, f2's gradient is infinite. So x_1 stays at 1e-6 or above; the problem and its
+    truth leave out f2's last .001.
 
     Args:
         n: variables, at least 2.
@@ -111,8 +111,8 @@ def zdt1(n: int = 30) -> pm.Problem:
 def zdt2(n: int = 30) -> pm.Problem:
     """Zitzler, Deb and Thiele's second problem, whose front is concave (Evolutionary Computation 8(2), 2000).
 
-    As `zdt1`, with f2 = g (1 - (x_1 / g)²), and x_1 down to 0; f2 is flat in x_1 there, so that a step which is clamped
-    to it does not come back for f2's sake.
+    As `zdt1`, with f2 = g (1 - (x_1 / g)²), and x_1 down to 0. There f2 is flat in x_1, so a step clamped to x_1 = 0
+    does not come back for f2's sake.
 
     Args:
         n: variables, at least 2.
@@ -145,7 +145,7 @@ def dtlz2(n: int = 12) -> pm.Problem:
 
     f1 = (1 + g) cos(a) cos(b), f2 = (1 + g) cos(a) sin(b), f3 = (1 + g) sin(a), with the angles a, b = x_1 pi/2,
     x_2 pi/2 in radians and g = sum_{i > 2} (x_i - 1/2)², in the box [0, 1]^n; the front has g = 0. Where two losses are
-    0 the third is flat in the angles, so that a step which is clamped to there does not come back for its sake.
+    0 the third is flat in the angles, so a step clamped there does not come back for the third loss's sake.
 
     Args:
         n: variables, at least 3.
@@ -210,13 +210,14 @@ def quadratics3() -> pm.Problem:
 def linear_regression() -> pm.Problem:
     """Two linear regressions on one unit, too few for both, after Hu et al. (NeurIPS 2023): the front is concave.
 
-    Task i predicts y_i by a_i (w · x): w (2,) is shared, the head a_i is its own. y_i is feature i and a noise that no
-    feature explains, .9 and .1 of its variance of 1; the loss is the mean squared error over four rows. Each task has
-    inputs of its own, in which the feature that it does not need has twice the other's variance.
+    Task i predicts y_i by a_i (w · x): w (2,) is shared, the head a_i is its own. y_i is feature i plus a noise that no
+    feature explains, .9 and .1 of its variance of 1; the loss is the mean squared error over four rows. Each
+    task has inputs of its own, in which the feature that it does not need has twice the other's variance.
 
-    With the best heads at w = (cos t, sin t), l_i = .1 + .9 s_i, s_1 = 2 sin²t / (cos²t + 2 sin²t), and s_2 with sine
-    and cosine swapped. So s_2 = 4 (1 - s_1) / (4 - 3 s_1), which is concave: whatever the weights, the least weighted
-    sum is at an end. On the same inputs the front of two tasks is convex, and it takes the paper's three or more.
+    With the best heads at w = (cos t, sin t), l_i = .1 + .9 s_i, s_1 = 2 sin²t / (cos²t + 2 sin²t), and s_2 is the same
+    with sine and cosine swapped. So s_2 = 4 (1 - s_1) / (4 - 3 s_1), which is concave: whatever the weights, the least
+    weighted sum is at an end. With the same inputs for both tasks the front is convex; a concave one then takes three
+    tasks or more, as in the paper.
     """
     inputs, targets = (torch.from_numpy(array) for array in _rows())
     names = ["first", "second"]
@@ -248,13 +249,13 @@ def _centres(n: int, objectives: int) -> np.ndarray:
 
 
 def _curvatures(n: int, objectives: int) -> np.ndarray:
-    """The diagonals of H (objectives, n)."""
+    """Return the diagonals of H, (objectives, n)."""
     rising = np.linspace(0.1, 0.9, n)
     return np.stack([rising, rising[::-1], np.full(n, 0.5)][:objectives])
 
 
 def _rows() -> tuple[np.ndarray, np.ndarray]:
-    """The inputs (2 tasks, 4 rows, 2 features) and targets (2, 4) of the regressions."""
+    """Return the inputs (2 tasks, 4 rows, 2 features) and targets (2, 4) of the regressions."""
     # orthogonal columns of ±1: two features and the noise have no correlation in the sample itself
     first, second, noise = np.array([[1.0, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]])
     wide = np.sqrt(2)
@@ -306,9 +307,9 @@ def _linear_regression_truth() -> pm.Truth:
 
 
 def _truth(front: np.ndarray, volume: float | None = None) -> pm.Truth:
-    """The truth that a lattice's image (N, m) shows.
+    """Return the truth from a lattice's image (N, m).
 
-    Without a volume it is the lattice's own, a lower bound: 5e-6 below the true one at two objectives, under 1 % at
+    By default the volume is the lattice's own, a lower bound: 5e-6 below the true one at two objectives, under 1 % at
     three.
     """
     volume = hypervolume(front, [REFERENCE] * front.shape[1]) if volume is None else volume
@@ -317,7 +318,7 @@ def _truth(front: np.ndarray, volume: float | None = None) -> pm.Truth:
 
 
 def _lattice(m: int) -> np.ndarray:
-    """Even points of the simplex: 100,001 at m = 2, 20,301 at m = 3."""
+    """Return even points of the simplex: 100,001 at m = 2, 20,301 at m = 3."""
     if m == 2:
         a = np.linspace(0, 1, 100_001)
         return np.stack([a, 1 - a], axis=1)

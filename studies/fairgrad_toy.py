@@ -2,10 +2,10 @@
 
     python -m studies.fairgrad_toy
 
-A minute or two. The losses are those of CAGrad's toy (Liu et al., NeurIPS 2021), the first one divided by ten as in
-FAMO's release (Liu et al., NeurIPS 2023): above y = 0 a logarithmic valley each, steep and narrow; below it quadratics
-of different centres, between which the front lies. The direction is J'w with FairGrad's own weights, neither multiplied
-by m nor clipped; Adam at 5e-3.
+It takes a minute or two. The losses are those of CAGrad's toy (Liu et al., NeurIPS 2021), the first one divided by ten
+as in FAMO's release (Liu et al., NeurIPS 2023). Above y = 0 each has a logarithmic valley, steep and narrow; below,
+they are quadratics with different centres, between which the front lies. The direction is J'w with FairGrad's own
+weights, neither multiplied by m nor clipped; the optimizer is Adam at 5e-3.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from paretomtl.points.score import distinct_front
 
 STARTS = ((-8.5, 7.5), (0.0, 0.0), (9.0, 9.0), (-7.5, -0.5), (9.0, -1.0))
 ALPHAS = (0.0, 1.0, 2.0, 10.0)
-STEPS, EVERY = 15_000, 25  # how long, and how often a place is kept
+STEPS, EVERY = 15_000, 25  # steps of a run, and between the stored places
 LEARNING_RATE = 5e-3
-RANGE = np.array([2.0, 20.0])  # of the losses along the front
-NEAR = 1e-3  # of the range: on the front
-LOWEST = 5e-6  # below which the logarithm's argument is not let
+RANGE = np.array([2.0, 20.0])  # the losses' range along the front
+NEAR = 1e-3  # share of the range: closer places are on the front
+LOWEST = 5e-6  # the least argument of the logarithm
 
 # End points of an independent implementation, for comparison; None is off the front.
 REFERENCE = {
@@ -42,15 +42,15 @@ GREY = "#aaaaaa"
 
 
 class Run(NamedTuple):
-    """One alpha: the places of every start, every `EVERY` steps from the start on, and the losses there."""
+    """The runs of one alpha from all starts: the places every `EVERY` steps from the start on, and their losses."""
 
     alpha: float
-    places: Float[np.ndarray, "kept points 2"]
-    losses: Float[np.ndarray, "kept points 2"]
+    places: Float[np.ndarray, "times points 2"]
+    losses: Float[np.ndarray, "times points 2"]
 
 
 def losses(x: Float[Tensor, "*points 2"]) -> Float[Tensor, "*points 2"]:
-    """Both losses of places (x, y)."""
+    """Return both losses at places (x, y)."""
     x, y = x.unbind(dim=-1)
     above, below = (y / 2).tanh().clamp(min=0), (-y / 2).tanh().clamp(min=0)
     valleys = [(-x - 7) / 2 + y.tanh(), (-x + 3) / 2 + y.tanh() + 2]
@@ -63,15 +63,15 @@ def losses(x: Float[Tensor, "*points 2"]) -> Float[Tensor, "*points 2"]:
 
 
 def jacobian(x: Float[Tensor, "points 2"]) -> Float[Tensor, "points 2 2"]:
-    """The gradients of both losses, a row each."""
+    """Return the gradients of both losses, a row each."""
     twice = x.detach().expand(2, *x.shape).clone().requires_grad_()  # a copy a loss: one backward pass for both
-    found = losses(twice)
-    (rows,) = torch.autograd.grad(found[0, :, 0].sum() + found[1, :, 1].sum(), twice)
+    values = losses(twice)
+    (rows,) = torch.autograd.grad(values[0, :, 0].sum() + values[1, :, 1].sum(), twice)
     return rows.swapaxes(0, 1)
 
 
 def run(alpha: float, starts: Sequence[tuple[float, float]], steps: int) -> Run:
-    """All starts at once."""
+    """Run one alpha from all starts at once."""
     x = torch.tensor(starts, dtype=torch.float64)
     optimizer, solver = torch.optim.Adam([x], lr=LEARNING_RATE), ps.FairGrad(alpha=alpha)
     preference = torch.full_like(x, 0.5)
@@ -83,48 +83,54 @@ def run(alpha: float, starts: Sequence[tuple[float, float]], steps: int) -> Run:
         optimizer.step()
         if step % EVERY == 0:
             places.append(x.clone())
-    kept = torch.stack(places)
-    return Run(alpha, kept.numpy(), losses(kept).numpy())
+    path = torch.stack(places)
+    return Run(alpha, path.numpy(), losses(path).numpy())
 
 
 def front() -> Float[np.ndarray, "N 2"]:
-    """The front's losses, from a grid of the places around it."""
+    """Return the front's losses, from a grid of places around it."""
     x, y = np.meshgrid(np.linspace(-7.5, 7.5, 3001), np.linspace(-8.5, -8.3, 21), indexing="ij")
     return distinct_front(losses(torch.from_numpy(np.stack([x.ravel(), y.ravel()], axis=1))).numpy())
 
 
 def off_front(values: Float[np.ndarray, "*points 2"]) -> Float[np.ndarray, "*points"]:
-    """The distance to the front, of losses scaled by their range."""
+    """Return the distance to the front, of losses scaled by their range."""
     known = front() / RANGE
     flat = values.reshape(-1, 2) / RANGE
     return np.array([np.linalg.norm(known - one, axis=1).min() for one in flat]).reshape(values.shape[:-1])
 
 
-def arrivals(found: Run) -> list[int | None]:
-    """The step at which each start first is on the front, to the kept ones; None where it never is."""
-    near = off_front(found.losses) <= NEAR
+def arrivals(trajectory: Run) -> list[int | None]:
+    """Return the first stored step at which each start is on the front; None where it never is."""
+    near = off_front(trajectory.losses) <= NEAR
     return [int(np.argmax(one)) * EVERY if one.any() else None for one in near.T]
 
 
 def table(runs: Sequence[Run]) -> str:
-    """The end points, beside those of another implementation."""
+    """Return the table of the end points, beside another implementation's."""
     lines = [
         f"| alpha | start | on the front at step | losses there | losses after {EVERY * (len(runs[0].losses) - 1):,} "
         "| reference |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for found in runs:
-        for k, (start, at) in enumerate(zip(STARTS, arrivals(found), strict=True)):
-            there = "" if at is None else _pair(found.losses[at // EVERY, k])
+    for trajectory in runs:
+        for k, (start, at) in enumerate(zip(STARTS, arrivals(trajectory), strict=True)):
+            at_arrival = "" if at is None else _format_pair(trajectory.losses[at // EVERY, k])
             step = "never" if at is None else f"{at:,}"
-            other = REFERENCE[found.alpha][k]
-            cells = [f"{found.alpha:g}", f"({start[0]:g}, {start[1]:g})", step, there, _pair(found.losses[-1, k])]
-            lines.append(f"| {' | '.join([*cells, 'off the front' if other is None else _pair(other)])} |")
+            other = REFERENCE[trajectory.alpha][k]
+            cells = [
+                f"{trajectory.alpha:g}",
+                f"({start[0]:g}, {start[1]:g})",
+                step,
+                at_arrival,
+                _format_pair(trajectory.losses[-1, k]),
+            ]
+            lines.append(f"| {' | '.join([*cells, 'off the front' if other is None else _format_pair(other)])} |")
     return "\n".join(lines)
 
 
 def draw(runs: Sequence[Run], path: Path) -> None:
-    """The trajectories over the contours of the mean loss, a panel an alpha."""
+    """Draw the trajectories over the contours of the mean loss, a panel an alpha."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -132,8 +138,8 @@ def draw(runs: Sequence[Run], path: Path) -> None:
     with mpl.rc_context({"svg.hashsalt": "paretomtl", "font.size": 9, "path.simplify_threshold": 1.0}):
         figure = Figure(figsize=(7.0, 7.8), layout="constrained")
         panels = figure.subplots(2, 2, sharex=True, sharey=True)
-        for axes, found in zip(panels.flat, runs, strict=True):
-            _panel(axes, found)
+        for axes, trajectory in zip(panels.flat, runs, strict=True):
+            _draw_panel(axes, trajectory)
         for axes in panels[-1]:
             axes.set_xlabel("x")
         for axes in panels[:, 0]:
@@ -150,18 +156,18 @@ def draw(runs: Sequence[Run], path: Path) -> None:
         figure.savefig(path, dpi=130, metadata=metadata)
 
 
-def _panel(axes, found: Run) -> None:
+def _draw_panel(axes, trajectory: Run) -> None:
     ticks = np.linspace(-10, 10, 161)
     grid = torch.from_numpy(np.stack(np.meshgrid(ticks, ticks), axis=-1))
     axes.contour(ticks, ticks, losses(grid).mean(dim=-1), levels=14, colors=GREY, linewidths=0.4, linestyles="-")
     axes.plot([-7, 7], [-8.36, -8.36], color=GREY, lw=5, solid_capstyle="butt")
     for k, (colour, marker) in enumerate(zip(COLOURS, MARKERS, strict=True)):
-        x, y = found.places[:, k].T
+        x, y = trajectory.places[:, k].T
         axes.plot(x, y, color=colour, lw=1.2)
         axes.plot(x[0], y[0], marker, color=colour, mfc="white", ms=6)
-        # those below are larger, so that ends in one place all show
+        # lower markers are larger, so that all ends in one place show
         axes.plot(x[-1], y[-1], marker, color=colour, mec="white", mew=0.7, ms=15 - 2.5 * k, zorder=3)
-    axes.set(title=f"alpha = {found.alpha:g}", xlim=(-10, 10), ylim=(-10, 10), aspect="equal")
+    axes.set(title=f"alpha = {trajectory.alpha:g}", xlim=(-10, 10), ylim=(-10, 10), aspect="equal")
     axes.set(xticks=range(-10, 11, 5), yticks=range(-10, 11, 5))
 
 
@@ -169,15 +175,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table and draw the figure."""
     parser = argparse.ArgumentParser(prog="python -m studies.fairgrad_toy", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("docs/fairgrad-toy.svg"), help="the figure, .svg or .png")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     runs = [run(alpha, STARTS, STEPS) for alpha in ALPHAS]
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    draw(runs, asked.out)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    draw(runs, options.out)
     print(table(runs))
     return 0
 
 
-def _pair(values: Sequence[float] | np.ndarray) -> str:
+def _format_pair(values: Sequence[float] | np.ndarray) -> str:
     return f"({values[0]:.2f}, {values[1]:.2f})"
 
 

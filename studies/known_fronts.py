@@ -2,13 +2,13 @@
 
     python -m studies.known_fronts
 
-A few minutes on one core. All points start where the problem says, at Fonseca's N(0, 0.1² I) and ZDT1's U(0, 1)^30
-among others; optimizers and steps are the same for the methods of a table unless the row says otherwise.
+It takes a few minutes on one core. Points start where their problem says, such as Fonseca's N(0, 0.1² I) and ZDT1's
+U(0, 1)^30. The methods of a table have the same steps, and the same optimizer unless their row says otherwise.
 
-The columns: the hypervolume against (1.1, …), median and range over the seeds; angles between the ray asked for and the
-losses reached; the largest gap between neighbours of the front, scaled by the true ideal and nadir; the largest
-distance of a point to the true front; how far the worst max_j r_j l_j is above the least there is; points in the sector
-of their own preference; steps a point, and those that the method's polish added; what the method says of its points.
+The columns: the hypervolume against (1.1, …), median and range over the seeds; angles between each preference's ray and
+the losses; the largest gap between neighbours of the front, scaled by the true ideal and nadir; the largest distance of
+a point to the true front; the largest excess of max_j r_j l_j over the least possible; points in their own preference's
+sector; steps a point, plus the polish's steps; the statuses of the points.
 """
 
 import sys
@@ -28,7 +28,7 @@ from paretomtl.autograd.loss_function import closure
 from paretomtl.points import score
 from paretomtl.preference import control_error, even_design
 from paretomtl_solvers import qp
-from paretomtl_solvers.pareto_mtl import sector
+from paretomtl_solvers.pareto_mtl import find_sectors
 from studies.analytic import dtlz2, fonseca, linear_regression, quadratics, zdt1, zdt2
 
 
@@ -40,7 +40,7 @@ class Optimizer(NamedTuple):
     decays: bool = True
 
     def over(self, steps: int) -> Callable[[Any], Any]:
-        """What `explore` takes."""
+        """Return the optimizer factory for `explore`."""
 
         def build(parameters: Any) -> Any:
             optimizer = getattr(torch.optim, self.name)(parameters, lr=self.lr)
@@ -55,7 +55,7 @@ class Optimizer(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A problem, what is asked of it, and the methods that are compared on it."""
+    """A problem, its preferences, and the methods that are compared on it."""
 
     title: str
     problem: Callable[[], pm.Problem]
@@ -67,7 +67,7 @@ class Table(NamedTuple):
 
 
 def between(first: float, last: float) -> Float[np.ndarray, "10 2"]:
-    """Ten preferences (a, 1 - a), a evenly between two numbers."""
+    """Return ten preferences (a, 1 - a), with a spread evenly between two numbers."""
     a = np.linspace(first, last, 10)
     return np.stack([a, 1 - a], axis=1)
 
@@ -86,7 +86,7 @@ FONSECA = Table(
         (ps.EPO(eps=1e-8), CONSTANT),
         (ps.EPO(eps=1e-4), CONSTANT),
         (ps.Linear(), CONSTANT),
-        # the gradients of these jump, or stiffen, at the ray: the learning rate has to go to 0
+        # gradients of the next five jump, or stiffen, at the ray: the learning rate has to go to 0
         (ps.Tchebycheff(), SGD),
         (ps.AugmentedTchebycheff(), SGD),
         (ps.SmoothTchebycheff(mu=0.01), SGD),
@@ -136,9 +136,9 @@ TABLES = (FONSECA, ONE_POINT, ZDT1, ZDT2, REGRESSION, QUADRATICS, DTLZ2)
 
 
 def trace(table: Table, solver: pm.Solver, optimizer: Optimizer, seed: int = 0) -> pm.Front:
-    """One front of a table."""
+    """Explore one front of a table."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # rays that are missed are in the table
+        warnings.simplefilter("ignore", UserWarning)  # points off their ray are in the table
         return pm.explore(
             table.problem(),
             solver,
@@ -150,63 +150,63 @@ def trace(table: Table, solver: pm.Solver, optimizer: Optimizer, seed: int = 0) 
 
 
 def truth(table: Table) -> pm.Truth:
-    """What is known of a table's front."""
+    """Return the true front of a table's problem."""
     known = table.problem().truth
     assert known is not None
     return known
 
 
 def exact(table: Table) -> Float[np.ndarray, "K m"]:
-    """The points of the true front nearest to the rays asked for."""
+    """Return the points of the true front nearest to the preferences' rays."""
     front = truth(table).front
     nearest = [np.argmin(control_error(front, np.broadcast_to(r, front.shape))) for r in table.preferences]
     return front[nearest]
 
 
 def distances(table: Table, front: pm.Front) -> Float[np.ndarray, " K"]:
-    """From each point to the nearest one of the true front."""
+    """Return each point's distance to the nearest point of the true front."""
     known = truth(table).front
     return np.array([np.linalg.norm(known - losses, axis=1).min() for losses in front.losses])
 
 
 def gap(table: Table, front: pm.Front) -> float:
-    """The largest between neighbours, scaled by the true ideal and nadir; NaN where there is but one point."""
+    """Return the largest gap between neighbours, scaled by the true ideal and nadir; NaN for a single point."""
     known = truth(table)
-    found = score.largest_gap(front.losses, (known.ideal, known.nadir))
-    return np.nan if found is None else found
+    largest = score.largest_gap(front.losses, (known.ideal, known.nadir))
+    return np.nan if largest is None else largest
 
 
 def excess(table: Table, front: pm.Front) -> Float[np.ndarray, " K"]:
-    """How far each max_j r_j l_j is above the least on the true front."""
+    """Return the excess of each max_j r_j l_j over the least on the true front."""
     least = [(truth(table).front * r).max(axis=1).min() for r in front.preferences]
     return (front.losses * front.preferences).max(axis=1) - least
 
 
 def in_sector(front: pm.Front) -> int:
-    """How many points lie in the sector of their own preference."""
-    return int((sector(front.losses, front.preferences) == np.arange(len(front))).sum())
+    """Count the points in their own preference's sector."""
+    return int((find_sectors(front.losses, front.preferences) == np.arange(len(front))).sum())
 
 
 def hulls(table: Table, front: pm.Front) -> Float[np.ndarray, " K"]:
-    """The squared norm of the shortest vector in the hull of each point's gradients; 0 where Pareto-stationary."""
-    problem, found = table.problem(), []
+    """Return the squared norm of the shortest vector in the hull of each point's gradients; 0 if Pareto-stationary."""
+    problem, squared_norms = table.problem(), []
     for point in front.points:
         rows = closure(problem, front.load_model(point, problem.model)).gradients().jacobian
         gramian = (rows @ rows.T).numpy()
         weights, _ = qp.min_norm(gramian)
-        found.append(float(weights @ gramian @ weights))
-    return np.array(found)
+        squared_norms.append(float(weights @ gramian @ weights))
+    return np.array(squared_norms)
 
 
 def steps(fronts: Sequence[pm.Front]) -> tuple[float, float]:
-    """The mean number of steps of a point: of the method, and of its polish."""
+    """Return the mean number of a point's steps: the method's, and its polish's."""
     counts = [p.counts for f in fronts for p in f.points]
     return float(np.mean([c["steps"] for c in counts])), float(np.mean([c["finish_steps"] for c in counts]))
 
 
 COLUMNS: dict[str, Callable[[Table, Sequence[pm.Front]], str]] = {
-    "hypervolume": lambda table, fronts: _median([f.hypervolume() or 0.0 for f in fronts]),
-    "first loss": lambda table, fronts: _median([f.losses[0, 0] for f in fronts]),
+    "hypervolume": lambda table, fronts: _format_median([f.hypervolume() or 0.0 for f in fronts]),
+    "first loss": lambda table, fronts: _format_median([f.losses[0, 0] for f in fronts]),
     "mean angle": lambda table, fronts: f"{np.mean([f.control_errors for f in fronts]):.4f}°",
     "worst angle": lambda table, fronts: f"{np.max([f.control_errors for f in fronts]):.4f}°",
     "largest gap": lambda table, fronts: f"{np.max([gap(table, f) for f in fronts]):.3f}",
@@ -221,8 +221,8 @@ COLUMNS: dict[str, Callable[[Table, Sequence[pm.Front]], str]] = {
 }
 
 
-def called(solver: pm.Solver) -> str:
-    """A method with its options, without those that are left to it."""
+def format_method(solver: pm.Solver) -> str:
+    """Format a method with its options, without those that are None."""
     options = {f.name: getattr(solver, f.name) for f in fields(solver) if f.name != "backend"}  # type: ignore[arg-type]
     shown = ", ".join(
         f"{name}={value:g}" if isinstance(value, float) else f"{name}={value!r}"
@@ -233,22 +233,23 @@ def called(solver: pm.Solver) -> str:
 
 
 def row(table: Table, solver: pm.Solver, optimizer: Optimizer) -> str:
-    """A method's line of a table."""
+    """Return a method's line of a table."""
     fronts = [trace(table, solver, optimizer, seed) for seed in range(table.seeds)]
-    cells = [f"`{called(solver)}`", str(optimizer), *(COLUMNS[name](table, fronts) for name in table.columns)]
+    cells = [f"`{format_method(solver)}`", str(optimizer), *(COLUMNS[name](table, fronts) for name in table.columns)]
     return f"| {' | '.join(cells)} |"
 
 
 def heading(table: Table) -> str:
-    """What stands above the rows."""
-    known, asked = truth(table), exact(table)
+    """Return a table's title and header."""
+    known, points = truth(table), exact(table)
     seeds = f"{table.seeds} seeds" if table.seeds > 1 else "one seed"
     names = ("method", "optimizer", *table.columns)
     return (
-        f"**{table.title}**: {len(asked)} preference{'s' * (len(asked) > 1)} "
-        f"from {_numbers(table.preferences[0])} to {_numbers(table.preferences[-1])}, at most {table.steps} steps, "
+        f"**{table.title}**: {len(points)} preference{'s' * (len(points) > 1)} "
+        f"from {_format_preference(table.preferences[0])} to {_format_preference(table.preferences[-1])}, "
+        f"at most {table.steps} steps, "
         f"{seeds}. The front has hypervolume {known.hypervolume:.5f}, its points on the rays "
-        f"{score.hypervolume(asked, table.problem().ref_point):.5f}.\n\n"
+        f"{score.hypervolume(points, table.problem().ref_point):.5f}.\n\n"
         f"| {' | '.join(names)} |\n|{' --- |' * len(names)}"
     )
 
@@ -264,13 +265,13 @@ def main() -> int:
     return 0
 
 
-def _median(values: Sequence[float]) -> str:
+def _format_median(values: Sequence[float]) -> str:
     if len(values) == 1:
         return f"{values[0]:.5f}"
     return f"{np.median(values):.5f} ({min(values):.5f} to {max(values):.5f})"
 
 
-def _numbers(preference: Float[np.ndarray, " m"]) -> str:
+def _format_preference(preference: Float[np.ndarray, " m"]) -> str:
     return f"({', '.join(f'{r:.2f}' for r in preference)})"
 
 

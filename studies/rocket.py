@@ -1,4 +1,4 @@
-"""A rocket injector's design: a problem from engineering, whose front is known by search alone.
+"""A rocket injector's design: a problem from engineering, whose front is known from a search.
 
 paretomtl run studies.rocket:rocket_injector --method EPO --preferences 10 --steps 1000 --out runs/rocket
 """
@@ -13,19 +13,19 @@ import paretomtl as pm
 from paretomtl.points.score import hypervolume, is_nondominated
 
 NAMES = ("face temperature", "combustion length", "tip temperature")
-# The suite's ideal and nadir. The ideal is rounded down by under 2e-9: the suite's own third one is 1.8e-10 above what
-# is reached, and a loss below 0 is an error to the methods that follow rays.
+# The suite's ideal and nadir. The ideal is rounded down by under 2e-9: its third entry is 1.8e-10 above a value that is
+# reached, and a loss below 0 is an error to methods that follow rays.
 IDEAL = np.array([0.008893413, 0.004879999, -0.431500001])
 NADIR = np.array([0.98949120096, 0.956587924661, 0.987530948586])
 REFERENCE = (1.0, 1.0, 1.0)
 START = 0.1  # standard deviation of z at the start
-DIVISIONS, HALVINGS = 20, 2  # of [0, 1] in each variable: at first, and how often they are halved for the truth
+DIVISIONS, HALVINGS = 20, 2  # of [0, 1] in each variable: at first, and their halvings for the truth
 
 
 class Injector(nn.Module):
-    """Four design variables x = sigmoid(z) in (0, 1); z is unbounded and started at N(0, START² I), in float64.
+    """Four design variables x = sigmoid(z) in (0, 1); z is unbounded and starts at N(0, START² I), in float64.
 
-    Where the front has a variable at its bound, x comes near it and not to it.
+    Where the front has a variable at its bound, x comes near the bound but does not reach it.
     """
 
     def __init__(self):
@@ -33,19 +33,19 @@ class Injector(nn.Module):
         self.z = nn.Parameter(START * torch.randn(4, dtype=torch.float64))
 
     def forward(self) -> Tensor:
-        """x: the hydrogen's flow angle and area, the oxygen's area, and the thickness of the oxidizer's post tip."""
+        """Return x: the hydrogen's flow angle and area, the oxygen's area, the thickness of the oxidizer's post tip."""
         return torch.sigmoid(self.z)
 
 
 class Boxed(nn.Module):
-    """The same variables x as they are, started at N(.5, START² I); `into_box` keeps them in [0, 1]."""
+    """The same four variables x, without the sigmoid, starting at N(.5, START² I); `into_box` keeps them in [0, 1]."""
 
     def __init__(self):
         super().__init__()
         self.x = nn.Parameter(0.5 + START * torch.randn(4, dtype=torch.float64))
 
     def forward(self) -> Tensor:
-        """x, as of `Injector`."""
+        """Return x; see `Injector`."""
         return self.x
 
 
@@ -58,17 +58,17 @@ def into_box(model: Boxed) -> None:
 def rocket_injector(box: bool = False) -> pm.Problem:
     """RE3-4-7 or RE37, Tanabe and Ishibuchi's rocket injector (Applied Soft Computing 89, 2020): small and irregular.
 
-    Polynomials that Vaidyanathan et al. (AIAA 2003-0296) fitted to simulations: the highest temperature of the
-    injector's face, the length that combustion takes, and the highest temperature of the post tip, all to be small.
-    Losses are (f - ideal) / (nadir - ideal) with the suite's points, at least 0; the front reaches 1.01, 1.11 and 1.08.
+    The objectives are polynomials that Vaidyanathan et al. (AIAA 2003-0296) fitted to simulations: the highest
+    temperature of the injector's face, the combustion length, and the highest temperature of the post tip. Losses are
+    (f - ideal) / (nadir - ideal) with the suite's points, at least 0; the front reaches 1.01, 1.11 and 1.08.
 
-    The reference is (1, 1, 1), which is LibMOON's and leaves out what is beyond it. The truth is a lattice's of 80
-    divisions, some 35,000 points; none of 400 of them is bettered by more than .003 in all losses at once. Its
+    The reference is LibMOON's (1, 1, 1); points beyond it do not count. The truth is a lattice of 80 divisions, some
+    35,000 points; of 400 of them, none can be bettered by more than .003 in all losses at once. The lattice's
     hypervolume of .57980 is a lower bound, .3 % below the true .5815: another halving makes it .58066, one more .58109.
 
     Args:
-        box: keep x in its box by clamping, in place of a sigmoid. A front model needs it: where one network serves all
-            preferences, a sigmoid that is saturated on the way to one of them stays so for all.
+        box: keep x in its box by clamping instead of a sigmoid. A front model needs this: where one network serves all
+            preferences, a sigmoid that saturates on the way to one of them stays saturated for all.
     """
 
     def losses(model: Injector | Boxed, batch: None) -> dict[str, Tensor]:
@@ -91,10 +91,10 @@ def rocket_injector(box: bool = False) -> pm.Problem:
 
 
 def objectives(a, h, o, t) -> tuple:
-    """The three polynomials of RE37 as they are, at numbers, arrays or tensors.
+    """Return the three polynomials of RE37, at numbers, arrays or tensors.
 
     Args:
-        a: the hydrogen's flow angle, like the others scaled to [0, 1].
+        a: the hydrogen's flow angle; like the other variables it is scaled to [0, 1].
         h: the hydrogen's area.
         o: the oxygen's area.
         t: the thickness of the oxidizer's post tip.
@@ -125,10 +125,10 @@ def objectives(a, h, o, t) -> tuple:
 
 
 def lattice_front(halvings: int = HALVINGS) -> np.ndarray:
-    """The losses (N, 3) that no place dominates, of a lattice of [0, 1]^4 that is refined around them.
+    """Return the non-dominated losses (N, 3) of a lattice of [0, 1]^4 that is refined around them.
 
-    Each halving looks at the places kept and at all their neighbours, at half the distance; the first one finds what a
-    search of the whole lattice of 40 divisions does.
+    Each halving looks at the non-dominated places and all their neighbours, at half the distance. The first one finds
+    as much as a search of the whole lattice of 40 divisions.
     """
     n, around = DIVISIONS, np.indices((3,) * 4).reshape(4, -1) - 1
     places, front = _best(np.indices((n + 1,) * 4).reshape(4, -1), n)
@@ -142,7 +142,7 @@ def lattice_front(halvings: int = HALVINGS) -> np.ndarray:
 
 
 def _best(places: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Those of the places (4, N), in units of 1/n, that no other dominates, and their losses (N, 3)."""
+    """Return the non-dominated places, of (4, N) in units of 1/n, and their losses (N, 3)."""
     front = (np.stack(objectives(*places / n), axis=1) - IDEAL) / (NADIR - IDEAL)
     best = is_nondominated(front)
     return places[:, best], front[best]

@@ -1,11 +1,11 @@
-"""What ten points of a front cost by a walk along it, and trained one by one.
+"""The cost of ten points of a front: by a walk along it, and trained one by one.
 
     python -m studies.walks
 
-Seconds on one core. Trained are the points with the fewest steps, of a few budgets, at which all ten come within
-1e-3 of the true front. A walk starts from one of them, the middle one, and goes both ways, so that it has ten points as
-well. What is counted are calls of the losses, those of the start included: for each, most methods take two backward
-passes, and a Hessian-vector product one and a derivative of it.
+It takes seconds on one core. The trained points have the least of a few budgets of steps at which all ten come within
+1e-3 of the true front. A walk starts from the middle point and goes both ways, so it has ten points as well. The table
+counts calls of the losses, those of the start included. In each call most methods take two backward passes; a
+Hessian-vector product takes one, and a derivative of it.
 """
 
 import sys
@@ -28,7 +28,7 @@ HALF = 5  # points each way, the middle one twice
 
 
 class Row(NamedTuple):
-    """A way to ten points: what it is, its calls of the losses and seconds, and how good the points are."""
+    """A way to ten points: its name, calls of the losses, seconds, largest distance and hypervolume."""
 
     way: str
     calls: int
@@ -37,7 +37,7 @@ class Row(NamedTuple):
     volume: float
 
 
-class Counted:
+class CountedProblem:
     """A problem that counts the calls of its losses."""
 
     def __init__(self, table: Table):
@@ -50,41 +50,41 @@ class Counted:
 
         self.problem = replace(problem, losses=losses)
 
-    def trained(self, solver: pm.Solver, preferences: np.ndarray, steps: int) -> pm.Front:
-        """Points by SGD at a learning rate of .1, which goes to 0 by a cosine."""
+    def train(self, solver: pm.Solver, preferences: np.ndarray, steps: int) -> pm.Front:
+        """Train points by SGD at a learning rate of .1, which goes to 0 by a cosine."""
         return pm.explore(self.problem, solver, preferences=preferences, steps=steps, optimizer=SGD.over(steps))
 
 
 def rows(table: Table, solver: pm.Solver, by: tuple[float, float]) -> Iterator[Row]:
-    """Both ways to ten points of a problem.
+    """Yield the rows of both ways to ten points of a problem.
 
     Args:
-        table: the problem, and the preferences of the points that are trained.
-        solver: by which they are.
-        by: of the walk towards the first loss, and towards the second.
+        table: the problem, and the preferences of the trained points.
+        solver: the method of the training.
+        by: the walk's step towards the first loss, and towards the second.
     """
     steps = BUDGETS[0]
     for steps in BUDGETS:
-        counted, begun = Counted(table), time.perf_counter()
-        front = counted.trained(solver, table.preferences, steps)
+        counted, start_time = CountedProblem(table), time.perf_counter()
+        front = counted.train(solver, table.preferences, steps)
         if distances(table, front).max() < CLOSE:
-            yield _row(f"{type(solver).__name__}, {steps} steps", table, counted, begun, [front])
+            yield _build_row(f"{type(solver).__name__}, {steps} steps", table, counted, start_time, [front])
             break
     else:
         raise RuntimeError(f"{solver} comes within {CLOSE} of {table.title} with none of {BUDGETS} steps")
-    counted, begun = Counted(table), time.perf_counter()
-    start = counted.trained(solver, np.array([[0.5, 0.5]]), steps)
+    counted, start_time = CountedProblem(table), time.perf_counter()
+    start = counted.train(solver, np.array([[0.5, 0.5]]), steps)
     model = start.load_model(start.points[0], counted.problem.model)
     names = counted.problem.names
     ways = [
         pm.walk(counted.problem, ps.ContinuousPareto(), model, toward=name, points=HALF + k, by=step)
         for k, (name, step) in enumerate(zip(names, by, strict=True))
     ]
-    yield _row(f"walk of {sum(map(len, ways)) - 1} points from one of them", table, counted, begun, ways)
+    yield _build_row(f"walk of {sum(map(len, ways)) - 1} points from one of them", table, counted, start_time, ways)
 
 
-def _row(way: str, table: Table, counted: Counted, begun: float, fronts: list[pm.Front]) -> Row:
-    seconds = time.perf_counter() - begun
+def _build_row(way: str, table: Table, counted: CountedProblem, start_time: float, fronts: list[pm.Front]) -> Row:
+    seconds = time.perf_counter() - start_time
     losses = np.concatenate([front.losses for front in fronts])
     furthest = max(float(distances(table, front).max()) for front in fronts)
     return Row(way, counted.calls, seconds, furthest, hypervolume(losses, counted.problem.ref_point) or 0.0)

@@ -118,7 +118,7 @@ def mnist():
     """The demo's data; tests that need them are skipped where the registry cannot be reached."""
     try:
         return data.mnist()
-    except data.MissingDataError as error:
+    except data.Missing as error:
         pytest.skip(f"the demo's data cannot be had: {error}")
 
 

@@ -1,6 +1,7 @@
 """Points and fronts that are made up, without training."""
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -81,7 +82,7 @@ def front_of(losses, names=("a", "b"), ideals=(0.05, 0.1), ref_point=None):
         "notes": [],
         "seeds": 1,
     }
-    return pm.Front(Store("nowhere"), study, points)
+    return pm.Front(study, points, folder=Path("nowhere"))
 
 
 def facts_of(front):

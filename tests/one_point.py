@@ -15,11 +15,12 @@ from tests import toys
 SGD = partial(torch.optim.SGD, lr=0.1)
 
 
-def train(problem: pm.Problem, solver=None, preference=(0.5, 0.5), job=0, tick=None, **asked) -> TrainedPoint:
-    """Two epochs of SGD, unless something else is asked."""
-    budget = {"steps": None, "epochs": None if "steps" in asked else 2}
-    asked = {"optimizer": SGD} | budget | asked
-    study = Study(problem, solver or ps.Linear(), np.array([preference]), corners=True, **asked)
+def train(problem: pm.Problem, solver=None, preference=(0.5, 0.5), job=0, tick=None, **options) -> TrainedPoint:
+    """Train two epochs of SGD, unless the options say something else."""
+    options = {"optimizer": SGD, "epochs": None if "steps" in options else 2} | options
+    study = Study(
+        problem=problem, solver=solver or ps.Linear(), preferences=np.array([preference]), corners=True, **options
+    )
     return train_point(study, study.jobs[job], problem.open(), tick)
 
 

@@ -10,7 +10,7 @@ from paretomtl.sweep.keeper import FileCheckpointer
 from paretomtl.training.fleet import train_fleet
 from paretomtl.training.loop import TrainedPoint, train_point
 from paretomtl.training.network import LearnedNetwork, NetworkRun
-from paretomtl.training.study import Study
+from paretomtl.training.study import Study, choose_mode
 from tests.one_point import SGD, same
 
 
@@ -61,11 +61,15 @@ class Steps:
             self.done.append(told.step)
 
 
-def study_of(problem: pm.Problem, solver: pm.Solver, preferences=((0.3, 0.7),), **asked) -> Study:
-    """Two epochs of SGD, unless something else is asked."""
-    budget = {"steps": None, "epochs": None if "steps" in asked else 2}
-    asked = {"optimizer": SGD} | budget | asked
-    return Study(problem, solver, np.array(preferences), corners=False, **asked)
+def study_of(
+    problem: pm.Problem, solver: pm.Solver, preferences=((0.3, 0.7),), front_model=None, fleet=None, **options
+) -> Study:
+    """A study of two epochs of SGD, unless the options say something else."""
+    options = {"optimizer": SGD, "epochs": None if "steps" in options else 2} | options
+    return Study(
+        problem=problem, solver=solver, preferences=np.array(preferences), corners=False,
+        mode=choose_mode(front_model, fleet), **options,
+    )  # fmt: skip
 
 
 def outcome(study: Study, keeper=None) -> list[TrainedPoint]:

@@ -1,8 +1,8 @@
 """From losses to gradients: the only file that knows autograd.
 
 `descend` fills the parameters' `.grad`. A scalarization costs one backward pass. A weighting costs one vector-Jacobian
-product a loss; the direction w'J becomes the shared parameters' gradient with no second pass. A parameter that one loss
-alone reaches is that loss's head and keeps its plain gradient. `follow` does the same for methods that ask a `Closure`.
+product a loss; the direction w'J becomes the shared parameters' gradient with no second pass. A parameter that only one
+loss depends on belongs to that loss's head and keeps its plain gradient. `follow` does the same for a `Stepper`.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,10 +18,11 @@ from paretomtl.solver import Aggregation, Closure, Scalarization, Solver, Status
 
 
 class StepResult(NamedTuple):
-    """What a solver answered, after the gradients were set.
+    """A solver's answer, once the gradients are set.
 
-    weights: of the losses; None from methods that answer with a direction.
-    norms: of each loss's gradient on the shared parameters, before clipping; None where it was not asked for.
+    weights: one a loss; None from methods that return a direction.
+    norms: the norm of each loss's gradient on the shared parameters, before clipping; None where no loss needed its own
+        gradient.
     """
 
     weights: Float[Tensor, "*points m"] | None
@@ -40,23 +41,24 @@ def descend(
     clip: float | None = None,
     scale: float = 1.0,
 ) -> StepResult:
-    """Add the solver's direction to the parameters' `.grad`; of several points at once, each one's to its own rows.
+    """Add the solver's direction to the parameters' `.grad`. With several points, each has its own rows.
 
     Args:
         solver: a `Scalarization`, a `Weighting` or an `Aggregation`.
-        state: its state.
-        losses: m losses that require gradients: scalars; or one row of points each, the parameters leading with them.
-        preference: as the solver takes it.
-        parameters: what is trained.
-        names: of the losses, for messages.
-        clip: the largest norm of each loss's gradient on the shared parameters; longer ones are shortened to it. A loss
-            that comes alone shares nothing and is not clipped.
-        scale: what the losses are multiplied by for the backward passes, so that half precision does not underflow;
-            `.grad` keeps it, the solver does not see it.
+        state: the solver's state.
+        losses: m losses that require gradients. Each is a scalar, or holds one entry a point; the parameters then lead
+            with the points.
+        preference: in the shape that the solver takes.
+        parameters: the trained parameters.
+        names: the losses' names, for messages.
+        clip: the largest norm of each loss's gradient on the shared parameters; longer ones are shortened to it. A
+            single loss shares nothing and is not clipped.
+        scale: factor of the losses in the backward passes, so that half precision does not underflow. `.grad` keeps
+            the factor; the solver does not see it.
 
     Raises:
-        NonFinite: a loss, or a loss's gradient on the shared parameters, is NaN or infinite.
-        TypeError: a `Stepper`, which `follow` is for.
+        NonFiniteError: a loss, or a loss's gradient on the shared parameters, is NaN or infinite.
+        TypeError: the solver is a `Stepper`; use `follow`.
     """
     values = torch.stack([loss.detach() for loss in losses], dim=-1)
     check_finite(values, names)
@@ -70,41 +72,41 @@ def descend(
         return StepResult(weights, state, status)
     if not isinstance(solver, (Weighting, Aggregation)):
         raise TypeError(f"{type(solver).__name__} is neither a Scalarization, a Weighting nor an Aggregation")
-    return _on_shared(solver, state, losses, values, preference, parameters, names, clip, scale)
+    return _set_shared_gradients(solver, state, losses, values, preference, parameters, names, clip, scale)
 
 
-def _on_shared(solver, state, losses, values, preference, parameters, names, clip, scale) -> StepResult:
-    """A weighting or an aggregation: heads keep their gradient, the shared parameters get the direction."""
-    jacobian, shared, heads_move, reach = _jacobian([loss * scale for loss in losses], parameters)
-    if solver.stateful and not all(reach):
-        out = [name for name, reaches_shared in zip(names, reach, strict=True) if not reaches_shared]
+def _set_shared_gradients(solver, state, losses, values, preference, parameters, names, clip, scale) -> StepResult:
+    """Give the heads their plain gradients, and the shared parameters the solver's direction."""
+    jacobian, shared, heads_move, has_shared_gradient = _split_gradients([loss * scale for loss in losses], parameters)
+    if solver.stateful and not all(has_shared_gradient):
+        missing = [name for name, has_one in zip(names, has_shared_gradient, strict=True) if not has_one]
         raise ValueError(f"{type(solver).__name__} carries its state from step to step and needs every loss to reach "
-                         f"the shared parameters; {out} do not")  # fmt: skip
+                         f"the shared parameters; {missing} do not")  # fmt: skip
     if not shared:  # nothing in common: nothing to weigh
         return StepResult(torch.ones_like(values, dtype=torch.float64), state, solved_status(values))
-    # a loss that does not reach the shared parameters has no say in their direction
-    kept = [i for i, reaches_shared in enumerate(reach) if reaches_shared]
-    r = renormalise(preference, kept)
+    # a loss that does not depend on the shared parameters takes no part in their direction
+    rows = [i for i, has_one in enumerate(has_shared_gradient) if has_one]
+    r = renormalise(preference, rows)
     gramian = gramian_of(jacobian) / scale**2
     norms = torch.diagonal(gramian, dim1=-2, dim2=-1).sqrt()
-    check_finite(norms, [names[i] for i in kept], before="the gradient of ")
+    check_finite(norms, [names[i] for i in rows], before="the gradient of ")
     if clip is not None:
         jacobian, gramian = clip_rows(jacobian, gramian, norms, clip)
     weights = None
     if isinstance(solver, Weighting):
-        found, state, status = solver.update(state, values[..., kept], gramian, r)
-        direction = (found.to(jacobian)[..., None, :] @ jacobian)[..., 0, :]
-        weights = found.new_zeros(values.shape)
-        weights[..., kept] = found
+        shares, state, status = solver.update(state, values[..., rows], gramian, r)
+        direction = (shares.to(jacobian)[..., None, :] @ jacobian)[..., 0, :]
+        weights = shares.new_zeros(values.shape)
+        weights[..., rows] = shares
     else:
-        direction, state, status = solver.update(state, values[..., kept], jacobian / scale, r)
+        direction, state, status = solver.update(state, values[..., rows], jacobian / scale, r)
         direction = direction * scale
-    going_on = (status.code == Code.STATIONARY) & heads_move.to(status.code.device)
-    status = status._replace(code=torch.where(going_on, int(Code.SOLVED), status.code))
-    _add(direction, shared)
-    told = norms.new_zeros(values.shape)
-    told[..., kept] = norms
-    return StepResult(weights, state, status, told)
+    heads_unfinished = (status.code == Code.STATIONARY) & heads_move.to(status.code.device)
+    status = status._replace(code=torch.where(heads_unfinished, int(Code.SOLVED), status.code))
+    _add_direction(direction, shared)
+    all_norms = norms.new_zeros(values.shape)
+    all_norms[..., rows] = norms
+    return StepResult(weights, state, status, all_norms)
 
 
 def clip_rows(
@@ -113,18 +115,18 @@ def clip_rows(
     norms: Float[Tensor, "*points m"],
     clip: float,
 ) -> tuple[Float[Tensor, "*points m n"], Float[Tensor, "*points m m"]]:
-    """Both, with rows whose norms are above `clip` shortened to it."""
+    """Return both with the rows of norm above `clip` shortened to `clip`."""
     shorter = (clip / norms.clamp(min=clip)).to(jacobian)
     return jacobian * shorter[..., None], gramian * (shorter[..., None] * shorter[..., None, :]).double()
 
 
-def renormalise(preference: Float[Tensor, "*points m"], there: Sequence[int]) -> Float[Tensor, "*points k"]:
-    """Shared among the objectives that are there; evenly, where none of them matters."""
-    if len(there) == preference.shape[-1]:
+def renormalise(preference: Float[Tensor, "*points m"], present: Sequence[int]) -> Float[Tensor, "*points k"]:
+    """Restrict a preference to the present objectives and rescale it to sum 1; evenly where none of them matters."""
+    if len(present) == preference.shape[-1]:
         return preference
-    r = preference[..., list(there)]
+    r = preference[..., list(present)]
     total = r.sum(dim=-1, keepdim=True)
-    return torch.where(total > 0, r / total.clamp(min=torch.finfo(r.dtype).tiny), 1 / len(there))
+    return torch.where(total > 0, r / total.clamp(min=torch.finfo(r.dtype).tiny), 1 / len(present))
 
 
 def follow(
@@ -136,21 +138,23 @@ def follow(
     parameters: Sequence[Tensor],
     names: Sequence[str],
 ) -> StepResult:
-    """Add a stepper's direction to the parameters' `.grad`; the losses are those of the step, for a look at them.
+    """Add a stepper's direction to the parameters' `.grad`.
+
+    `losses` are the step's losses, used only to check that they are finite.
 
     Raises:
-        NonFinite: a loss, or an entry of the direction, is NaN or infinite.
+        NonFiniteError: a loss, or an entry of the direction, is NaN or infinite.
     """
     check_finite(torch.stack([loss.detach() for loss in losses]), names)
     direction, state, status = solver.update(state, closure, preference)
     if not direction.isfinite().all():
         raise NonFiniteError(f"the direction of {type(solver).__name__} is not finite")
-    _add(direction, parameters)
+    _add_direction(direction, parameters)
     return StepResult(None, state, status)
 
 
 def check_finite(values: Float[Tensor, "*points m"], names: Sequence[str], before: str = "", after: str = "") -> None:
-    """Raise `NonFinite` and name the first value that is NaN or infinite."""
+    """Raise `NonFiniteError` and name the first value that is NaN or infinite."""
     finite = torch.isfinite(values)
     if not finite.all():
         *point, i = finite.logical_not().nonzero()[0].tolist()
@@ -160,7 +164,7 @@ def check_finite(values: Float[Tensor, "*points m"], names: Sequence[str], befor
 
 
 def check_clip(solver: Solver, clip: float | None) -> None:
-    """Raise where a clip is no positive number, or the method has no gradients of its own to clip."""
+    """Raise if `clip` is not a positive number, or the method takes no gradient of each loss."""
     if clip is None:
         return
     if isinstance(clip, bool) or not isinstance(clip, (int, float)) or not 0 < clip < float("inf"):
@@ -172,45 +176,48 @@ def check_clip(solver: Solver, clip: float | None) -> None:
 
 
 def depends_on(losses: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[list[bool]]:
-    """For each loss, which of the parameters it depends on."""
-    found = []
+    """Return, for each loss, which of the parameters it depends on."""
+    rows = []
     for loss in losses:
         gradients: Sequence[Tensor | None] = [None] * len(parameters)
         if loss.requires_grad:
             gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-        found.append([gradient is not None for gradient in gradients])
-    return found
+        rows.append([gradient is not None for gradient in gradients])
+    return rows
 
 
 def leaf_parameters(losses: Sequence[Tensor]) -> list[Tensor]:
-    """The parameters that the losses depend on, in the order in which the graph is walked."""
-    found = {id(loss): loss for loss in losses if loss.is_leaf and loss.requires_grad}
-    seen, todo = set(), [loss.grad_fn for loss in losses]
-    while todo:
-        node: Any = todo.pop()
+    """Return the parameters that the losses depend on, in the order of the graph."""
+    leaves = {id(loss): loss for loss in losses if loss.is_leaf and loss.requires_grad}
+    seen, pending = set(), [loss.grad_fn for loss in losses]
+    while pending:
+        node: Any = pending.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
         if hasattr(node, "variable"):
-            found[id(node.variable)] = node.variable
-        todo += [before for before, _ in node.next_functions]
-    return list(found.values())
+            leaves[id(node.variable)] = node.variable
+        pending += [parent for parent, _ in node.next_functions]
+    return list(leaves.values())
 
 
 def gradient_of(loss: Tensor, parameters: Sequence[Tensor], again: bool = False) -> tuple[Tensor | None, ...]:
-    """Of one loss on each parameter, None where it does not reach; one that has a gradient itself, if it is `again`."""
+    """Gradient of one loss with respect to each parameter; None where the loss does not depend on it.
+
+    With `again`, the result can be differentiated.
+    """
     return torch.autograd.grad(loss, parameters, create_graph=again, allow_unused=True)
 
 
 def jacobian_by_sample(losses: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Any]:
-    """`losses(parameters, sample)` as its Jacobian on the parameters, sample by sample of a batch."""
+    """Turn `losses(parameters, sample)` into its Jacobian on the parameters, for each sample of a batch."""
     return torch.vmap(torch.func.jacrev(losses), in_dims=(None, 0), randomness="different")
 
 
 def gradients_of(losses: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[tuple[Tensor | None, ...]]:
-    """One vector-Jacobian product a loss: its gradient on each parameter, None where it does not reach.
+    """Gradient of each loss with respect to each parameter; None where the loss does not depend on it.
 
-    Of several points each loss depends on its own rows alone, so that the gradient of the sum parts them.
+    With several points, a point's losses depend on its own rows alone, so the gradient of their sum keeps them apart.
     """
     last = len(losses) - 1
     return [
@@ -219,13 +226,16 @@ def gradients_of(losses: Sequence[Tensor], parameters: Sequence[Tensor]) -> list
     ]
 
 
-def _jacobian(
+def _split_gradients(
     losses: Sequence[Float[Tensor, "*points"]], parameters: Sequence[Tensor]
 ) -> tuple[Float[Tensor, "*points k n"], list[Tensor], Bool[Tensor, "*points"], list[bool]]:
-    """The Jacobian on the shared parameters; these; whether a head moves; which losses reach shared parameters.
+    """Compute the Jacobian on the shared parameters, and give the heads their gradients.
 
-    Rows are those of the losses that reach. Which parameters are shared is read off each step, by where autograd
-    answers None; heads get their gradient on the way.
+    Where autograd returns None, a loss does not depend on a parameter; so each step shows which parameters are shared.
+
+    Returns:
+        The Jacobian, with a row for each loss that depends on shared parameters; the shared parameters; whether a head
+        has a gradient other than 0; which losses depend on shared parameters.
     """
     columns, shared = [], []
     heads_move = torch.zeros_like(losses[0], dtype=torch.bool)
@@ -233,15 +243,16 @@ def _jacobian(
         present = [g for g in column if g is not None]
         if len(present) == 1:
             heads_move = heads_move | present[0].reshape(*losses[0].shape, -1).any(dim=-1)
-            _accumulate(parameter, present[0])
+            _add_gradient(parameter, present[0])
         elif present:
             shared.append(parameter)
             columns.append(column)
-    reach = [any(column[i] is not None for column in columns) for i in range(len(losses))]
-    kept = [[g for g, here in zip(column, reach, strict=True) if here] for column in columns]
-    rows = [loss for loss, here in zip(losses, reach, strict=True) if here]
-    jacobian = stack_gradients(rows, shared, kept) if shared else losses[0].new_zeros(*losses[0].shape, 0, 0)
-    return jacobian, shared, heads_move, reach
+    has_shared_gradient = [any(column[i] is not None for column in columns) for i in range(len(losses))]
+    rows = [i for i, has_one in enumerate(has_shared_gradient) if has_one]
+    columns = [[column[i] for i in rows] for column in columns]
+    empty = losses[0].new_zeros(*losses[0].shape, 0, 0)
+    jacobian = stack_gradients([losses[i] for i in rows], shared, columns) if shared else empty
+    return jacobian, shared, heads_move, has_shared_gradient
 
 
 def stack_gradients(
@@ -249,7 +260,7 @@ def stack_gradients(
     parameters: Sequence[Tensor],
     columns: Sequence[Sequence[Tensor | None]],
 ) -> Float[Tensor, "*points m n"]:
-    """The parameters' columns side by side, zero where a loss does not reach."""
+    """Lay the parameters' columns side by side; zero where a loss does not depend on a parameter."""
     points = losses[0].shape
     # float16 gradients would underflow in their products
     dtype = torch.promote_types(losses[0].dtype, torch.float32)
@@ -265,7 +276,10 @@ def stack_gradients(
 
 
 def gramian_of(jacobian: Float[Tensor, "*points m n"]) -> Float[Tensor, "*points m m"]:
-    """J J' in float64. Products are in the Jacobian's own precision, of rows brought to 1 where that is too narrow."""
+    """Compute J J' in float64, from products in the Jacobian's own precision.
+
+    Where that precision is too narrow for the products, each row is first divided by its largest entry.
+    """
     gramian = (jacobian @ jacobian.mT).double()
     squares = torch.diagonal(gramian, dim1=-2, dim2=-1)
     tiny = torch.finfo(jacobian.dtype).tiny
@@ -278,30 +292,30 @@ def gramian_of(jacobian: Float[Tensor, "*points m n"]) -> Float[Tensor, "*points
 
 
 def jacobian_by_point(losses: Float[Tensor, "p k"], rows: Sequence[Tensor]) -> Float[Tensor, "p k n"]:
-    """The Jacobian of each point's losses with respect to its own row of weights, (p, *shape) each.
+    """Jacobian of each point's losses with respect to its own row of each tensor in `rows`, (p, *shape) each.
 
-    No loss depends on another point's row, so the gradient of their sum parts them.
+    No loss depends on another point's row, so the gradient of the sum keeps the points apart.
     """
-    found = []
+    by_loss = []
     for j in range(losses.shape[1]):
         gradients = torch.autograd.grad(losses[:, j].sum(), rows, retain_graph=True, allow_unused=True)
         pieces = [torch.zeros_like(row) if g is None else g for row, g in zip(rows, gradients, strict=True)]
-        found.append(torch.cat([piece.reshape(len(losses), -1) for piece in pieces], dim=1))
-    return torch.stack(found, dim=1)
+        by_loss.append(torch.cat([piece.reshape(len(losses), -1) for piece in pieces], dim=1))
+    return torch.stack(by_loss, dim=1)
 
 
 def pull_back(tensors: Sequence[Tensor], directions: Sequence[Tensor]) -> None:
-    """Add to the parameters' `.grad` what moves tensors computed from them along directions, by one backward pass."""
+    """Pass the directions of computed tensors back to the parameters' `.grad`, by one backward pass."""
     torch.autograd.backward(tensors, [d.reshape(t.shape).to(t) for t, d in zip(tensors, directions, strict=True)])
 
 
-def _add(direction: Float[Tensor, "*points n"], parameters: Sequence[Tensor]) -> None:
-    """Add a direction, cut into pieces, to the parameters' gradients."""
+def _add_direction(direction: Float[Tensor, "*points n"], parameters: Sequence[Tensor]) -> None:
+    """Cut a direction into pieces and add them to the parameters' gradients."""
     sizes = [p.numel() // direction.shape[:-1].numel() for p in parameters]
     for parameter, piece in zip(parameters, direction.split(sizes, dim=-1), strict=True):
-        _accumulate(parameter, piece.view_as(parameter).to(parameter.dtype))
+        _add_gradient(parameter, piece.view_as(parameter).to(parameter.dtype))
 
 
-def _accumulate(parameter: Tensor, gradient: Tensor) -> None:
-    # autograd may answer one tensor for several parameters, or an expanded one; what clips gradients writes into them
+def _add_gradient(parameter: Tensor, gradient: Tensor) -> None:
+    # autograd may return one tensor for several parameters, or an expanded one; clipping writes into gradients in place
     parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad + gradient

@@ -1,4 +1,4 @@
-"""The losses of a batch as a function of the parameters: as a `Stepper` asks for them, and as torch can vectorise."""
+"""The losses of a batch as a function of the parameters: for a `Stepper`, and in a form that torch can vectorise."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -14,17 +14,17 @@ from paretomtl.errors import NoLabelError
 from paretomtl.problem import Problem
 from paretomtl.solver import Closure, Gradients
 
-SAMPLES_AT_ONCE = 32  # whose gradients are held in memory together
+SAMPLES_AT_ONCE = 32  # samples whose gradients are in memory together
 
 
 def closure(problem: Problem, model: nn.Module, batch: Any = None, noisy: bool = True) -> "BatchLosses":
-    """The losses of a batch as a function of the model's parameters, as a `Stepper` sees them; for diagnosis too.
+    """Return a batch's losses as a function of the model's parameters, as a `Stepper` sees them; for diagnosis too.
 
     Args:
-        problem: whose losses.
-        model: is put elsewhere and back.
-        batch: None for a deterministic problem.
-        noisy: whether dropout and its like, if there is any, are to be the same at each look.
+        problem: the problem that defines the losses.
+        model: the model; its parameters are changed for each call, and put back.
+        batch: a batch of the problem's data; None for a deterministic problem.
+        noisy: whether to repeat the same noise, such as dropout's, at each call.
     """
 
     def present() -> list[Tensor]:
@@ -43,7 +43,7 @@ def closure(problem: Problem, model: nn.Module, batch: Any = None, noisy: bool =
 
 
 class BatchLosses(Closure):
-    """The losses of one batch as a function of all parameters, laid end to end."""
+    """The losses of one batch as a function of all trained parameters, laid end to end."""
 
     def __init__(
         self,
@@ -56,40 +56,40 @@ class BatchLosses(Closure):
     ):
         self._evaluate, self._trained, self._buffers = evaluate, parameters, buffers
         self._squared, self._project = squared, project
-        # dropout must be the same wherever the losses are asked for, and another one at the next step
+        # within a step dropout must be the same at all parameters; the next step draws it anew
         self._seed = int(torch.randint(2**62, ())) if noisy else None
         self.moves = 0
 
     @property
     def parameters(self) -> Float[Tensor, " n"]:
-        """Where the model stands."""
+        """The model's current parameters."""
         return torch.cat([p.detach().reshape(-1) for p in self._trained])
 
     def __call__(self, parameters: Float[Tensor, " n"] | None = None) -> Float[Tensor, " m"]:
-        """The losses there, without gradients; at None, where the model stands."""
-        with self._at(parameters), torch.no_grad():
+        """Return the losses at the given parameters, or at the current ones, without gradients."""
+        with self._standing_at(parameters), torch.no_grad():
             return torch.stack(self._evaluate())
 
     def gradients(self) -> Gradients:
-        """The losses and their Jacobian where the model stands."""
-        with self._at():
+        """Return the losses and their Jacobian at the current parameters."""
+        with self._standing_at():
             losses = self._evaluate()
             columns = list(zip(*gradients_of(losses, self._trained), strict=True))
-        reach = torch.tensor([sum(g is not None for g in column) for column in columns])
+        users = torch.tensor([sum(g is not None for g in column) for column in columns])
         sizes = torch.tensor([p.numel() for p in self._trained])
-        shared = (reach > 1).repeat_interleave(sizes).to(losses[0].device)
+        shared = (users > 1).repeat_interleave(sizes).to(losses[0].device)
         values = torch.stack([loss.detach() for loss in losses])
         return Gradients(values, stack_gradients(losses, self._trained, columns), shared)
 
     def gradient(self, weights: Float[Tensor, " m"], parameters: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """The gradient of the weighted sum of the losses there, by one backward pass."""
-        with self._at(parameters):
-            return self._flat(gradient_of(self._sum(weights), self._trained))
+        """Return the gradient of the weighted sum of the losses at the given parameters, by one backward pass."""
+        with self._standing_at(parameters):
+            return self._flatten(gradient_of(self._weighted_sum(weights), self._trained))
 
     def hessian_product(self, weights: Float[Tensor, " m"], vector: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """The Hessian of the weighted sum of the losses, where the model stands, times a vector."""
-        with self._at():
-            gradients = gradient_of(self._sum(weights), self._trained, again=True)
+        """Multiply a vector by the Hessian of the weighted sum of the losses at the current parameters."""
+        with self._standing_at():
+            gradients = gradient_of(self._weighted_sum(weights), self._trained, again=True)
             pieces = vector.split([p.numel() for p in self._trained])
             # where a gradient depends on no parameter, the losses are linear and the Hessian is zero
             products = [
@@ -99,124 +99,124 @@ class BatchLosses(Closure):
             ]
             if not products:
                 return torch.zeros_like(vector)
-            return self._flat(gradient_of(torch.stack(products).sum(), self._trained))
+            return self._flatten(gradient_of(torch.stack(products).sum(), self._trained))
 
     def squared_gradients(self) -> Float[Tensor, "m n"]:
-        """The mean over the samples of each one's squared gradient; without a batch, the losses are the one sample."""
+        """Return the mean of the samples' squared gradients; without a batch, the losses are the only sample."""
         if self._squared is None:
             return self.gradients().jacobian.square()
-        with self._at():
+        with self._standing_at():
             return self._squared()
 
     def within(self, parameters: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """The place within the model's bounds at which `move` would put it; the same where there are none."""
+        """Return the parameters that `move` would set: the given ones, brought within the model's bounds."""
         if self._project is None:
             return parameters
-        with self._at(parameters):
+        with self._standing_at(parameters):
             self._project()
             return self.parameters
 
     def move(self, parameters: Float[Tensor, " n"]) -> None:
-        """Put the model there, within its bounds."""
-        self._put(parameters)
+        """Set the model's parameters, within its bounds."""
+        self._write(parameters)
         if self._project is not None:
             self._project()
         self.moves += 1
 
-    def _sum(self, weights: Tensor) -> Tensor:
+    def _weighted_sum(self, weights: Tensor) -> Tensor:
         losses = torch.stack(self._evaluate())
         return (weights.to(losses) * losses).sum()
 
-    def _flat(self, gradients: Sequence[Tensor | None]) -> Tensor:
-        there = zip(gradients, self._trained, strict=True)
-        return torch.cat([torch.zeros_like(p).reshape(-1) if g is None else g.detach().reshape(-1) for g, p in there])
+    def _flatten(self, gradients: Sequence[Tensor | None]) -> Tensor:
+        pairs = zip(gradients, self._trained, strict=True)
+        return torch.cat([torch.zeros_like(p).reshape(-1) if g is None else g.detach().reshape(-1) for g, p in pairs])
 
     @contextlib.contextmanager
-    def _at(self, parameters: Tensor | None = None) -> Iterator[None]:
-        """Within it the model stands there and noise is the closure's own; after it all is as it was."""
-        here = None if parameters is None else self.parameters
+    def _standing_at(self, parameters: Tensor | None = None) -> Iterator[None]:
+        """Within this context the model has the given parameters and the closure's own noise; then all is restored."""
+        origin = None if parameters is None else self.parameters
         buffers = [buffer.clone() for buffer in self._buffers]
         devices = sorted({p.device.index for p in self._trained if p.is_cuda})
         with torch.random.fork_rng(devices=devices, enabled=self._seed is not None):
             if self._seed is not None:
                 torch.manual_seed(self._seed)
             if parameters is not None:
-                self._put(parameters)
+                self._write(parameters)
             try:
                 yield
             finally:
-                if here is not None:
-                    self._put(here)
-                for buffer, before in zip(self._buffers, buffers, strict=True):
-                    buffer.copy_(before)  # running statistics, for one
+                if origin is not None:
+                    self._write(origin)
+                for buffer, value in zip(self._buffers, buffers, strict=True):
+                    buffer.copy_(value)  # running statistics, for one
 
-    def _put(self, parameters: Tensor) -> None:
+    def _write(self, parameters: Tensor) -> None:
         with torch.no_grad():
             for p, piece in zip(self._trained, parameters.split([p.numel() for p in self._trained]), strict=True):
                 p.copy_(piece.view_as(p))
 
 
 class LossModule(nn.Module):
-    """The losses of the labels that are there, as a module's output, so that torch can call them at other parameters.
+    """The losses of the present labels as a module's output, so that torch can call them at other parameters.
 
     Args:
-        problem: whose losses.
-        model: at which.
-        there: is filled with the objectives that have a label in the batch.
+        problem: the problem that defines the losses.
+        model: the model that they are computed at.
+        labels: a list that each call fills with the objectives that have a label in the batch.
     """
 
-    def __init__(self, problem: Problem, model: nn.Module, there: list[int] | None = None):
+    def __init__(self, problem: Problem, model: nn.Module, labels: list[int] | None = None):
         super().__init__()
         self.problem, self.model = problem, model
-        self.there: list[int] = [] if there is None else there
+        self.there: list[int] = [] if labels is None else labels
 
     def forward(self, batch: Any) -> Float[Tensor, " k"]:
-        """The losses (k,), of k <= m objectives."""
+        """Return the losses of k <= m objectives."""
         return torch.stack(self.present(batch))
 
     def present(self, batch: Any) -> list[Tensor]:
-        """The losses one by one.
+        """Return the losses of the present labels, one by one.
 
         Raises:
-            NoLabel: the batch has none at all.
-            ValueError: it has others than one that was seen before, such as another part of the same batch.
+            NoLabelError: the batch has no label.
+            ValueError: its labels differ from those of an earlier batch, such as another part of the same batch.
         """
         losses = self.problem.loss_list(self.model, batch)
-        there = [i for i, loss in enumerate(losses) if loss is not None]
-        if self.there and there != self.there:
+        labels = [i for i, loss in enumerate(losses) if loss is not None]
+        if self.there and labels != self.there:
             raise ValueError(
                 "the parts of a batch do not have labels of the same objectives; give sampling=pm.Sampling('batch')"
             )
-        if not there:
+        if not labels:
             raise NoLabelError("a batch has no label of any objective")
-        self.there[:] = there
+        self.there[:] = labels
         return [loss for loss in losses if loss is not None]
 
 
 class SeparateLosses(LossModule):
-    """The same losses, each apart, so that autograd sees which parameters each of them reaches."""
+    """The same losses as separate outputs, so that autograd sees which parameters each one depends on."""
 
     def forward(self, batch: Any) -> tuple[Tensor, ...]:  # type: ignore[override]
-        """The losses."""
+        """Return the losses."""
         return tuple(self.present(batch))
 
 
 def _squared_gradients(problem: Problem, model: nn.Module, batch: Any) -> Float[Tensor, "m n"]:
-    """The mean over samples of each sample's squared gradient on each loss; a sample is a batch of one."""
+    """Return each loss's mean over the samples of the squared gradient; a sample is a batch of one."""
     evaluate = LossModule(problem, model)
     trained = {name: p.detach() for name, p in evaluate.named_parameters() if p.requires_grad}
 
     def losses(parameters: dict[str, Tensor], sample: Any) -> Tensor:
-        one = tree_map(lambda x: x.unsqueeze(0), sample)
-        return torch.func.functional_call(evaluate, parameters, (one,))
+        batch_of_one = tree_map(lambda x: x.unsqueeze(0), sample)
+        return torch.func.functional_call(evaluate, parameters, (batch_of_one,))
 
-    each = jacobian_by_sample(losses)
+    sample_gradients = jacobian_by_sample(losses)
     total: Any = 0
     try:
         n = len(tree_leaves(batch)[0])
-        for some in (slice(at, at + SAMPLES_AT_ONCE) for at in range(0, n, SAMPLES_AT_ONCE)):
-            found = each(trained, tree_map(lambda x, some=some: x[some], batch)).values()
-            total += torch.cat([g.reshape(*g.shape[:2], -1).square().sum(dim=0) for g in found], dim=1)
+        for part in (slice(start, start + SAMPLES_AT_ONCE) for start in range(0, n, SAMPLES_AT_ONCE)):
+            gradients = sample_gradients(trained, tree_map(lambda x, part=part: x[part], batch)).values()
+            total += torch.cat([g.reshape(*g.shape[:2], -1).square().sum(dim=0) for g in gradients], dim=1)
     except (RuntimeError, ValueError, AttributeError, TypeError, LookupError) as error:
         raise ValueError(
             "the losses cannot be taken sample by sample (every tensor of a batch must lead with the samples, and the "

@@ -1,62 +1,66 @@
-"""The options of the command line that say how to choose."""
+"""The options of the command line that select a rule, as the rules declare them."""
 
 import argparse
 from collections.abc import Sequence
 from typing import Any
 
 from paretomtl.errors import UsageError
-from paretomtl.selection.rules import Constraint, Knee, Lexicographic, MinMaxRegret, ReferencePoint, Rule, Weights
+from paretomtl.selection.rules import RULES, Option, Rule
 
 
 def add(parser: argparse.ArgumentParser, required: bool) -> None:
-    """Give a command the options."""
-    rule = parser.add_mutually_exclusive_group(required=required)
-    rule.add_argument("--best", metavar="OBJECTIVE", help="the best in this one …")
-    rule.add_argument("--knee", action="store_true", help="where leaving costs most for what it gains")
-    rule.add_argument("--regret", action="store_true", help="where the worst regret, of all objectives, is least")
-    again: dict[str, Any] = {"action": "append", "default": []}
-    rule.add_argument("--aspire", metavar="OBJECTIVE=VALUE", help="nearest to these, one for each objective", **again)
-    rule.add_argument("--weigh", metavar="OBJECTIVE=WEIGHT", help="the least weighted sum, of the range …", **again)
-    rule.add_argument(
-        "--order", metavar="OBJECTIVE[=WITHIN]", help="the best in the last, within so much of the best before", **again
-    )
-    parser.add_argument("--subject-to", metavar="OBJECTIVE=BOUND", help="… of those no worse than this …", **again)
-    parser.add_argument("--margin", type=float, metavar="LEVEL", help="… at this level of confidence, such as 0.95")
-    parser.add_argument("--tchebycheff", action="store_true", help="… or the least weighted maximum")
+    """Give a command the options of all rules."""
+    group = parser.add_mutually_exclusive_group(required=required)
+    for kind in RULES:
+        _add_option(group, kind.option)
+    for kind in RULES:
+        for option in kind.settings:
+            _add_option(parser, option)
 
 
-def rule(asked: argparse.Namespace) -> Rule | None:
-    """The rule that was asked for; None where none was."""
-    for option, value, goes_with in (
-        ("--subject-to", asked.subject_to, "best"),
-        ("--margin", asked.margin, "best"),
-        ("--tchebycheff", asked.tchebycheff, "weigh"),
-    ):
-        if value and not getattr(asked, goes_with):
-            raise UsageError(f"{option} goes with --{goes_with}")
-    if asked.best is not None:
-        return Constraint(asked.best, _numbers("--subject-to", asked.subject_to), asked.margin)
-    if asked.aspire:
-        return ReferencePoint(_numbers("--aspire", asked.aspire))
-    if asked.weigh:
-        return Weights(_numbers("--weigh", asked.weigh), "tchebycheff" if asked.tchebycheff else "linear")
-    if asked.order:
-        names = [text.rpartition("=")[0] or text for text in asked.order]
-        return Lexicographic(names, _numbers("--order", [text for text in asked.order if "=" in text]))
-    return Knee() if asked.knee else MinMaxRegret() if asked.regret else None
+def rule(options: argparse.Namespace) -> Rule | None:
+    """Return the rule that the options select; None where they select none."""
+    for kind in RULES:
+        for option in kind.settings:
+            if getattr(options, option.name) and not getattr(options, kind.option.name):
+                raise UsageError(f"{option.flag} goes with {kind.option.flag}")
+    for kind in RULES:
+        if getattr(options, kind.option.name) not in (None, False, []):
+            return kind.from_options({o.name: _parse_value(o, options) for o in (kind.option, *kind.settings)})
+    return None
 
 
-def _numbers(option: str, texts: Sequence[str]) -> dict[str, float]:
-    """What an option gives each objective."""
-    found = {}
+def _add_option(parser: Any, option: Option) -> None:
+    how: dict[str, Any] = {"metavar": option.metavar, "type": option.value}
+    if option.value is bool:
+        how = {"action": "store_true"}
+    elif option.value in (dict, list):
+        how = {"metavar": option.metavar, "action": "append", "default": []}
+    parser.add_argument(option.flag, help=option.help, **how)
+
+
+def _parse_value(option: Option, options: argparse.Namespace) -> Any:
+    value = getattr(options, option.name)
+    if option.value is dict:
+        return _parse_amounts(option.flag, value)
+    if option.value is list:
+        amounts = _parse_amounts(option.flag, [text for text in value if "=" in text])
+        names = [text.rpartition("=")[0] or text for text in value]
+        return [(name, amounts.get(name)) for name in names]
+    return value
+
+
+def _parse_amounts(flag: str, texts: Sequence[str]) -> dict[str, float]:
+    """Parse OBJECTIVE=NUMBER texts."""
+    amounts = {}
     for text in texts:
         name, _, number = text.rpartition("=")
-        if name in found:
-            raise UsageError(f"{option} gives {name!r} twice")
+        if name in amounts:
+            raise UsageError(f"{flag} gives {name!r} twice")
         try:
-            found[name] = float(number)
+            amounts[name] = float(number)
         except ValueError:
             name = ""
         if not name:
-            raise UsageError(f"{option} {text!r}: write OBJECTIVE=NUMBER, such as left=0.35")
-    return found
+            raise UsageError(f"{flag} {text!r}: write OBJECTIVE=NUMBER, such as left=0.35")
+    return amounts

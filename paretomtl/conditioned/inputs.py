@@ -1,9 +1,9 @@
 """Inputs: the preference as further inputs of the network (COSMOS; Ruchte and Grabocka, ICDM 2021).
 
 "Scalable Pareto Front Approximation for Deep Multi-Objective Learning" joins it to the features of tables, and, by a
-small network, to the channels of pictures. Here it is joined to the inputs of chosen layers without a change to them:
-to feed a layer m more inputs of weights U is to add U r to its output. For a convolution these inputs are channels that
-are constant over the place, beyond the edges too.
+small network, to the channels of pictures. Here it joins the inputs of chosen layers without a change to the layers: m
+further inputs with weights U add U r to a layer's output. For a convolution they are channels that are constant over
+all places, beyond the edges too.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ from paretomtl.conditioned.sampling import Sampling
 
 @dataclass(frozen=True)
 class Inputs(FrontModel):
-    """The preference as m more inputs of chosen layers, whose weights start at 0.
+    """Feeds the preference to chosen layers as m further inputs, whose weights start at 0.
 
     Args:
-        layers: names of linear or convolution modules; by default the first of the network.
-        sampling: which preferences it sees while it is trained; by default one a sample.
+        layers: names of linear or convolution modules; by default the network's first one.
+        sampling: the preferences used in training; by default one a sample.
     """
 
     per_sample: ClassVar[bool] = True
@@ -36,21 +36,21 @@ class Inputs(FrontModel):
         object.__setattr__(self, "layers", check_names(self.layers, "layers"))
 
     def attach(self, plain: nn.Module, m: int) -> "InputsNetwork":
-        """The network with its layers fed."""
-        fit = select_layers(plain, self.layers, "Inputs")
+        """Return the network with the preference among its layers' inputs."""
+        layers = select_layers(plain, self.layers, "Inputs")
         for name in self.layers:
             if isinstance(plain.get_submodule(name), NORMALISATIONS):
                 kind = type(plain.get_submodule(name)).__name__
                 raise ValueError(f"Inputs: module {name!r} is a {kind}, which has no inputs to add to; name others")
         if not self.layers:
-            fit = [name for name in fit if not isinstance(plain.get_submodule(name), NORMALISATIONS)][:1]
-        if not fit:
+            layers = [name for name in layers if not isinstance(plain.get_submodule(name), NORMALISATIONS)][:1]
+        if not layers:
             raise ValueError("Inputs: no linear or convolution layer with a bias; name layers, or use Hypernetwork")
-        return InputsNetwork(plain, fit, m)
+        return InputsNetwork(plain, layers, m)
 
 
 class InputsNetwork(Modulated):
-    """See `Inputs`."""
+    """A network with the preference among its layers' inputs; see `Inputs`."""
 
     def __init__(self, plain: nn.Module, layers: list[str], m: int):
         super().__init__(plain, layers)
@@ -59,5 +59,5 @@ class InputsNetwork(Modulated):
         nn.init.zeros_(self.further.weight)
 
     def changes(self, r: Float[Tensor, "p m"]) -> list[Change]:
-        """A shift a layer."""
+        """Return a shift for each layer."""
         return [Change(None, shift) for shift in self.further(r).split(self.channels, dim=-1)]

@@ -1,7 +1,7 @@
 """From preferences to losses, and to gradients, through a conditioned network.
 
-The plain network is called at the weights of each preference, by `vmap` or one after the other; or once, with each
-sample at a preference of its own.
+The plain network is called at the weights of each preference, by `vmap` or one after the other; or it is called once,
+with each sample at a preference of its own.
 """
 
 from collections.abc import Sequence
@@ -28,9 +28,9 @@ UNFIT = (RuntimeError, ValueError, AttributeError, TypeError, LookupError, NotIm
 
 
 class ConditionedStep(NamedTuple):
-    """A step, after the gradients were set: mean losses and weights by objective, and the solver's status.
+    """The outcome of a step, once the gradients are set: mean losses and weights by objective, the solver's status.
 
-    there: which objectives had a label.
+    there: the objectives that had a label.
     """
 
     there: list[int]
@@ -50,39 +50,39 @@ def take_step(
     vmapped: bool,
     clip: float | None = None,
 ) -> ConditionedStep:
-    """Add the gradient of one step to the parameters' `.grad`: the mean over the preferences."""
-    there: list[int] = []
-    evaluate = LossModule(problem, network.plain, there)
+    """Add the gradient of one step, a mean over the preferences, to the parameters' `.grad`."""
+    labels: list[int] = []
+    evaluate = LossModule(problem, network.plain, labels)
     weighing = isinstance(solver, (Weighting, Aggregation))
-    asked = r.to(next(network.parameters()))
+    inputs = r.to(next(network.parameters()))
     if each == "sample":
         assert isinstance(network, Modulated)
-        losses = evaluate_samples(network, evaluate, batch, asked)
+        losses = evaluate_samples(network, evaluate, batch, inputs)
         generated: Generated = {}
     else:
-        generated = expand_weights(network, asked) if weighing else network.generate(asked)
+        generated = expand_weights(network, inputs) if weighing else network.generate(inputs)
         generated = apply_bounds(network, problem, generated)
         losses = evaluate_rows(evaluate, generated, deal_batch(batch, len(r)) if each == "part" else batch, vmapped)
     values = losses.detach()
-    names = [problem.names[i] for i in there]
+    names = [problem.names[i] for i in labels]
     check_finite(values.sum(dim=0), names)
-    if len(there) == 1:  # the other labels are missing: nothing to weigh
+    if len(labels) == 1:  # the other labels are missing: nothing to weigh
         pull_back([losses], [torch.full_like(losses, 1 / len(losses))])
         return ConditionedStep(
-            there, values.mean(dim=0), values.new_ones(1, dtype=torch.float64), solved_status(values)
+            labels, values.mean(dim=0), values.new_ones(1, dtype=torch.float64), solved_status(values)
         )
-    mine = renormalise(r, there)
+    preference = renormalise(r, labels)
     if not weighing:
         assert isinstance(solver, Scalarization)
-        weights, _, status = solver.update(state, values, mine)
+        weights, _, status = solver.update(state, values, preference)
         pull_back([losses], [weights.to(losses) / len(r)])
-        return ConditionedStep(there, values.mean(dim=0), weights.mean(dim=0), status)
-    weights, status = _backward_through(generated, losses, solver, state, mine, names, clip)
-    return ConditionedStep(there, values.mean(dim=0), weights, status)
+        return ConditionedStep(labels, values.mean(dim=0), weights.mean(dim=0), status)
+    weights, status = _backward_through(generated, losses, solver, state, preference, names, clip)
+    return ConditionedStep(labels, values.mean(dim=0), weights, status)
 
 
 def expand_weights(network: Conditioned, r: Float[Tensor, "p m"]) -> Generated:
-    """All trained weights, one row a preference: what is not generated is shared, and each row takes part in it."""
+    """Return all trained weights, one row a preference; weights that are not generated are the same in all rows."""
     generated = network.generate(r)
     shared = {
         name: p.expand(len(r), *p.shape)
@@ -93,7 +93,7 @@ def expand_weights(network: Conditioned, r: Float[Tensor, "p m"]) -> Generated:
 
 
 def evaluate_rows(evaluate: LossModule, generated: Generated, batch: Any, vmapped: bool) -> Float[Tensor, "p k"]:
-    """The losses of a batch at each row of weights; of its parts in turn, where it is dealt out."""
+    """Return the losses of a batch at each row of weights; if the batch is dealt out, each row has its own part."""
     named = {f"model.{name}": rows for name, rows in generated.items()}
 
     def losses(weights: Generated, part: Any = batch) -> Tensor:
@@ -112,10 +112,10 @@ class BatchParts(list):
 
 
 def deal_batch(batch: Any, p: int) -> Any:
-    """A batch dealt out, sample by sample; None, of a deterministic problem, as it is.
+    """Deal a batch out to p preferences, sample by sample; None, of a deterministic problem, stays None.
 
     Raises:
-        ValueError: its tensors do not lead with its samples.
+        ValueError: the batch's tensors do not lead with its samples.
     """
     if batch is None:
         return None
@@ -128,7 +128,7 @@ def deal_batch(batch: Any, p: int) -> Any:
 
 
 def can_deal(batch: Any) -> bool:
-    """Whether all tensors of a batch lead with its samples."""
+    """Return whether all tensors of a batch lead with its samples."""
     leaves = [x for x in tree_leaves(batch) if x is not None]  # None: a label that is missing
     lengths = {len(x) if isinstance(x, Tensor) and x.ndim else None for x in leaves}
     return len(lengths) == 1 and None not in lengths
@@ -137,11 +137,11 @@ def can_deal(batch: Any) -> bool:
 def evaluate_samples(
     network: Modulated, evaluate: LossModule, batch: Any, r: Float[Tensor, "n m"]
 ) -> Float[Tensor, "n k"]:
-    """The losses of each sample of a batch, at its own preference."""
+    """Return the losses of each sample of a batch, at the sample's own preference."""
     changes = network.changes(r)
 
-    def losses(mine: list[Change], sample: Any) -> Tensor:
-        with network.acting(mine):
+    def losses(own_changes: list[Change], sample: Any) -> Tensor:
+        with network.applying(own_changes):
             return evaluate(tree_map(lambda x: x.unsqueeze(0) if isinstance(x, Tensor) else x, sample))
 
     dims = tree_map(lambda x: 0 if isinstance(x, Tensor) else None, (changes, batch))  # None: a label that is missing
@@ -157,12 +157,12 @@ def evaluate_samples(
 
 
 def vmapped_attention(like: Tensor) -> AbstractContextManager:
-    """Within it vmap takes attention as one program; a CPU's own it would take row by row, and warn."""
+    """Make vmap run attention as one program in this context; it would run a CPU's kernel row by row, and warn."""
     return sdpa_kernel(SDPBackend.MATH) if like.device.type == "cpu" else nullcontext()
 
 
 def count_samples(batch: Any) -> int | None:
-    """How many samples a batch has: the length of its first tensor; None of no batch, of a deterministic problem."""
+    """Count a batch's samples, by the length of its first tensor; None where there is no batch."""
     if batch is None:
         return None
     for leaf in tree_leaves(batch):
@@ -172,21 +172,21 @@ def count_samples(batch: Any) -> int | None:
 
 
 def supports_vmap(network: Conditioned, problem: Problem, batch: Any, r: Float[Tensor, "p m"]) -> bool:
-    """Whether all rows of weights are better called in one program: where that can be.
+    """Return whether all rows of weights can be called in one program, and are better so.
 
-    But not where there are convolutions on a CPU, which are slower so.
+    Convolutions on a CPU are slower in one program.
     """
     if len(r) == 1 or (r.device.type == "cpu" and any(isinstance(x, CONVOLUTIONS) for x in network.plain.modules())):
         return False
-    before = torch.random.get_rng_state()
+    state = torch.random.get_rng_state()
     try:
         with torch.no_grad():
-            asked = r.to(next(network.parameters()))
-            evaluate_rows(LossModule(problem, network.plain), network.generate(asked), batch, vmapped=True)
+            inputs = r.to(next(network.parameters()))
+            evaluate_rows(LossModule(problem, network.plain), network.generate(inputs), batch, vmapped=True)
     except UNFIT:
         return False
     finally:
-        torch.random.set_rng_state(before)
+        torch.random.set_rng_state(state)
     return True
 
 
@@ -194,7 +194,7 @@ def _backward_through(
     generated: Generated, losses: Float[Tensor, "p k"], solver: Solver, state: Any, r: Float[Tensor, "p k"],
     names: Sequence[str], clip: float | None,
 ) -> tuple[Float[Tensor, " k"] | None, Status]:  # fmt: skip
-    """Ask the solver on the Jacobian of the generated weights, preference by preference; pull its answer back once."""
+    """Call the solver on the Jacobian of the generated weights, by preference; pull its answer back in one pass."""
     rows = list(generated.values())
     jacobian = jacobian_by_point(losses, rows)
     gramian = gramian_of(jacobian)
@@ -216,8 +216,8 @@ def _backward_through(
 
 
 def _check_gradients(norms: Float[Tensor, " k"], names: Sequence[str]) -> None:
-    """Raise where one is not finite. To autograd the losses of a preference are one tensor, so one can spoil others."""
-    spoiled = [name for name, finite in zip(names, norms.isfinite().tolist(), strict=True) if not finite]
-    if len(spoiled) > 1:
-        raise NonFiniteError(f"nan or inf in the gradient of {' or '.join(map(repr, spoiled))}")
+    """Raise if a norm is not finite; name all such losses, as autograd lets one loss of a preference spoil others."""
+    bad = [name for name, finite in zip(names, norms.isfinite().tolist(), strict=True) if not finite]
+    if len(bad) > 1:
+        raise NonFiniteError(f"nan or inf in the gradient of {' or '.join(map(repr, bad))}")
     check_finite(norms, names, before="the gradient of ")

@@ -26,11 +26,11 @@ from paretomtl.conditioned.front_model import (
 class LowRank(FrontModel):
     """W(r) = W + sum_i r_i B_i A_i for matrices (a convolution's is out x the rest), W + sum_i r_i b_i for vectors.
 
-    B_i and b_i start at 0: at the start all preferences are served by the plain network.
+    B_i and b_i start at 0: at the start the plain network serves all preferences.
 
     Args:
         modules: names of modules whose weights depend on the preference; by default all.
-        rank: of the updates; None is full rank: W(r) = sum_i r_i W_i, all W_i starting at the plain network's.
+        rank: the updates' rank; None is full rank: W(r) = sum_i r_i W_i, all W_i starting at the plain network's W.
     """
 
     modules: Sequence[str] = ()
@@ -43,7 +43,7 @@ class LowRank(FrontModel):
             check_size(self.rank, "rank", ", or None for full rank")
 
     def attach(self, plain: nn.Module, m: int) -> Conditioned:
-        """The network with its updates."""
+        """Return the network with its updates."""
         generated = select_parameters(plain, self.modules, "LowRank")
         return (
             ManifoldNetwork(plain, generated, m)
@@ -53,7 +53,7 @@ class LowRank(FrontModel):
 
 
 class LowRankNetwork(Conditioned):
-    """See `LowRank`."""
+    """A network with low-rank updates; see `LowRank`."""
 
     def __init__(self, plain: nn.Module, generated: Mapping[str, Tensor], m: int, rank: int):
         super().__init__(plain)
@@ -66,17 +66,17 @@ class LowRankNetwork(Conditioned):
         self.left, self.right = nn.ParameterList(left), nn.ParameterList(right)
 
     def generate(self, r: Float[Tensor, "p m"]) -> Generated:
-        """The weights, each the plain network's and the mixed updates."""
-        found: Generated = {}
+        """Return the weights, each the plain network's plus the mixed updates."""
+        weights: Generated = {}
         for name, left, right in zip(self.names, self.left, self.right, strict=True):
             weight = self.plain.get_parameter(name)
             updates = left @ right if right.numel() else left
-            found[name] = weight + torch.tensordot(r, updates, dims=1).reshape(len(r), *weight.shape)
-        return found
+            weights[name] = weight + torch.tensordot(r, updates, dims=1).reshape(len(r), *weight.shape)
+        return weights
 
 
 class ManifoldNetwork(Conditioned):
-    """One set of weights a task, mixed; the plain network's are the first."""
+    """A network that mixes one set of weights a task; the first set is the plain network's."""
 
     def __init__(self, plain: nn.Module, generated: Mapping[str, Tensor], m: int):
         super().__init__(plain)
@@ -86,9 +86,9 @@ class ManifoldNetwork(Conditioned):
         )
 
     def generate(self, r: Float[Tensor, "p m"]) -> Generated:
-        """The weighted means."""
-        found: Generated = {}
+        """Return the weighted means."""
+        weights: Generated = {}
         for name, others in zip(self.names, self.others, strict=True):
             members = torch.cat([self.plain.get_parameter(name)[None], others])
-            found[name] = torch.tensordot(r, members, dims=1)
-        return found
+            weights[name] = torch.tensordot(r, members, dims=1)
+        return weights

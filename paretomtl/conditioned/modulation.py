@@ -1,4 +1,4 @@
-"""What `FiLM` and `Inputs` share: they act on the outputs of layers, channel by channel."""
+"""Modulation, which `FiLM` and `Inputs` share: a change to the outputs of layers, channel by channel."""
 
 import contextlib
 from abc import abstractmethod
@@ -15,11 +15,11 @@ from paretomtl.conditioned.front_model import Conditioned, Generated
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMALISATIONS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 LAYERS = (nn.Linear, *CONVOLUTIONS, *NORMALISATIONS)
-INNER = NonDynamicallyQuantizableLinear  # within attention, which takes its weights and never calls it
+INNER = NonDynamicallyQuantizableLinear  # in attention, which reads the layer's weights and never calls the layer
 
 
 class Change(NamedTuple):
-    """What is done to a layer's output: times `scale`, plus `shift`; (*points, channels), None for none."""
+    """A change to a layer's output: times `scale`, plus `shift`; (*points, channels) each, None for no change."""
 
     scale: Tensor | None
     shift: Tensor | None
@@ -28,12 +28,12 @@ class Change(NamedTuple):
 class Modulated(Conditioned):
     """A conditioned network that scales and shifts the channels of layers' outputs.
 
-    On a layer with a weight and a bias that is the same as another weight and another bias, so it can be written into
-    the plain network. And it can be done for each sample of a batch apart, at hardly any cost.
+    For a layer with a weight and a bias this is the same as another weight and another bias, which can be written into
+    the plain network. Each sample of a batch can have a change of its own, at hardly any cost.
 
     Args:
         plain: the network.
-        layers: their names in it.
+        layers: the names of the changed layers.
     """
 
     def __init__(self, plain: nn.Module, layers: Sequence[str]):
@@ -43,26 +43,26 @@ class Modulated(Conditioned):
 
     @abstractmethod
     def changes(self, r: Float[Tensor, "p m"]) -> list[Change]:
-        """What is done to the output of each layer, one row a preference."""
+        """Return the change to each layer's output, one row a preference."""
 
     def generate(self, r: Float[Tensor, "p m"]) -> Generated:
-        """The weights and the biases that do the same."""
-        found: Generated = {}
+        """Return the weights and the biases that have the same effect."""
+        weights: Generated = {}
         for name, (scale, shift) in zip(self.layers, self.changes(r), strict=True):
             layer = self.plain.get_submodule(name)
             weight, bias = weight_of(layer), bias_of(layer)
             rows = (len(r), *bias.shape)
             if scale is not None:
-                found[f"{name}.weight"] = weight * scale.reshape(*rows, *[1] * (weight.ndim - bias.ndim))
+                weights[f"{name}.weight"] = weight * scale.reshape(*rows, *[1] * (weight.ndim - bias.ndim))
                 bias = bias * scale.reshape(rows)
-            found[f"{name}.bias"] = bias.expand(rows) if shift is None else bias + shift.reshape(rows)
-        return found
+            weights[f"{name}.bias"] = bias.expand(rows) if shift is None else bias + shift.reshape(rows)
+        return weights
 
     @contextlib.contextmanager
-    def acting(self, changes: Sequence[Change]) -> Iterator[None]:
-        """Within it the layers' outputs are changed, by (channels,) each."""
+    def applying(self, changes: Sequence[Change]) -> Iterator[None]:
+        """Apply one change, (channels,), to each layer's output within this context."""
         hooks = [
-            self.plain.get_submodule(name).register_forward_hook(_hook(change))
+            self.plain.get_submodule(name).register_forward_hook(_build_hook(change))
             for name, change in zip(self.layers, changes, strict=True)
         ]
         try:
@@ -72,9 +72,9 @@ class Modulated(Conditioned):
                 hook.remove()
 
 
-def _hook(change: Change):
-    def changed(layer: nn.Module, given: tuple, output: Tensor) -> Tensor:
-        del given
+def _build_hook(change: Change):
+    def apply(layer: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+        del inputs
         shape = bias_of(layer).shape
         if isinstance(layer, (*CONVOLUTIONS, *NORMALISATIONS)) and not isinstance(layer, nn.LayerNorm):
             shape = (*shape, *[1] * (output.ndim - 2))  # (samples, channels, *place)
@@ -82,47 +82,47 @@ def _hook(change: Change):
         output = output if scale is None else output * scale
         return output if shift is None else output + shift
 
-    return changed
+    return apply
 
 
 def weight_of(layer: nn.Module) -> Tensor:
-    """Its weight."""
+    """Return a layer's weight."""
     assert isinstance(layer.weight, Tensor)
     return layer.weight
 
 
 def bias_of(layer: nn.Module) -> Tensor:
-    """Its bias."""
+    """Return a layer's bias."""
     assert isinstance(layer.bias, Tensor)
     return layer.bias
 
 
-def select_layers(plain: nn.Module, asked: Sequence[str], kind: str) -> list[str]:
-    """The layers asked for, checked; by default all that can be changed, in the network's own order.
+def select_layers(plain: nn.Module, requested: Sequence[str], kind: str) -> list[str]:
+    """Check the requested layers; by default, take all that can be changed, in the network's own order.
 
     Raises:
-        ValueError: a layer that is not there, or cannot be changed; or there is none that can.
+        ValueError: a layer does not exist or cannot be changed; or the network has none that can.
     """
     users: dict[int, int] = {}
     for module in plain.modules():
         for p in module.parameters(recurse=False):
             users[id(p)] = users.get(id(p), 0) + 1
     modules = dict(plain.named_modules())
-    for name in asked:
+    for name in requested:
         if name not in modules:
             raise ValueError(f"{kind}: there is no module {name!r} in the network; it has {', '.join(modules)[2:]}")
-        why = _unfit_reason(modules[name], users)
-        if why:
-            raise ValueError(f"{kind}: module {name!r} {why}; name other layers, or use Hypernetwork or LowRank")
-    found = list(asked) or [name for name, module in modules.items() if not _unfit_reason(module, users)]
-    if not found:
+        reason = _unfit_reason(modules[name], users)
+        if reason:
+            raise ValueError(f"{kind}: module {name!r} {reason}; name other layers, or use Hypernetwork or LowRank")
+    layers = list(requested) or [name for name, module in modules.items() if not _unfit_reason(module, users)]
+    if not layers:
         raise ValueError(f"{kind}: the network has no linear, convolution or normalisation layer with a bias; "
                          "use Hypernetwork or LowRank")  # fmt: skip
-    return found
+    return layers
 
 
 def _unfit_reason(layer: nn.Module, users: dict[int, int]) -> str:
-    """Why a layer's output cannot be changed by way of its weights; empty where it can."""
+    """Say why other weights cannot stand for a change to a layer's output; empty where they can."""
     if not isinstance(layer, LAYERS) or isinstance(layer, INNER):
         return f"is a {type(layer).__name__}, not a linear, convolution or normalisation layer"
     if not isinstance(layer.weight, Tensor) or not isinstance(getattr(layer, "bias", None), Tensor):

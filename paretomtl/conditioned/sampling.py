@@ -1,4 +1,4 @@
-"""Which preferences a conditioned network sees while it is trained."""
+"""The preferences that a conditioned network is trained on."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,25 +8,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-SEVERAL = 8  # preferences to which a batch is dealt out
-EDGE = 1e-6  # how far from 0 and 1 the quantiles stay, where some of Beta's are not finite
+SEVERAL = 8  # preferences that a batch is dealt out to
+EDGE = 1e-6  # distance of the quantiles from 0 and 1, where some of Beta's are not finite
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Preferences by Dirichlet's distribution, stratified: evenly spread within a step, and from step to step.
+    """Preferences from a Dirichlet distribution, spread evenly within a step and from step to step.
 
     Args:
-        each: "batch": the whole batch is seen at each of `n` preferences, at the cost of n steps of the plain network.
-            "part": it is dealt out to them, so that a step costs about what a step of the plain network does.
-            "sample": each sample has a preference of its own, at that cost as well; it takes a conditioning that acts
-            on the layers' outputs (`FiLM`, `Inputs`) and a solver whose weights are the preference (`Linear`).
-        n: preferences a step; with each="sample" it is left out. A deterministic problem has no batch to deal out:
-            each of them sees its losses.
-        concentration: of the Dirichlet distribution, for every objective: 1 is uniform on the simplex, less favours its
-            ends.
-        ends: the share of preferences, from 0 to 1, that are drawn at a corner of the simplex, where one objective is
-            all that matters; those ends of the front are hardly seen otherwise.
+        each: "batch": each of `n` preferences sees the whole batch; a step costs n steps of the plain network.
+            "part": the batch is dealt out to `n` preferences; a step costs about one step of the plain network.
+            "sample": each sample has a preference of its own, at the same cost. This needs a front model that acts on
+            the layers' outputs (`FiLM`, `Inputs`) and a solver whose weights are the preference (`Linear`).
+        n: preferences a step; leave it out with each="sample". A deterministic problem has no batch to deal out: all n
+            preferences see its losses.
+        concentration: the Dirichlet distribution's parameter, the same for all objectives: 1 is uniform on the simplex,
+            less favours its ends.
+        ends: the share of preferences, from 0 to 1, drawn at a corner of the simplex, where one objective alone
+            matters; training hardly sees these ends of the front otherwise.
     """
 
     each: Literal["batch", "part", "sample"] = "part"
@@ -47,7 +47,7 @@ class Sampling:
             raise ValueError(f"ends={self.ends!r}: give a share between 0 and 1")
 
     def in_step(self, samples: int | None) -> int:
-        """How many preferences a step on a batch of so many samples sees; None for a deterministic problem."""
+        """Return the number of preferences in a step on a batch of `samples`, which is None without batches."""
         if self.each == "sample" and samples is not None:
             return samples
         n = self.n or (SEVERAL if self.each == "part" else 1)
@@ -62,9 +62,9 @@ class Preferences:
     """Draws preferences for one training run, the same ones for the same seed.
 
     Args:
-        sampling: how.
-        m: objectives.
-        seed: of the draws.
+        sampling: their distribution.
+        m: the number of objectives.
+        seed: the seed of the draws.
     """
 
     def __init__(self, sampling: Sampling, m: int, seed: int):
@@ -73,16 +73,16 @@ class Preferences:
 
     @property
     def drawn(self) -> int:
-        """How many there were so far."""
+        """The number of preferences drawn so far."""
         return self._sobol.num_generated
 
     def skip(self, n: int) -> None:
-        """Leave out the next n."""
+        """Skip the next n preferences."""
         if n:
             self._sobol.fast_forward(n)
 
     def draw(self, n: int) -> Float[Tensor, "n m"]:
-        """The next n preferences, in float64."""
+        """Return the next n preferences, in float64."""
         u = self._sobol.draw(n, dtype=torch.float64).numpy()
         r = _on_simplex(u[:, 1:], self._sampling.concentration)
         at_end = u[:, 0] < self._sampling.ends
@@ -93,7 +93,7 @@ class Preferences:
 
 
 def _on_simplex(u: Float[np.ndarray, "n k"], concentration: float) -> Float[np.ndarray, "n m"]:
-    """Even points of the cube as points of a Dirichlet distribution, by breaking a stick at quantiles of Beta's."""
+    """Map even points of the cube to points of a Dirichlet distribution, by breaking a stick at quantiles of Beta's."""
     from scipy.special import betaincinv
 
     n, k = u.shape

@@ -1,6 +1,6 @@
-"""Fronts of what other tools found: Optuna's studies, pymoo's results, Ray's trials, tables of pandas.
+"""Fronts from the results of other tools: Optuna's studies, pymoo's results, Ray's trials, pandas' tables.
 
-None of them is imported to read from it: what is given is asked for what its tool documents.
+No tool is imported to read its results: the readers use the attributes that the tool documents.
 """
 
 import math
@@ -18,41 +18,41 @@ from paretomtl.objective import Objective
 from paretomtl.point import Point
 from paretomtl.storage import schema, table
 
-Described = Sequence[str | Objective]
-STATES = {"FAIL": "failed", "PRUNED": "pruned", "RUNNING": "running", "WAITING": "waiting"}  # of Optuna's trials
-MEASURED = "value/"  # before the names of what `pm.trainable` reports of its measures
-NUMBERED = "value validate "  # before the names of the measures in points.csv
-KINDS = "iuf"  # of numpy's types: those of real numbers
+Objectives = Sequence[str | Objective]
+STATES = {"FAIL": "failed", "PRUNED": "pruned", "RUNNING": "running", "WAITING": "waiting"}  # states of Optuna's trials
+MEASURE_PREFIX = "value/"  # before the names of measures in the reports of `pm.trainable`
+VALUE_PREFIX = "value validate "  # before the names of measures in points.csv
+NUMBER_KINDS = "iuf"  # numpy's kinds of real numbers
 MISSING = "missing"
 
 
 # --- Optuna ---
 
 
-def from_optuna(study: Any, ref_point: Sequence[float], objectives: Described | None) -> StudyAndPoints:
-    """A study without models, and its points; see `Front.from_optuna`."""
+def from_optuna(study: Any, ref_point: Sequence[float], objectives: Objectives | None) -> StudyAndPoints:
+    """Make a study without models, and its points; see `Front.from_optuna`."""
     _check_kind(study, "study", "an optuna.Study", "directions", "get_trials")
     goals = ["max" if direction.name == "MAXIMIZE" else "min" for direction in study.directions]
     if len(goals) < 2:
         raise ValueError("the study has one objective, so there is nothing to trade off; give a study of two or more")
     trials = study.get_trials(deepcopy=False)
     _check_size(len(trials), "the study", "trials")
-    described, columns = _study_objectives(study, goals, objectives)
-    states = [_exclusion_reason(trial) for trial in trials]
-    kept = [trial for trial, state in zip(trials, states, strict=True) if state is None]
-    return _study_and_points(
+    objectives, columns = _match_objectives(study, goals, objectives)
+    reasons = [_exclusion_reason(trial) for trial in trials]
+    included = [trial for trial, reason in zip(trials, reasons, strict=True) if reason is None]
+    return _make_study(
         "trials",
-        [[trial.values[k] for k in columns] for trial in kept],
-        [f"trial {trial.number}" for trial in kept],
-        described,
+        [[trial.values[k] for k in columns] for trial in included],
+        [f"trial {trial.number}" for trial in included],
+        objectives,
         ref_point,
-        ids=[f"trial-{trial.number:04d}" for trial in kept],
-        left_out=Counter(state for state in states if state),
+        ids=[f"trial-{trial.number:04d}" for trial in included],
+        left_out=Counter(reason for reason in reasons if reason),
     )
 
 
 def _exclusion_reason(trial: Any) -> str | None:
-    """Why a trial is no point of the front; None for one that is."""
+    """Return why a trial is left out of the front; None if it is a point."""
     if trial.state.name != "COMPLETE":
         return STATES.get(trial.state.name, trial.state.name.lower())
     if hasattr(trial, "constraints"):
@@ -62,41 +62,41 @@ def _exclusion_reason(trial: Any) -> str | None:
     return None if all(bound <= 0 for bound in bounds) else "infeasible"
 
 
-def _study_objectives(
-    study: Any, goals: Sequence[Any], objectives: Described | None
+def _match_objectives(
+    study: Any, goals: Sequence[Any], objectives: Objectives | None
 ) -> tuple[list[Objective], list[int]]:
-    """The objectives, and the place of each among the study's."""
+    """Return the objectives, and the index of each in the study."""
     known = study.metric_names
     if objectives is None and known is None:
         raise ValueError(
             f"the study has no metric names; give objectives=, a name for each of its {len(goals)} directions in their "
             "order, or call its set_metric_names"
         )
-    given = known if objectives is None else objectives
-    asked = [o.name for o in exchange.as_objectives(given)]
-    names = asked if known is None else list(known)
+    specs = known if objectives is None else objectives
+    requested = [o.name for o in exchange.as_objectives(specs)]
+    names = requested if known is None else list(known)
     if len(names) != len(goals):
-        raise ValueError(f"objectives={asked}: give {len(goals)} names, one for each direction of the study")
-    missing = [name for name in asked if name not in names]
+        raise ValueError(f"objectives={requested}: give {len(goals)} names, one for each direction of the study")
+    missing = [name for name in requested if name not in names]
     if missing:
         raise ValueError(f"the study has no metric {missing[0]!r}; it has {table.shorten_list([*map(repr, names)])}")
-    columns = [names.index(name) for name in asked]
-    described = [
-        o if isinstance(o, Objective) else Objective(o, goal=goals[k]) for o, k in zip(given, columns, strict=True)
+    columns = [names.index(name) for name in requested]
+    objectives = [
+        o if isinstance(o, Objective) else Objective(o, goal=goals[k]) for o, k in zip(specs, columns, strict=True)
     ]
-    for o, k in zip(described, columns, strict=True):
+    for o, k in zip(objectives, columns, strict=True):
         if o.goal != goals[k]:
             raise ValueError(f"objective {o.name!r}: goal={o.goal!r}, but {goals[k]!r} is the study's direction")
-    return described, columns
+    return objectives, columns
 
 
 # --- pymoo ---
 
 
-def from_pymoo(result: Any, ref_point: Sequence[float], objectives: Described) -> StudyAndPoints:
-    """A study without models, and its points; see `Front.from_pymoo`."""
+def from_pymoo(result: Any, ref_point: Sequence[float], objectives: Objectives) -> StudyAndPoints:
+    """Make a study without models, and its points; see `Front.from_pymoo`."""
     _check_kind(result, "result", "what pymoo's minimize returned", "F", "opt")
-    described = exchange.as_objectives(objectives)
+    objectives = exchange.as_objectives(objectives)
     if result.F is None:
         raise EmptyFrontError("the result has no F: pymoo found no feasible solution; nothing can be said of the front")
     losses = np.asarray(result.F)
@@ -104,26 +104,26 @@ def from_pymoo(result: Any, ref_point: Sequence[float], objectives: Described) -
         losses = losses[None]
     if losses.ndim == 2 and losses.shape[1] == 1:
         raise ValueError("the result has one objective, so there is nothing to trade off")
-    if losses.ndim != 2 or losses.shape[1] != len(described):
-        names = [o.name for o in described]
+    if losses.ndim != 2 or losses.shape[1] != len(objectives):
+        names = [o.name for o in objectives]
         raise ValueError(f"objectives={names}: F has shape {losses.shape}; give a name for each of its columns")
     _check_size(len(losses), "the result", "solutions")
-    if losses.dtype.kind not in KINDS:
+    if losses.dtype.kind not in NUMBER_KINDS:
         raise ValueError(f"F holds {losses.dtype}; give a result whose F holds numbers")
-    feasible = _feasible(result, len(losses))
-    signs = np.array([o.sign for o in described])
-    return _study_and_points(
+    feasible = _find_feasible(result, len(losses))
+    signs = np.array([o.sign for o in objectives])
+    return _make_study(
         "solutions",
         (losses[feasible] * signs).tolist(),
         [f"F[{k}]" for k in np.flatnonzero(feasible)],
-        described,
+        objectives,
         ref_point,
         left_out=+Counter({"infeasible": int((~feasible).sum())}),
     )
 
 
-def _feasible(result: Any, n: int) -> Bool[np.ndarray, " n"]:
-    """Which solutions keep the constraints; `return_least_infeasible` has pymoo hand back some that do not."""
+def _find_feasible(result: Any, n: int) -> Bool[np.ndarray, " n"]:
+    """Mark the feasible solutions; with `return_least_infeasible`, pymoo also returns infeasible ones."""
     if result.opt is None or len(result.opt) != n:
         return np.ones(n, dtype=bool)
     return np.array([bool(np.all(one.FEAS)) for one in result.opt])
@@ -132,57 +132,57 @@ def _feasible(result: Any, n: int) -> Bool[np.ndarray, " n"]:
 # --- Ray ---
 
 
-def from_ray(result_grid: Any, ref_point: Sequence[float], objectives: Described) -> StudyAndPoints:
-    """A study without models, and its points; see `Front.from_ray`."""
+def from_ray(result_grid: Any, ref_point: Sequence[float], objectives: Objectives) -> StudyAndPoints:
+    """Make a study without models, and its points; see `Front.from_ray`."""
     _check_kind(result_grid, "result_grid", "what Tuner.fit returned", "num_errors", "__getitem__")
-    described = exchange.as_objectives(objectives)
-    names = [o.name for o in described]
+    objectives = exchange.as_objectives(objectives)
+    names = [o.name for o in objectives]
     n = len(result_grid)
     _check_size(n, "the result grid", "trials")
-    kept = {k: result_grid[k].metrics or {} for k in range(n) if result_grid[k].error is None}
+    reports = {k: result_grid[k].metrics or {} for k in range(n) if result_grid[k].error is None}
     for name in names:
-        if kept and all(_metric(metrics, name) is MISSING for metrics in kept.values()):
-            there = [repr(key) for key in next(iter(kept.values()))]
-            raise ValueError(f"no trial reports {name!r}; the first one reports {table.shorten_list(there)}")
-    ids = {k: str(metrics.get("trial_id", f"trial-{k:04d}")) for k, metrics in kept.items()}
-    return _study_and_points(
+        if reports and all(_metric(metrics, name) is MISSING for metrics in reports.values()):
+            reported = [repr(key) for key in next(iter(reports.values()))]
+            raise ValueError(f"no trial reports {name!r}; the first one reports {table.shorten_list(reported)}")
+    ids = {k: str(metrics.get("trial_id", f"trial-{k:04d}")) for k, metrics in reports.items()}
+    return _make_study(
         "trials",
-        [[_metric(metrics, name) for name in names] for metrics in kept.values()],
+        [[_metric(metrics, name) for name in names] for metrics in reports.values()],
         [f"trial {k} ({id})" for k, id in ids.items()],
-        described,
+        objectives,
         ref_point,
-        preferences=_reported_preferences([*kept.values()], names),
+        preferences=_read_preferences([*reports.values()], names),
         ids=[*ids.values()],
-        left_out=+Counter({"failed": n - len(kept)}),
+        left_out=+Counter({"failed": n - len(reports)}),
     )
 
 
 def _metric(metrics: Mapping[str, Any], name: str) -> Any:
-    return metrics.get(name, metrics.get(MEASURED + name, MISSING))
+    return metrics.get(name, metrics.get(MEASURE_PREFIX + name, MISSING))
 
 
-def _reported_preferences(reports: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[list[Any]] | None:
-    """The preferences in the trials' configs, if all have one; of other objectives than these, nothing was asked."""
+def _read_preferences(reports: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[list[Any]] | None:
+    """Return the preferences in the trials' configs; None unless each trial has one among exactly these objectives."""
     rows = []
     for metrics in reports:
-        given = (metrics.get("config") or {}).get("preference")
-        if not isinstance(given, Mapping):
+        preference = (metrics.get("config") or {}).get("preference")
+        if not isinstance(preference, Mapping):
             # `pm.trainable` reports in the order of its problem, which is also that of a list of numbers
-            order = [key.removeprefix(MEASURED) for key in metrics if key.startswith(MEASURED)] or names
-            if not isinstance(given, (list, tuple, np.ndarray)) or len(given) != len(order):
+            order = [key.removeprefix(MEASURE_PREFIX) for key in metrics if key.startswith(MEASURE_PREFIX)] or names
+            if not isinstance(preference, (list, tuple, np.ndarray)) or len(preference) != len(order):
                 return None
-            given = dict(zip(order, given, strict=True))
-        if set(given) != set(names):
+            preference = dict(zip(order, preference, strict=True))
+        if set(preference) != set(names):
             return None
-        rows.append([given[name] for name in names])
+        rows.append([preference[name] for name in names])
     return rows
 
 
 # --- pandas ---
 
 
-def from_frame(frame: Any, ref_point: Sequence[float], objectives: Described | None) -> StudyAndPoints:
-    """A study without models, and its points; see `Front.from_frame`."""
+def from_frame(frame: Any, ref_point: Sequence[float], objectives: Objectives | None) -> StudyAndPoints:
+    """Make a study without models, and its points; see `Front.from_frame`."""
     _check_kind(frame, "frame", "a pandas.DataFrame", "columns", "index", "isna")
     n = len(frame)
     _check_size(n, "the frame", "rows")
@@ -190,35 +190,36 @@ def from_frame(frame: Any, ref_point: Sequence[float], objectives: Described | N
     if len(set(head)) < len(head):
         twice = [repr(name) for name, times in Counter(head).items() if times > 1]
         raise ValueError(f"two columns of the frame have one name: {table.shorten_list(twice)}")
-    ours = "state" in head and any(name == "corner" or str(name).startswith(NUMBERED) for name in head)
-    prefix, left_out = NUMBERED if ours else "", Counter()
-    if ours:
+    is_ours = "state" in head and any(name == "corner" or str(name).startswith(VALUE_PREFIX) for name in head)
+    prefix, left_out = VALUE_PREFIX if is_ours else "", Counter()
+    if is_ours:
         left_out.update(state for state in frame["state"].astype(str).tolist() if state != "done")
         frame = frame[frame["state"] == "done"]
-        if "corner" in head:  # no point of the front, as in from_csv
-            frame = frame[_blank(frame["corner"])]
-    _check_some(len(frame), "rows", left_out)
-    described = exchange.as_objectives(_columns(frame, head, prefix) if objectives is None else objectives)
-    names = [o.name for o in described]
+        if "corner" in head:  # corners are no points of the front, as in from_csv
+            frame = frame[_is_blank(frame["corner"])]
+    _check_nonempty(len(frame), "rows", left_out)
+    objectives = exchange.as_objectives(_default_objectives(frame, head, prefix) if objectives is None else objectives)
+    names = [o.name for o in objectives]
     labels = [f"row {label}" for label in frame.index.tolist()]
-    asked = [f"preference {name}" for name in names]
-    known = {name for name in head if str(name).startswith("preference ")} == set(asked)  # of fewer, nothing was asked
-    return _study_and_points(
+    preference_columns = [f"preference {name}" for name in names]
+    # A preference among other objectives says nothing about these.
+    has_preferences = {name for name in head if str(name).startswith("preference ")} == set(preference_columns)
+    return _make_study(
         "rows",
-        _numbers(frame, [prefix + name for name in names], labels),
+        _read_numbers(frame, [prefix + name for name in names], labels),
         labels,
-        described,
+        objectives,
         ref_point,
-        preferences=_optional_numbers(frame, asked, labels) if known else None,
-        ids=_ids(frame, labels) if "id" in head else None,
-        seeds=_seeds(frame, labels) if "seed" in head else None,
-        errors=_optional_numbers(frame, [f"error validate {name}" for name in names], labels) if ours else None,
+        preferences=_read_optional_numbers(frame, preference_columns, labels) if has_preferences else None,
+        ids=_read_ids(frame, labels) if "id" in head else None,
+        seeds=_read_seeds(frame, labels) if "seed" in head else None,
+        errors=_read_optional_numbers(frame, [f"error validate {name}" for name in names], labels) if is_ours else None,
         left_out=left_out,
     )
 
 
-def _columns(frame: Any, head: Sequence[Any], prefix: str) -> list[Any]:
-    """The objectives of a frame, where none are given."""
+def _default_objectives(frame: Any, head: Sequence[Any], prefix: str) -> list[Any]:
+    """Return the names of a frame's objectives, where the user gives none."""
     if prefix:
         return [str(name).removeprefix(prefix) for name in head if str(name).startswith(prefix)]
     free = [name for name in head if name not in ("id", "seed") and not str(name).startswith("preference ")]
@@ -226,57 +227,57 @@ def _columns(frame: Any, head: Sequence[Any], prefix: str) -> list[Any]:
 
 
 def _holds_numbers(column: Any) -> bool:
-    return getattr(column.dtype, "kind", "O") in KINDS
+    return getattr(column.dtype, "kind", "O") in NUMBER_KINDS
 
 
-def _numbers(frame: Any, columns: Sequence[str], labels: Sequence[str]) -> list[list[float]]:
-    """Columns as rows of numbers; NaN where there is none."""
+def _read_numbers(frame: Any, columns: Sequence[str], labels: Sequence[str]) -> list[list[float]]:
+    """Return columns as rows of finite numbers."""
     for name in columns:
         if name not in frame.columns:
-            there = [repr(other) for other in frame.columns]
-            raise ValueError(f"the frame has no column {name!r}; it has {table.shorten_list(there)}")
+            existing = [repr(other) for other in frame.columns]
+            raise ValueError(f"the frame has no column {name!r}; it has {table.shorten_list(existing)}")
         if not _holds_numbers(frame[name]):
             raise ValueError(f"column {name!r} of the frame holds {frame[name].dtype}; give a column of numbers")
-    found = [frame[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in columns]
-    rows = np.stack(found, axis=1).tolist()
+    arrays = [frame[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in columns]
+    rows = np.stack(arrays, axis=1).tolist()
     _check_finite("rows", rows, labels, columns)
     return rows
 
 
-def _optional_numbers(frame: Any, columns: Sequence[str], labels: Sequence[str]) -> list[list[float]] | None:
-    """Columns as rows of numbers, if the frame has them, and anything in them."""
-    if not set(columns) <= set(frame.columns) or all(_blank(frame[name]).all() for name in columns):
+def _read_optional_numbers(frame: Any, columns: Sequence[str], labels: Sequence[str]) -> list[list[float]] | None:
+    """Return columns as rows of numbers; None if the frame lacks one, or if all are blank."""
+    if not set(columns) <= set(frame.columns) or all(_is_blank(frame[name]).all() for name in columns):
         return None
-    return _numbers(frame, columns, labels)
+    return _read_numbers(frame, columns, labels)
 
 
-def _ids(frame: Any, labels: Sequence[str]) -> list[str]:
-    missing = [label for label, blank in zip(labels, _blank(frame["id"]), strict=True) if blank]
+def _read_ids(frame: Any, labels: Sequence[str]) -> list[str]:
+    missing = [label for label, blank in zip(labels, _is_blank(frame["id"]), strict=True) if blank]
     if missing:
         raise ValueError(f"every row needs an id, or none has one; there is none in {table.shorten_list(missing)}")
     return [str(id) for id in frame["id"].tolist()]
 
 
-def _seeds(frame: Any, labels: Sequence[str]) -> list[int]:
-    found = [seed for (seed,) in _numbers(frame, ["seed"], labels)]
+def _read_seeds(frame: Any, labels: Sequence[str]) -> list[int]:
+    seeds = [seed for (seed,) in _read_numbers(frame, ["seed"], labels)]
     odd = [
         f"{label}: {seed:g}"
-        for label, seed in zip(labels, found, strict=True)
+        for label, seed in zip(labels, seeds, strict=True)
         if seed != int(seed) or not 0 <= seed < schema.MOST_POINTS
     ]
     if odd:
         raise ValueError(
             f"a seed is a whole number from 0 to {schema.MOST_POINTS - 1}, not so in {table.shorten_list(odd)}"
         )
-    return [int(seed) for seed in found]
+    return [int(seed) for seed in seeds]
 
 
-def _blank(column: Any) -> Any:
+def _is_blank(column: Any) -> Any:
     return column.isna() | (column == "")
 
 
 def to_frame(points: Sequence[Point], names: Sequence[str]) -> Any:
-    """Points as a table; see `Front.to_frame`."""
+    """Return points as a DataFrame; see `Front.to_frame`."""
     try:
         import pandas
     except ImportError as error:
@@ -285,14 +286,14 @@ def to_frame(points: Sequence[Point], names: Sequence[str]) -> Any:
     return pandas.DataFrame(rows, columns=columns)
 
 
-# --- what all have in common ---
+# --- shared by all readers ---
 
 
-def _study_and_points(
-    what: str,
+def _make_study(
+    noun: str,
     rows: Sequence[Sequence[Any]],
     labels: Sequence[str],
-    described: Sequence[Objective],
+    objectives: Sequence[Objective],
     ref_point: Sequence[float],
     *,
     preferences: Any = None,
@@ -301,53 +302,51 @@ def _study_and_points(
     errors: Any = None,
     left_out: Counter[str],
 ) -> StudyAndPoints:
-    """Rows of values as points, each number checked; and in a note, how many were left out, and why."""
-    _check_some(len(rows), what, left_out)
-    _check_finite(what, rows, labels, [o.name for o in described])
-    study, points = exchange.from_values(rows, described, ref_point, preferences, ids, seeds, errors)
+    """Make points of rows of values, all numbers checked; a note counts the rows left out, with reasons."""
+    _check_nonempty(len(rows), noun, left_out)
+    _check_finite(noun, rows, labels, [o.name for o in objectives])
+    study, points = exchange.from_values(rows, objectives, ref_point, preferences, ids, seeds, errors)
     if left_out:
         n = left_out.total()
-        study["notes"].append(f"{n} of {len(rows) + n} {what} left out: {_exclusion_notes(left_out)}")
+        study["notes"].append(f"{n} of {len(rows) + n} {noun} left out: {_format_exclusions(left_out)}")
     return study, points
 
 
-def _exclusion_notes(left_out: Counter[str]) -> str:
+def _format_exclusions(left_out: Counter[str]) -> str:
     return ", ".join(f"{count} {why}" for why, count in sorted(left_out.items()))
 
 
-def _check_some(n: int, what: str, left_out: Counter[str]) -> None:
+def _check_nonempty(n: int, noun: str, left_out: Counter[str]) -> None:
     if not n:
-        why = f" ({_exclusion_notes(left_out)})" if left_out else ""
-        raise EmptyFrontError(f"there is no point among the {what}{why}, so nothing can be said of the front")
+        why = f" ({_format_exclusions(left_out)})" if left_out else ""
+        raise EmptyFrontError(f"there is no point among the {noun}{why}, so nothing can be said of the front")
 
 
-def _check_kind(given: Any, name: str, kind: str, *needed: str) -> None:
-    if isinstance(given, type) or not all(hasattr(given, attribute) for attribute in needed):
-        raise TypeError(f"{name}= is of type {type(given).__name__}; give {kind}")
+def _check_kind(value: Any, name: str, kind: str, *needed: str) -> None:
+    if isinstance(value, type) or not all(hasattr(value, attribute) for attribute in needed):
+        raise TypeError(f"{name}= is of type {type(value).__name__}; give {kind}")
 
 
-def _check_size(n: int, where: str, what: str) -> None:
+def _check_size(n: int, where: str, noun: str) -> None:
     if n > schema.MOST_POINTS:
-        raise ValueError(f"{where} has {n:,} {what}; a front has at most {schema.MOST_POINTS:,} points")
+        raise ValueError(f"{where} has {n:,} {noun}; a front has at most {schema.MOST_POINTS:,} points")
 
 
-def _check_finite(what: str, rows: Iterable[Sequence[Any]], labels: Sequence[str], names: Sequence[str]) -> None:
-    refused = []
+def _check_finite(noun: str, rows: Iterable[Sequence[Any]], labels: Sequence[str], names: Sequence[str]) -> None:
+    faults = []
     for label, row in zip(labels, rows, strict=True):
-        odd = [f"{name} is {str(x)[:40]}" for name, x in zip(names, row, strict=True) if not _finite(x)]
+        odd = [f"{name} is {str(x)[:40]}" for name, x in zip(names, row, strict=True) if not _is_finite(x)]
         if odd:
-            refused.append(f"{label}: {', '.join(odd)}")
-    if refused:
-        raise ValueError(
-            f"all {what} need finite numbers; {table.shorten_list(refused)}. Mend these, or leave them out"
-        )
+            faults.append(f"{label}: {', '.join(odd)}")
+    if faults:
+        raise ValueError(f"all {noun} need finite numbers; {table.shorten_list(faults)}. Mend these, or leave them out")
 
 
-def _finite(x: Any) -> bool:
-    """Whether it is a finite number; a truth value is none."""
+def _is_finite(x: Any) -> bool:
+    """Whether `x` is a finite number; a bool is not."""
     if isinstance(x, bool) or not isinstance(x, (int, float, np.integer, np.floating)):
         return False
     try:
         return math.isfinite(x)
-    except OverflowError:  # a whole number beyond all floats
+    except OverflowError:  # an integer beyond all floats
         return False

@@ -1,8 +1,8 @@
 """The hypervolume's gradient with respect to the losses, by facets (Emmerich and Deutz, "Time complexity and zeros of
 the hypervolume indicator gradient field", EVOLVE 2014).
 
-A point whose loss j falls moves the face of its box that looks along j. Points with a smaller loss j already dominate a
-part of what the face moves over; the rest of it, a volume in the m - 1 other objectives, is how fast the hypervolume
+When loss j of a point falls, one face of the point's box moves along axis j. Points with a smaller loss j already
+dominate part of that face. The volume of the rest, in the m - 1 other objectives, is the rate at which the hypervolume
 grows.
 """
 
@@ -18,18 +18,19 @@ from paretomtl.points.score import check_losses, hypervolume, is_nondominated
 def hypervolume_gradient(
     losses: Float[np.ndarray, "n m"], ref_point: Sequence[float] | np.ndarray
 ) -> Float[np.ndarray, "n m"]:
-    """The matrix dHV / dl_ij, never above 0; for two objectives or more.
+    """Return the matrix dHV / dl_ij for two objectives or more; no entry is above 0.
 
-    0 for points that another one dominates, and for those that do not dominate the reference. Where points have a loss
-    in common the hypervolume has one-sided derivatives only: the point of the lower index counts as the smaller one, so
-    that of equal points the first has all and the others have 0.
+    A point that another one dominates, or that does not dominate the reference, has 0. Where points share a loss, the
+    hypervolume has one-sided derivatives only: the point of the lower index counts as the smaller one, so the first of
+    equal points has the whole derivative and the others have 0.
 
     Args:
         losses: one row a point.
-        ref_point: up to where the hypervolume counts, m numbers in the losses' units.
+        ref_point: the hypervolume reference, m numbers in the losses' units.
 
     Returns:
-        In the hypervolume's unit over that of loss j. Exact where `score.hypervolume` of m - 1 objectives is.
+        One row a point, in the hypervolume's unit over that of loss j. Exact where `score.hypervolume` of m - 1
+        objectives is exact.
 
     Raises:
         ValueError: no point, fewer than two objectives, something not finite, or volumes beyond floating point.
@@ -47,10 +48,10 @@ def hypervolume_gradient(
 
 
 def _gradient_of_two(losses: Float[np.ndarray, "n 2"], reference: Float[np.ndarray, " 2"]) -> Float[np.ndarray, "n 2"]:
-    """A step along the front's stairs: to the left neighbour's second loss, and to the right one's first."""
+    """Return the steps of the staircase: to the left neighbour's second loss, and to the right neighbour's first."""
     order = np.lexsort(losses.T[::-1])  # by the first loss, then the second, then the index
     first, second = losses[order].T
-    lowest = np.minimum.accumulate(np.append(reference[1], second))[:-1]  # so far, of those before
+    lowest = np.minimum.accumulate(np.append(reference[1], second))[:-1]  # of the points before
     order = order[(second < lowest) & (first < reference[0])]
     first, second = losses[order].T
     gradient = np.zeros(losses.shape)
@@ -72,22 +73,22 @@ def _gradient_of_many(losses: Float[np.ndarray, "n m"], reference: Float[np.ndar
 
 
 def _front_members(losses: Float[np.ndarray, "n m"], reference: Float[np.ndarray, " m"]) -> Int[np.ndarray, " k"]:
-    """Which points no other dominates, of those that dominate the reference; of equal ones the first.
+    """Indices of the nondominated points that dominate the reference; of equal points only the first.
 
-    Then every face has something uncovered, and the rest have exactly 0, not what rounding leaves.
+    Each of their faces is partly uncovered. All other points have exactly 0, without rounding errors.
     """
     inside = np.flatnonzero((losses < reference).all(axis=1))
     if not len(inside):
         return inside
-    kept = inside[is_nondominated(losses[inside])]
-    _, first = np.unique(losses[kept], axis=0, return_index=True)
-    return kept[np.sort(first)]
+    members = inside[is_nondominated(losses[inside])]
+    _, first = np.unique(losses[members], axis=0, return_index=True)
+    return members[np.sort(first)]
 
 
 def _exclusive_volume(
     corner: Float[np.ndarray, " d"], others: Float[np.ndarray, "k d"], reference: Float[np.ndarray, " d"]
 ) -> float:
-    """The volume from a corner up to the reference, less what others dominate of it; at least 0."""
+    """Return the volume from a corner up to the reference that no other point dominates; at least 0."""
     box = float(np.prod(reference - corner))
     covered = hypervolume(np.maximum(others, corner), reference) if len(others) else 0.0
     assert covered is not None  # all are inside the reference

@@ -1,4 +1,4 @@
-"""How the losses of a front follow from the preferences, and how well they are known between two of them."""
+"""The losses of a front as a function of the preferences, and how well they are known between two preferences."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,19 +8,19 @@ from jaxtyping import Float, Int
 
 from paretomtl.points.score import check_losses
 
-MOST_POINTS, MOST_OBJECTIVES, MOST_LEFT_OUT = 1000, 5, 100  # beyond which triangulations would take minutes
+MOST_POINTS, MOST_OBJECTIVES, MOST_LEFT_OUT = 1000, 5, 100  # beyond these, triangulations would take minutes
 
 
 class PreferenceMap(NamedTuple):
     """A table of preferences and losses, in the order of the points.
 
-    names: of the objectives.
-    preferences, losses: (n, m).
-    error: how far each loss was from the straight line (or plane) through its neighbours, at worst, in its unit; as the
-        neighbours are left further apart for it than they are, between two rows of a smooth map it is about a quarter
-        of that. None where there are too few points to say, or more than can be looked at.
+    names: names of the objectives.
+    preferences, losses: (n, m) arrays.
+    error: the largest distance of each loss from the straight line (or plane) through its neighbours, in the loss's
+        unit. Leaving a point out doubles the gap between its neighbours, so between two rows of a smooth map the error
+        is about a quarter of this. None with too few points, or with more than can be triangulated.
     monotone: Spearman's correlation of each preference with its own loss; -1 where a larger preference always gave a
-        smaller loss. None where one of the two does not change.
+        smaller loss. None where one of the two is constant.
     """
 
     names: tuple[str, ...]
@@ -37,16 +37,16 @@ class PreferenceMap(NamedTuple):
         ]
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
         lines = ["  ".join(map(str.rjust, row, widths)) for row in (head, *rows)]
-        return "\n".join([*lines, self.told()])
+        return "\n".join([*lines, self.summarise()])
 
-    def told(self) -> str:
-        """The two figures, a line each."""
-        error = "not available" if self.error is None else _by_name(self.names, [f"{x:.2g}" for x in self.error])
-        ranks = _by_name(self.names, ["undefined" if x is None else f"{x:.3f}" for x in self.monotone])
+    def summarise(self) -> str:
+        """Format the two figures, a line each."""
+        error = "not available" if self.error is None else _label_values(self.names, [f"{x:.2g}" for x in self.error])
+        ranks = _label_values(self.names, ["undefined" if x is None else f"{x:.3f}" for x in self.monotone])
         return f"interpolation error, each point left out: {error}\nSpearman of preference and loss: {ranks}"
 
 
-def _by_name(names: Sequence[str], texts: Sequence[str]) -> str:
+def _label_values(names: Sequence[str], texts: Sequence[str]) -> str:
     return ", ".join(map(" ".join, zip(names, texts, strict=True)))
 
 
@@ -65,9 +65,9 @@ def map_preferences(
 def leave_one_out_error(
     r: Float[np.ndarray, "n m"], losses: Float[np.ndarray, "n m"]
 ) -> Float[np.ndarray, " m"] | None:
-    """The largest distance of a point's losses from those that its neighbours alone would suggest.
+    """Return the largest distance between a point's losses and their interpolation from its neighbours.
 
-    Points at the border, which have no neighbours around them, are not looked at; of very many, an even share is.
+    Points at the border, which no neighbours surround, are skipped. Of very many points an even share is tested.
     """
     n, m = r.shape
     if m == 2:
@@ -77,20 +77,20 @@ def leave_one_out_error(
     from scipy.interpolate import LinearNDInterpolator
     from scipy.spatial import QhullError
 
-    found = []
+    errors = []
     for k in range(0, n, -(-n // MOST_LEFT_OUT)):
         others = np.arange(n) != k
         try:
             guess = LinearNDInterpolator(r[others, :-1], losses[others])(r[k, :-1])[0]
-        except QhullError:  # the others are too few, or lie on one line
+        except QhullError:  # too few other points, or all on one line
             continue
         if np.isfinite(guess).all():
-            found.append(np.abs(guess - losses[k]))
-    return np.max(found, axis=0) if found else None
+            errors.append(np.abs(guess - losses[k]))
+    return np.max(errors, axis=0) if errors else None
 
 
 def triangulate(r: Float[np.ndarray, "n m"]) -> Int[np.ndarray, "k m"] | None:
-    """The points between whose losses a straight line (or a plane) is laid, by place; None where none are found."""
+    """Triangulate the preferences: indices of the points that span each piece; None if that fails."""
     n, m = r.shape
     if m == 2:
         order = np.argsort(r[:, 0], kind="stable")
@@ -116,11 +116,11 @@ def _line_error(x: Float[np.ndarray, " n"], losses: Float[np.ndarray, "n m"]) ->
 
 
 def rank_correlations(r: Float[np.ndarray, "n m"], losses: Float[np.ndarray, "n m"]) -> tuple[float | None, ...]:
-    """Spearman's rank correlation of each preference with its own loss."""
+    """Return Spearman's rank correlation of each preference with its own loss."""
     from scipy.stats import spearmanr
 
-    found = []
+    correlations = []
     for i in range(r.shape[1]):
         flat = np.ptp(r[:, i]) == 0 or np.ptp(losses[:, i]) == 0
-        found.append(None if flat else float(spearmanr(r[:, i], losses[:, i])[0]))  # type: ignore[arg-type]
-    return tuple(found)
+        correlations.append(None if flat else float(spearmanr(r[:, i], losses[:, i])[0]))  # type: ignore[arg-type]
+    return tuple(correlations)

@@ -1,4 +1,4 @@
-"""Points that differ by their seed alone: which they are, their means, and the one nearest to a mean."""
+"""Replicates: points that differ only in their seed. Their groups, their means, and the one nearest to a mean."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,24 +11,24 @@ from paretomtl.preference import control_error
 
 
 def base_id(point: Point) -> str:
-    """The id of a point without its seed."""
+    """Return the id of a point without its seed."""
     return point.id.removesuffix(f"-seed-{point.seed + 1}")
 
 
 def group_replicates(points: Sequence[Point]) -> dict[str, list[Point]]:
-    """Points by what they have in common: all but the seed."""
-    found: dict[str, list[Point]] = {}
+    """Group points that differ only in their seed, by the id without the seed."""
+    groups: dict[str, list[Point]] = {}
     for point in points:
-        found.setdefault(base_id(point), []).append(point)
-    return found
+        groups.setdefault(base_id(point), []).append(point)
+    return groups
 
 
 def mean_points(points: Sequence[Point]) -> list[Point]:
-    """One point for those alike, at their mean; counts are sums, warnings all of them."""
-    return [_mean(id, group) for id, group in group_replicates(points).items()]
+    """Return one mean point a group; counts are summed, warnings joined."""
+    return [_mean_point(id, group) for id, group in group_replicates(points).items()]
 
 
-def _mean(id: str, group: Sequence[Point]) -> Point:
+def _mean_point(id: str, group: Sequence[Point]) -> Point:
     first = group[0]
     statuses = {p.status for p in group}
     losses = _mean_by_split([p.losses for p in group])
@@ -46,28 +46,28 @@ def _mean(id: str, group: Sequence[Point]) -> Point:
     )
 
 
-def _mean_by_split(found: Sequence[Mapping[str, tuple[float, ...]]]) -> dict[str, tuple[float, ...]]:
-    """The means, of the splits that all have."""
-    splits = [split for split in found[0] if all(split in numbers for numbers in found)]
-    return {s: tuple(np.array([numbers[s] for numbers in found]).mean(axis=0).tolist()) for s in splits}
+def _mean_by_split(by_point: Sequence[Mapping[str, tuple[float, ...]]]) -> dict[str, tuple[float, ...]]:
+    """Average the values of the splits that all points have."""
+    splits = [split for split in by_point[0] if all(split in values for values in by_point)]
+    return {s: tuple(np.array([values[s] for values in by_point]).mean(axis=0).tolist()) for s in splits}
 
 
-def _root_mean_square_by_split(found: Sequence[Mapping[str, tuple[float, ...]]]) -> dict[str, tuple[float, ...]]:
-    """Of the standard errors that all have; all seeds are measured on the same data, so their mean is no surer."""
-    squares = [{split: tuple(e * e for e in row) for split, row in by_split.items()} for by_split in found]
+def _root_mean_square_by_split(by_point: Sequence[Mapping[str, tuple[float, ...]]]) -> dict[str, tuple[float, ...]]:
+    """Combine the standard errors that all points have; one data set measures all seeds, so their mean is no surer."""
+    squares = [{split: tuple(e * e for e in row) for split, row in by_split.items()} for by_split in by_point]
     return {split: tuple(np.sqrt(row).tolist()) for split, row in _mean_by_split(squares).items()}
 
 
 def nearest_replicate(points: Sequence[Point], mean: Point, split: str) -> Point:
-    """Of the points that a mean is of, the one nearest to it, in measures scaled to the points' range."""
+    """Return the replicate nearest to its group's mean, in measures scaled to the range of all points."""
     group = group_replicates(points)[mean.id]
-    every: Float[np.ndarray, "n m"] = np.array([p.values[split] for p in points], dtype=np.float64)
-    span = np.ptp(every, axis=0)
+    values: Float[np.ndarray, "n m"] = np.array([p.values[split] for p in points], dtype=np.float64)
+    span = np.ptp(values, axis=0)
     span[span == 0] = 1
-    away = [np.linalg.norm((np.array(p.values[split]) - mean.values[split]) / span) for p in group]
-    return group[int(np.argmin(away))]
+    distances = [np.linalg.norm((np.array(p.values[split]) - mean.values[split]) / span) for p in group]
+    return group[int(np.argmin(distances))]
 
 
 def ray_error(losses: Any, r: tuple[float, ...]) -> float | None:
-    """Degrees off the ray, if one was asked for."""
+    """Return the degrees between losses and ray; None without a preference."""
     return float(control_error(np.array(losses), np.array(r))) if r else None

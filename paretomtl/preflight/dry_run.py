@@ -1,4 +1,4 @@
-"""What one batch can reveal, before any work starts: every error names the field, the value and the remedy."""
+"""The dry run: errors that one batch reveals before any work starts, each with the field, the value and the remedy."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -11,22 +11,22 @@ from paretomtl.autograd.gradients import depends_on
 from paretomtl.conditioned.rehearsal import rehearse
 from paretomtl.conditioned.sampling import Preferences
 from paretomtl.errors import NoLabelError
+from paretomtl.preflight.fleet_check import check_fleet
 from paretomtl.preflight.known_data import fingerprint_data
 from paretomtl.problem import Problem
 from paretomtl.solver import Aggregation, Weighting
-from paretomtl.training import fleet
 from paretomtl.training.measuring import to_device
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 from paretomtl.training.study import Study
 
-APART = 1e3  # times: losses further apart than this on the first batch are hardly on one scale
+SCALE_RATIO = 1e3  # ratio of two losses on the first batch above which they are hardly on one scale
 
 
 def resolve_device(device: str) -> str:
-    """The device to use; "auto" is CUDA where there is one.
+    """Return the device to use; "auto" is CUDA where there is one.
 
     Raises:
-        ValueError: not a device, or CUDA is asked for and absent.
+        ValueError: it is no device, or CUDA and absent.
     """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -40,20 +40,20 @@ def resolve_device(device: str) -> str:
 
 
 class Findings(NamedTuple):
-    """What a dry run found worth noting, and by what the data of each split are known again."""
+    """The notes of a dry run, and the fingerprint of each split."""
 
     notes: list[str]
     data: dict[str, dict[str, Any]]
 
 
 def dry_run(study: Study) -> Findings:
-    """One batch of each split through a new model: names, shapes, signs, graph, lengths; then what is worth noting."""
+    """Run a batch of each split through a new model; check names, shapes, signs, graph, lengths; return the notes."""
     if torch.device(study.device).type == "cuda" and not torch.cuda.is_available():
-        study = replace(study, device="cpu")  # the executor has a GPU elsewhere
+        study = replace(study, device="cpu")  # the executor's GPU is elsewhere
     problem, notes = study.problem, []
     splits = study.open()
     _check_lengths(splits, study)
-    study.solver.init(study.sweep(study.jobs[0], study.budget(splits)))  # where it needs what is not there, it says so
+    study.solver.init(study.sweep(study.jobs[0], study.budget(splits)))  # raises if the method lacks something
     with reproducible():
         reseed(seed_of(study.seed, 0, INITIAL))
         model, second = problem.model(), problem.model()
@@ -67,16 +67,16 @@ def dry_run(study: Study) -> Findings:
                 notes += _check_graph(study, losses, model) + _scale_notes(problem, losses)
                 notes += _rehearse_front_model(study, second.to(study.device), batch)
                 if study.fleet is not None:
-                    fleet.rehearse_fleet(study, model, batch)
+                    check_fleet(study, model, batch)
             _check_signs(study, losses, split)
-    known = {} if problem.deterministic else fingerprint_data(splits)
-    if "test" in known and known["test"] == known["validate"]:
+    fingerprints = {} if problem.deterministic else fingerprint_data(splits)
+    if "test" in fingerprints and fingerprints["test"] == fingerprints["validate"]:
         notes.append("test and validate hold the same data: what is chosen on validate is not tested on unseen data")
-    return Findings(notes, known)
+    return Findings(notes, fingerprints)
 
 
 def _rehearse_front_model(study: Study, model: nn.Module, batch: Any) -> list[str]:
-    """One step of a front model on a model that is not needed for anything else."""
+    """Rehearse one step of the front model, if there is one; `model` is changed by it."""
     if study.front_model is None:
         return []
     network = study.front_model.attach(model, len(study.problem.names))
@@ -85,7 +85,7 @@ def _rehearse_front_model(study: Study, model: nn.Module, batch: Any) -> list[st
     )
     try:
         return rehearse(network, study.front_model, study.solver, study.problem, batch, r.to(study.device))
-    except NoLabelError:  # as the first batch may have none
+    except NoLabelError:  # the first batch may have none
         return []
 
 
@@ -94,8 +94,8 @@ def _check_models(model: Any, second: Any) -> None:
         raise TypeError(f"model() returned {type(model).__name__}; return a torch.nn.Module")
     if isinstance(model, nn.parallel.DistributedDataParallel):
         raise TypeError("model() returned a DistributedDataParallel, which is not supported; return the plain module")
-    mine = {p.data_ptr() for p in model.parameters() if p.numel()}
-    if model is second or any(p.data_ptr() in mine for p in second.parameters() if p.numel()):
+    pointers = {p.data_ptr() for p in model.parameters() if p.numel()}
+    if model is second or any(p.data_ptr() in pointers for p in second.parameters() if p.numel()):
         raise ValueError(
             "model() returned the same weights twice; build a new module at each call, else points share one model"
         )
@@ -122,23 +122,23 @@ def _first_batch(batches: Iterable[Any], split: str) -> Any:
 
 
 def _check_graph(study: Study, losses: list, model: nn.Module) -> list[str]:
-    """An error where a loss reaches no parameter; a note where it shares none, if the method weighs gradients."""
-    there = [(name, loss) for name, loss in zip(study.problem.names, losses, strict=True) if loss is not None]
-    found = depends_on([loss for _, loss in there], [p for p in model.parameters() if p.requires_grad])
-    for (name, loss), reach in zip(there, found, strict=True):
+    """Raise if a loss reaches no parameter; return a note if it shares none and the method weighs gradients."""
+    present = [(name, loss) for name, loss in zip(study.problem.names, losses, strict=True) if loss is not None]
+    reaches = depends_on([loss for _, loss in present], [p for p in model.parameters() if p.requires_grad])
+    for (name, loss), reach in zip(present, reaches, strict=True):
         if not any(reach):
             why = "does not depend on the model's parameters" if loss.requires_grad else "has no gradient (detached?)"
             raise ValueError(
                 f"loss {name!r} {why}; compute it from the model's output without .detach(), .item() or numpy"
             )
     # what a loss shares with one that has no label here cannot be seen
-    if not isinstance(study.solver, (Weighting, Aggregation)) or len(there) < len(losses):
+    if not isinstance(study.solver, (Weighting, Aggregation)) or len(present) < len(losses):
         return []
-    shared = [sum(column) > 1 for column in zip(*found, strict=True)]
+    shared = [sum(column) > 1 for column in zip(*reaches, strict=True)]
     apart = [
         f"loss {name!r} reaches no parameter that another loss reaches"
-        for (name, _), reach in zip(there, found, strict=True)
-        if not any(mine and common for mine, common in zip(reach, shared, strict=True))
+        for (name, _), reach in zip(present, reaches, strict=True)
+        if not any(own and common for own, common in zip(reach, shared, strict=True))
     ]
     if apart and study.solver.stateful:
         raise ValueError(f"{apart[0]}, and {type(study.solver).__name__} carries its state from step to step and needs "
@@ -150,19 +150,19 @@ def _check_graph(study: Study, losses: list, model: nn.Module) -> list[str]:
 
 
 def _scale_notes(problem: Problem, losses: list) -> list[str]:
-    """A note where losses are of wildly different size."""
+    """Return a note if losses are of wildly different size."""
     sizes = {n: abs(float(loss.detach())) for n, loss in zip(problem.names, losses, strict=True) if loss is not None}
     sizes = {name: size for name, size in sizes.items() if size > 0}
     if len(sizes) < 2:
         return []
     small, large = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)
-    if not APART * sizes[small] < sizes[large] < float("inf"):
+    if not SCALE_RATIO * sizes[small] < sizes[large] < float("inf"):
         return []
-    already = next(o.scale for o in problem.described if o.name == large)
+    scale = next(o.scale for o in problem.described if o.name == large)
     return [
         f"loss {large!r} is {sizes[large] / sizes[small]:.1e} times loss {small!r} on the first batch "
         f"({sizes[large]:.3g} and {sizes[small]:.3g}); to divide it: "
-        f"pm.Objective({large!r}, scale={sizes[large] * already:.2g})"
+        f"pm.Objective({large!r}, scale={sizes[large] * scale:.2g})"
     ]
 
 

@@ -1,6 +1,6 @@
-"""What a study was computed with, in digests: a resumed study can name the function or the split that has changed.
+"""The fingerprint of a study's code, in digests, so that a resume can name the function that has changed.
 
-No value itself is ever kept, for a global may be an API key.
+No value is ever stored, for a global may be an API key.
 """
 
 import contextlib
@@ -22,28 +22,28 @@ import torch
 
 SCALARS = (NoneType, EllipsisType, bool, int, float, complex, str, bytes)
 CALLABLES = (FunctionType, MethodType, functools.partial, type)
-HOLDING = {property: ("fget", "fset", "fdel"), staticmethod: ("__func__",), classmethod: ("__func__",),
+PARTS_OF = {property: ("fget", "fset", "fdel"), staticmethod: ("__func__",), classmethod: ("__func__",),
                functools.cached_property: ("func",), slice: ("start", "stop", "step")}  # fmt: skip
 ENGINE, MAIN = ("paretomtl", "paretomtl_solvers"), ("__main__", "__mp_main__")
 
 
 def fingerprint_code(roots: Mapping[str, Any]) -> dict[str, str]:
-    """The digests of the functions, classes and constants of the user's own that the roots reach, by name.
+    """Return digests of the user's own functions, classes and constants that the roots reach, by name.
 
-    Installed code is known by its versions and left out; of the bytecode, what comments and layout change is left out.
+    Installed code is left out, for its version is stored. Comments and layout do not change a digest.
     """
     walk = _Walk()
     for root, value in roots.items():
         bearer = value.__self__ if isinstance(value, MethodType) else value
-        given = None if bearer is None or _name(bearer) else _digest_simple(bearer, deep=True)
-        if given:
-            walk.add(f"{root}: arguments", given)
+        arguments = None if bearer is None or _name(bearer) else _digest_simple(bearer, deep=True)
+        if arguments:
+            walk.add(f"{root}: arguments", arguments)
         walk.reach(value)
     return walk.digests()
 
 
 def describe_value(value: Any) -> str:
-    """How an optimizer factory or a solver reads in a file; no string of the user's own, which may be a secret."""
+    """Return how an optimizer factory or a solver is written in a file; without strings, which may be secrets."""
     if isinstance(value, functools.partial):
         parts = [_format_argument(part) for part in value.args] + [
             f"{k}={_format_argument(part)}" for k, part in value.keywords.items()
@@ -59,20 +59,20 @@ def describe_value(value: Any) -> str:
 
 
 class _Walk:
-    """What is reached from the roots, each thing once."""
+    """A walk over all that the roots reach, each object once."""
 
     def __init__(self):
-        self._found: dict[str, set[str]] = {}
+        self._digests: dict[str, set[str]] = {}
         self._written: set[str] = set()
-        self._seen: dict[int, Any] = {}  # the things too, so that no other gets the id of one
+        self._seen: dict[int, Any] = {}  # by id; the objects are held, so that no id is used again
 
-    def add(self, key: str, found: str) -> None:
-        self._found.setdefault(key, set()).add(found)
+    def add(self, key: str, digest: str) -> None:
+        self._digests.setdefault(key, set()).add(digest)
 
     def digests(self) -> dict[str, str]:
-        """One digest for each name; lambdas share theirs. A global that functions write to is state, no code."""
-        kept = {key: sorted(found) for key, found in sorted(self._found.items()) if key not in self._written}
-        return {key: (found[0] if len(found) == 1 else digest(*found))[:12] for key, found in kept.items()}
+        """Return one digest a name; lambdas share one. Globals that functions write to are state and left out."""
+        code = {key: sorted(each) for key, each in sorted(self._digests.items()) if key not in self._written}
+        return {key: (each[0] if len(each) == 1 else digest(*each))[:12] for key, each in code.items()}
 
     def reach(self, value: Any) -> None:
         left = [value]
@@ -80,13 +80,13 @@ class _Walk:
             value = left.pop()
             if type(value) not in SCALARS and id(value) not in self._seen:
                 self._seen[id(value)] = value
-                left += self._from(value)
+                left += self._reach_from(value)
 
-    def _from(self, value: Any) -> list[Any]:
+    def _reach_from(self, value: Any) -> list[Any]:
         if isinstance(value, FunctionType):
-            return self._from_function(value)
+            return self._reach_function(value)
         if isinstance(value, type):
-            return self._from_class(value)
+            return self._reach_class(value)
         if isinstance(value, functools.partial):
             return [value.func, *value.args, *value.keywords.values()]
         if isinstance(value, MethodType):
@@ -94,7 +94,7 @@ class _Walk:
         inside = [part for part in vars(value).values() if isinstance(part, CALLABLES)] if _stateful(value) else []
         return [*inside, *(_parts(value) or ()), getattr(value, "__dict__", {}).get("__wrapped__"), type(value)]
 
-    def _from_function(self, f: FunctionType) -> list[Any]:
+    def _reach_function(self, f: FunctionType) -> list[Any]:
         space, cells = f.__globals__, _closure_cells(f)
         wrapped = vars(f).get("__wrapped__")
         if not is_users_own(space):  # a decorator of a library, perhaps, around what is the user's own
@@ -108,18 +108,18 @@ class _Walk:
         self._written |= {f"{module}.{name}" for name in written}
         meanings, left = self._globals(space, loaded - written, names, set())
         defaults, keywords = f.__defaults__ or (), f.__kwdefaults__ or {}
-        given = {**{str(i): part for i, part in enumerate(defaults)}, **keywords}
+        arguments = {**{str(i): part for i, part in enumerate(defaults)}, **keywords}
         closed = {name: part for name, part in cells.items() if name not in counted}
         # a wrapper bears the name of what it wraps; its code has its own
         name = f.__code__.co_qualname if wrapped is not None else f.__qualname__
         self.add(
             f"{module}.{name}",
-            digest(_code(f.__code__), _digest_items(given), _digest_items(closed), *sorted(meanings)),
+            digest(_code(f.__code__), _digest_items(arguments), _digest_items(closed), *sorted(meanings)),
         )
-        return [*left, *given.values(), *cells.values(), wrapped]
+        return [*left, *arguments.values(), *cells.values(), wrapped]
 
     def _globals(self, space: dict, names: set[str], attributes: set[str], done: set[int]) -> tuple[list, list]:
-        """What names mean in a module, and what to look at next; constants are added under their names."""
+        """Return what names mean in a module, and the objects to reach next; add constants under their names."""
         module, meanings, left = _module(space["__name__"]), [], []
         for name in sorted(name for name in names & space.keys() if not _dunder(name)):
             value = space[name]
@@ -134,13 +134,13 @@ class _Walk:
                 meanings, left = meanings + more, left + reached
         return meanings, left
 
-    def _from_class(self, cls: type) -> list[Any]:
+    def _reach_class(self, cls: type) -> list[Any]:
         if not _own_class(cls):
             return []
         members = {
             name: member
             for name, member in vars(cls).items()
-            if not _dunder(name) or (isinstance(member, (FunctionType, *HOLDING)) and "annotate" not in name)
+            if not _dunder(name) or (isinstance(member, (FunctionType, *PARTS_OF)) and "annotate" not in name)
         }
         bases = [str(_name(base)) for base in (type(cls), *cls.__bases__)]
         self.add(str(_name(cls)), digest(*bases, _digest_items(members)))
@@ -155,8 +155,8 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _code(code: CodeType) -> str:
-    """Bytecode as instructions with their arguments: no instruction loads the docstring, and lines are not in it."""
-    steps, place = [], {}  # a jump is told by the step where it leads, for a NOP may only mark a line
+    """Return the digest of bytecode: its instructions and their arguments, without docstring and line numbers."""
+    steps, place = [], {}  # a jump is noted as the step that it leads to, for a NOP may only mark a line
     for step in dis.get_instructions(code):
         place[step.offset] = len(steps)
         if step.opname not in ("NOP", "EXTENDED_ARG", "CACHE"):
@@ -170,11 +170,11 @@ def _code(code: CodeType) -> str:
 
 
 def _digest_simple(value: Any, deep: bool = False, within: tuple[int, ...] = ()) -> str | None:
-    """The digest of a simple value, or of the name of a function, class or module; None for anything else.
+    """Return the digest of a simple value, or of the name of a function, class or module; None for anything else.
 
     Args:
-        deep: whether an instance of a class of the user's own counts by the simple values that it holds.
-        within: the containers that we are in, for one may hold itself.
+        deep: whether an instance of a user's class is digested by the simple values that it holds.
+        within: ids of the containers around the value, for one may hold itself.
     """
     if type(value) in SCALARS or isinstance(value, (np.generic, torch.dtype, torch.device)):
         return digest(type(value).__name__, hex(value) if type(value) is int else repr(value))
@@ -195,9 +195,9 @@ def _digest_simple(value: Any, deep: bool = False, within: tuple[int, ...] = ())
         return None
     digests = []
     for part in parts:
-        if (found := _digest_simple(part, deep, within)) is None:
+        if (each := _digest_simple(part, deep, within)) is None:
             return None
-        digests.append(found)
+        digests.append(each)
     ordered = not isinstance(value, (dict, set, frozenset))
     return digest(str(_name(type(value))), *(digests if ordered else sorted(digests)))
 
@@ -211,25 +211,25 @@ def _digest_items(values: Mapping[str, Any], deep: bool = False, within: tuple[i
 
 
 def _parts(value: Any) -> list[Any] | None:
-    """What a container or a descriptor holds; None for anything else."""
+    """Return the parts of a container or a descriptor; None for anything else."""
     if isinstance(value, dict):
         return list(value.items())
     if isinstance(value, (tuple, list, set, frozenset)):
         return list(value)
-    return [getattr(value, part) for part in HOLDING[type(value)]] if type(value) in HOLDING else None
+    return [getattr(value, part) for part in PARTS_OF[type(value)]] if type(value) in PARTS_OF else None
 
 
 def digest(*parts: str | bytes) -> str:
-    """The SHA-256 of parts, each with its length, so that no two lists of parts are taken for one another."""
-    found = hashlib.sha256()
+    """Return the SHA-256 of parts, each with its length, so that no two lists of parts share a digest."""
+    hasher = hashlib.sha256()
     for part in parts:
         raw = part if isinstance(part, bytes) else part.encode(errors="surrogatepass")
-        found.update(len(raw).to_bytes(8, "big") + raw)
-    return found.hexdigest()
+        hasher.update(len(raw).to_bytes(8, "big") + raw)
+    return hasher.hexdigest()
 
 
 def _name(value: Any) -> str | None:
-    """The full name of a module, a class or a function of any kind; None for anything else."""
+    """Return the full name of a module, a class or a function of any kind; None for anything else."""
     if isinstance(value, ModuleType):
         return _module(value.__name__)
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
@@ -239,7 +239,7 @@ def _name(value: Any) -> str | None:
 
 
 def _module(name: str | None) -> str:
-    """A module's name; for the script that runs, the one by which it could be imported."""
+    """Return a module's name; for the running script, the name by which it could be imported."""
     if name not in MAIN:
         return str(name)
     main = vars(sys.modules[name])
@@ -248,7 +248,7 @@ def _module(name: str | None) -> str:
 
 
 def is_users_own(space: Mapping[str, Any]) -> bool:
-    """Whether a module, given by its globals, is the user's: neither installed nor ours."""
+    """Whether the globals of a module are the user's: neither installed nor ours."""
     name = space.get("__name__") or ""
     file = space.get("__file__") or next(iter(space.get("__path__") or ()), None)
     return name in MAIN or (name.partition(".")[0] not in ENGINE and bool(file) and not _installed(str(file)))
@@ -268,7 +268,7 @@ def _own_class(cls: type) -> bool:
 
 
 def _stateful(value: Any) -> bool:
-    """Whether it is an instance of a class of the user's own that keeps values."""
+    """Whether a value is an instance of a user's class that holds values."""
     return _own_class(type(value)) and not isinstance(value, (type, Enum)) and hasattr(value, "__dict__")
 
 

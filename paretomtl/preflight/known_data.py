@@ -1,4 +1,4 @@
-"""By what the data of a study are known again: the length of each split, and its first and last item."""
+"""The fingerprint of a study's data: the length of each split, and its first and last item."""
 
 import dataclasses
 import itertools
@@ -14,7 +14,7 @@ from paretomtl.training.seeds import reproducible, reseed, reseed_loader
 
 
 def fingerprint_data(splits: Mapping[str, Iterable[Any]]) -> dict[str, dict]:
-    """The length of each split and a digest of its first and last item; no split is read to its end."""
+    """Return the length of each split and a digest of its first and last item; no split is read to its end."""
     with reproducible():
         return {split: _fingerprint_split(batches) for split, batches in splits.items()}
 
@@ -26,16 +26,16 @@ def _fingerprint_split(batches: Any) -> dict[str, Any]:
         size = batches.batch_size or getattr(batches.batch_sampler, "batch_size", None)
         items = batches.dataset if _count_batches(batches.dataset) is not None else batches
     length = _count_batches(items)
-    read = []
+    digests = []
     if length is not None and hasattr(items, "__getitem__") and not isinstance(items, Mapping):
         for k in [0, length - 1] if length else []:
             reseed(0)
-            read.append(_digest_content(items[k]))
+            digests.append(_digest_content(items[k]))
     else:
         reseed(0)
         reseed_loader(items, 0)
-        read = [_digest_content(batch) for batch in itertools.islice(items, 1)]
-    return {"length": length, "first_and_last": digest(repr(size), *read)[:16]}
+        digests = [_digest_content(batch) for batch in itertools.islice(items, 1)]
+    return {"length": length, "first_and_last": digest(repr(size), *digests)[:16]}
 
 
 def _count_batches(batches: Any) -> int | None:
@@ -46,7 +46,7 @@ def _count_batches(batches: Any) -> int | None:
 
 
 def _digest_content(value: Any) -> str:
-    """The digest of an item or a batch: types, shapes and bytes."""
+    """Return the digest of an item or a batch: types, shapes and bytes."""
     kind = type(value).__qualname__
     if isinstance(value, torch.Tensor):
         dense = value.detach().cpu() if value.layout == torch.strided else value.detach().cpu().to_dense()

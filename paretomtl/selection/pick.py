@@ -1,4 +1,4 @@
-"""Choosing from a front: by a rule, with a say for every seed; and the few models that keep most of it."""
+"""Choosing from a front: a point by a rule, with the agreement of the seeds; or a few models that keep most of it."""
 
 import itertools
 import math
@@ -18,22 +18,22 @@ from paretomtl.selection.select import Candidates, Choice, Noise, Rule, RunnerUp
 if TYPE_CHECKING:
     from torch import nn
 
-MOST_SUBSETS = 2000  # that are all tried; of more, a greedy choice is improved by exchanges
-LEAST_GAIN = 1e-12  # of the hypervolume, that counts as one
+MOST_SUBSETS = 2000  # up to these, all are tried; beyond, a greedy choice is improved by exchanges
+LEAST_GAIN = 1e-12  # the least relative gain of hypervolume that counts
 
 
-Loader = Callable[[Point, Callable[[], Any]], Any]  # of a point's model; see `Front.load_model`
+Loader = Callable[[Point, Callable[[], Any]], Any]  # loads a point's model; see `Front.load_model`
 
 
 class Pick:
-    """A choice: the point (None where the rule found none), why, and the next best by the same rule.
+    """A choice: the point (None where the rule has none), why, and the next best by the same rule.
 
     Attributes:
-        point: the chosen one.
+        point: the chosen point.
         why: a sentence with the numbers that decided.
         runners_up: the next points by the rule, with what each gains and gives up against the chosen one.
-        agreement: of a study of several seeds, the share of the seeds whose own points give the same choice, with the
-            spread over all seeds in their margins; else None.
+        agreement: the share of the seeds whose own points give the same choice, with margins from the spread over all
+            seeds; None for a study of one seed.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Pick:
         self.point, self.why, self.runners_up, self.agreement = point, why, tuple(runners_up), agreement
 
     def load(self, build: "Callable[[], nn.Module]") -> "nn.Module":
-        """The chosen model, a plain module in eval mode, its weights checked against their hash."""
+        """Load the chosen model: a plain module in eval mode, its weights checked against their hash."""
         if self.point is None:
             raise ValueError(f"nothing was chosen: {self.why}")
         return self._load(self.point, build)
@@ -55,10 +55,10 @@ class Pick:
 class Deployed(NamedTuple):
     """A few models to deploy together.
 
-    points: in the order of their ids.
-    hypervolume: of these alone, of the losses against the front's reference.
-    lost: the share of the whole front's hypervolume that they do without.
-    why: in words.
+    points: the chosen points, ordered by id.
+    hypervolume: hypervolume of their losses alone, against the front's reference.
+    lost: share of the whole front's hypervolume that is lost.
+    why: the choice in words.
     """
 
     points: tuple[Point, ...]
@@ -68,7 +68,7 @@ class Deployed(NamedTuple):
 
 
 def candidates_of(front: Points, split: str) -> Candidates:
-    """What a rule chooses among: the points of a front, or their means over the seeds, and how uncertain they are."""
+    """List the candidates for a rule: the points of a front, or their means over the seeds, with their uncertainty."""
     means = front.mean()
     return list_candidates(
         means.points, front.objectives, split, _noise_of(front, means.points, split), _ideals_on(means, split)
@@ -76,7 +76,7 @@ def candidates_of(front: Points, split: str) -> Candidates:
 
 
 def pick_by_rule(front: Points, rule: Rule, split: str, load: Loader) -> Pick:
-    """The choice of a rule; see `Front.select`."""
+    """Choose by a rule; see `Front.select`."""
     try:
         choice = rule.choose(candidates_of(front, split))
     except NoFeasiblePointError as error:
@@ -84,9 +84,9 @@ def pick_by_rule(front: Points, rule: Rule, split: str, load: Loader) -> Pick:
         raise
     why = choice.why
     if split != "validate":
-        flattered = f"chosen on {split}, so its figures there say nothing of unseen data any more"
-        warnings.warn(flattered, stacklevel=3)
-        why += f"; {flattered}"
+        warning = f"chosen on {split}, so its figures there no longer say anything about unseen data"
+        warnings.warn(warning, stacklevel=3)
+        why += f"; {warning}"
     several = front.study["seeds"] > 1
     if not several or choice.point is None:
         return Pick(load, choice.point, why, choice.runners_up, None)
@@ -99,19 +99,19 @@ def pick_by_rule(front: Points, rule: Rule, split: str, load: Loader) -> Pick:
 
 
 def _noise_of(front: Points, points: Sequence[Point], split: str) -> Noise:
-    """Of the points, or the means, of a front or of one of its seeds; the deviation is that of the whole front."""
+    """Return the noise of points or of means over seeds; the deviation is always that of the whole front."""
     groups = replicates.group_replicates(front.points)
-    alike = [[p.values[split] for p in groups[replicates.base_id(p)] if split in p.values] for p in points]
-    n = np.array([len(group) for group in alike], dtype=np.int64)
+    samples = [[p.values[split] for p in groups[replicates.base_id(p)] if split in p.values] for p in points]
+    n = np.array([len(group) for group in samples], dtype=np.int64)
     deviation = None
     if (n > 1).any():
         none = np.full(len(front.objectives), np.nan)
-        deviation = np.array([np.std(group, axis=0, ddof=1) if len(group) > 1 else none for group in alike])
+        deviation = np.array([np.std(group, axis=0, ddof=1) if len(group) > 1 else none for group in samples])
     return Noise(sampling_errors(points, split), deviation, n)
 
 
 def _ideals_on(front: Points, split: str) -> Float[np.ndarray, " m"] | None:
-    """The measures of the models trained on one objective alone, each in its own; None unless all are there."""
+    """Return the measure of each objective when trained alone; None unless all are known."""
     alone = {p.corner: p.values[split] for p in front.corners if split in p.values}
     if set(alone) != set(front.names):
         return None
@@ -119,22 +119,22 @@ def _ideals_on(front: Points, split: str) -> Float[np.ndarray, " m"] | None:
 
 
 def _count_agreeing(front: Points, rule: Rule, split: str, choice: Choice) -> tuple[int, int]:
-    """How many of the seeds' own fronts give the same choice, and of how many."""
+    """Count the seeds whose own fronts give the same choice, and all seeds."""
     assert choice.point is not None
     same, fronts = 0, [f for f in front.by_seed() if f.points]
     for one in fronts:
         noise = _noise_of(front, one.points, split)
         own = list_candidates(one.points, front.objectives, split, noise, _ideals_on(one, split))
         try:
-            found = rule.choose(own).point
+            point = rule.choose(own).point
         except NoFeasiblePointError:
             continue
-        same += found is not None and replicates.base_id(found) == choice.point.id
+        same += point is not None and replicates.base_id(point) == choice.point.id
     return same, len(fronts)
 
 
 def _nearest_model(front: Points, point: Point, split: str) -> Point:
-    """Of several seeds, the model nearest to a mean."""
+    """Return the model nearest to a mean over seeds; with one seed, the point itself."""
     return point if front.study["seeds"] == 1 else replicates.nearest_replicate(front.points, point, split)
 
 
@@ -142,7 +142,7 @@ def _nearest_model(front: Points, point: Point, split: str) -> Point:
 
 
 def choose_subset(front: Points, k: int) -> Deployed:
-    """The k models that lose least hypervolume; see `Front.choose`."""
+    """Choose the k models that lose least hypervolume; see `Front.choose`."""
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise ValueError(f"k={k!r} is not a number of models; give 1 or more")
     points = sorted(front.mean().points, key=lambda p: p.id)
@@ -151,9 +151,9 @@ def choose_subset(front: Points, k: int) -> Deployed:
     if whole is None:
         raise ValueError(f"no point dominates ref_point={front.ref_point}, so that no hypervolume can be kept or lost")
     rows = _distinct_rows(losses, front.ref_point)
-    kept, exact = _best_subset(losses[rows], front.ref_point, k)
-    chosen = [points[rows[i]] for i in kept]
-    volume = score.hypervolume(losses[rows[kept]], front.ref_point) or 0.0
+    subset, exact = _best_subset(losses[rows], front.ref_point, k)
+    chosen = [points[rows[i]] for i in subset]
+    volume = score.hypervolume(losses[rows[subset]], front.ref_point) or 0.0
     lost = max(0.0, 1 - volume / whole)
     how = "no other choice loses less" if exact else "found greedily and improved by exchanges"
     why = (
@@ -164,14 +164,14 @@ def choose_subset(front: Points, k: int) -> Deployed:
 
 
 def _distinct_rows(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float]) -> np.ndarray:
-    """The rows that dominate the reference and that none dominates; of equal ones the first."""
-    kept = np.flatnonzero(score.is_nondominated(losses) & (losses < np.array(ref_point)).all(axis=1))
-    first = np.unique(losses[kept], axis=0, return_index=True)[1]
-    return kept[np.sort(first)]
+    """Return the nondominated rows that dominate the reference; of equal rows the first."""
+    rows = np.flatnonzero(score.is_nondominated(losses) & (losses < np.array(ref_point)).all(axis=1))
+    first = np.unique(losses[rows], axis=0, return_index=True)[1]
+    return rows[np.sort(first)]
 
 
 def _best_subset(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float], k: int) -> tuple[list[int], bool]:
-    """The rows of the best subset of at most k, and whether it is known to be the best."""
+    """Return the rows of the best subset of at most k, and whether it is proven best."""
     n, m = losses.shape
     if n <= k:
         return list(range(n)), True
@@ -183,40 +183,41 @@ def _best_subset(losses: Float[np.ndarray, "n m"], ref_point: Sequence[float], k
 
     if math.comb(n, k) <= MOST_SUBSETS:
         return _largest(itertools.combinations(range(n), k), volume), True
-    kept: list[int] = []
+    subset: list[int] = []
     for _ in range(k):
-        kept = _largest(([*kept, i] for i in range(n) if i not in kept), volume)
+        subset = _largest(([*subset, i] for i in range(n) if i not in subset), volume)
     while True:
-        others = [i for i in range(n) if i not in kept]
-        swapped = _largest(([*(kept[:j] + kept[j + 1 :]), i] for j, i in itertools.product(range(k), others)), volume)
-        if volume(swapped) <= volume(kept) * (1 + LEAST_GAIN):
-            return sorted(kept), False
-        kept = swapped
+        others = [i for i in range(n) if i not in subset]
+        exchanges = ([*subset[:j], *subset[j + 1 :], i] for j, i in itertools.product(range(k), others))
+        better = _largest(exchanges, volume)
+        if volume(better) <= volume(subset) * (1 + LEAST_GAIN):
+            return sorted(subset), False
+        subset = better
 
 
 def _largest(subsets, volume: Callable[[Sequence[int]], float]) -> list[int]:
-    """The subset with the largest volume; of equal ones the first."""
-    best, found = -math.inf, []
+    """Return the subset with the largest volume; of equal ones the first."""
+    best, largest = -math.inf, []
     for subset in subsets:
         value = volume(subset)
         if value > best * (1 + LEAST_GAIN if best > 0 else 1):
-            best, found = value, list(subset)
-    return found
+            best, largest = value, list(subset)
+    return largest
 
 
 def _best_subset_of_two(losses: Float[np.ndarray, "n 2"], reference: Float[np.ndarray, " 2"], k: int) -> list[int]:
-    """By dynamic programming along the front: what a point adds depends on the one kept before it."""
+    """Find the best subset by dynamic programming along the front: a point's gain depends only on the one before it."""
     order = np.lexsort(losses.T[::-1])
     x, y = losses[order].T
     parts = (reference[0] - x)[None, :] * (y[:, None] - y[None, :])  # of point j after point i
     best = (reference[0] - x) * (reference[1] - y)
     back = []
     for _ in range(k - 1):
-        reached = np.where(np.triu(np.ones_like(parts), 1) > 0, best[:, None] + parts, -np.inf)
-        back.append(reached.argmax(axis=0))
-        best = reached.max(axis=0)
+        volumes = np.where(np.triu(np.ones_like(parts), 1) > 0, best[:, None] + parts, -np.inf)
+        back.append(volumes.argmax(axis=0))
+        best = volumes.max(axis=0)
     last = int(best.argmax())
-    found = [last]
+    places = [last]
     for step in reversed(back):
-        found.append(int(step[found[-1]]))
-    return sorted(order[found].tolist())
+        places.append(int(step[places[-1]]))
+    return sorted(order[places].tolist())

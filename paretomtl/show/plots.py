@@ -1,4 +1,4 @@
-"""The figures of a front: facts first, drawing second, and the facts as a CSV file beside the figure or the page."""
+"""The figures of a front: collect the facts, draw them, and write them as CSV beside the figure or the page."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,70 +16,71 @@ if TYPE_CHECKING:
 
 FIGURES = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}  # no times: equal bytes
 PAGE = ".html"
-KINDS = {  # the facts, how they are drawn, and how they are written
+KINDS = {  # how to collect the facts, draw them, and write them
     "matrix": (collect_front, matrix.draw, front_csv),
     "parallel": (collect_front, parallel.draw, front_csv),
     "control": (control.collect_control, control.draw, control.control_csv),
 }
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "paretomtl",
-    "svg.fonttype": "none",  # text stays text: it can be searched, read aloud and edited
-    "pdf.fonttype": 42,  # TrueType: journals refuse the Type 3 that is matplotlib's own
+    "svg.fonttype": "none",  # text stays text, to be searched, read aloud and edited
+    "pdf.fonttype": 42,  # TrueType: journals refuse matplotlib's default, Type 3
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "text.parse_math": False,  # a name may have dollars in it
+    "text.parse_math": False,  # a name may contain dollars
 }
 
 
 def plot(
     front: Points, path: str | Path, chosen: Point | None = None, kind: str | None = None, width: float | None = None
 ) -> Path:
-    """Draw a front to an .svg, .pdf or .png file, or write it as a page, .html; and its data as .csv beside it.
+    """Draw a front to an .svg, .pdf or .png file, or write it as an .html page; its data goes to a .csv beside it.
 
     Args:
-        front: of two or more objectives.
-        path: of the figure.
-        chosen: one of its points, to stand out.
-        kind: "matrix", one panel a pair of objectives; "parallel", one axis an objective, better up; "control", what
-            was asked for against what was reached; by default the plane of two objectives, or the matrix of more. A
-            page has all of them; this one comes first.
-        width: of a figure, in inches.
+        front: a front of two or more objectives.
+        path: the file to write.
+        chosen: one of its points, to highlight.
+        kind: "matrix", one panel a pair of objectives; "parallel", one axis an objective, better up; "control", the
+            requested rays against the losses reached. By default the plane for two objectives, and the matrix for more.
+            A page has all kinds, this one first.
+        width: width of a figure, in inches.
     """
     path = _check_path(path, width, (*FIGURES, PAGE))
     if kind is not None and kind not in KINDS:
         raise ValueError(f"kind={kind!r} is not one of {', '.join(map(repr, KINDS))}")
-    collect, draw, written = KINDS[kind or "matrix"]
-    shown: Any = collect(front, chosen)
+    collect, draw, to_csv = KINDS[kind or "matrix"]
+    facts: Any = collect(front, chosen)
     if path.suffix.lower() == PAGE:
         text = page.write_page(page.collect_page(front, chosen, kind))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-        path.with_suffix(".csv").write_text(written(shown), encoding="utf-8")
+        path.with_suffix(".csv").write_text(to_csv(facts), encoding="utf-8")
         return path
-    draw = pair.draw if kind is None and len(shown.names) == 2 else draw
-    return _write(path, lambda: draw(shown, width), written(shown), width)
+    draw = pair.draw if kind is None and len(facts.names) == 2 else draw
+    return _save(path, lambda: draw(facts, width), to_csv(facts), width)
 
 
 def plot_fronts(fronts: Mapping[str, Points], path: str | Path, width: float | None = None) -> Path:
-    """Draw several fronts of one problem to one .svg, .pdf or .png file, and write its data as .csv beside it.
+    """Draw several fronts of one problem to one .svg, .pdf or .png file; its data goes to a .csv beside it.
 
-    Of two objectives each front has the border of what it attains, and its points, dominated ones hollow. Of several
-    seeds the line is the median attainment surface, which at least half of the seeds attain, and the band around it
-    goes from what any seed attains to what all attain. Of more objectives there is a panel a pair of them, with the
-    points of all seeds alone.
+    With two objectives each front has the border of the losses it attains, and its points, dominated ones hollow. With
+    several seeds the line is the median attainment surface, which at least half of the seeds attain; the band around it
+    reaches from what any seed attains to what all attain. With more objectives there is one panel a pair, with the
+    points of all seeds only.
 
     Args:
-        fronts: by the names that the legend is to have.
-        path: of the figure.
-        width: in inches; 3.25 is a paper's column, 6.75 two.
+        fronts: the fronts, by their names in the legend.
+        path: the file to write.
+        width: width in inches; 3.25 is a paper's column, 6.75 two.
 
     Raises:
-        EmptyFrontError, ValueError: one has no point, or differs from another in objectives, splits or `ref_point`.
+        EmptyFrontError: a front has no point.
+        ValueError: two fronts differ in objectives, splits or `ref_point`.
     """
     path = _check_path(path, width, tuple(FIGURES))
-    shown = several.collect_fronts(fronts)
-    return _write(path, lambda: several.draw(shown, width), several.fronts_csv(shown), width)
+    facts = several.collect_fronts(fronts)
+    return _save(path, lambda: several.draw(facts, width), several.fronts_csv(facts), width)
 
 
 def _check_path(path: str | Path, width: float | None, formats: tuple[str, ...]) -> Path:
@@ -94,7 +95,7 @@ def _check_path(path: str | Path, width: float | None, formats: tuple[str, ...])
     return path
 
 
-def _write(path: Path, draw: Callable[[], "Figure"], data: str, width: float | None) -> Path:
+def _save(path: Path, draw: Callable[[], "Figure"], data: str, width: float | None) -> Path:
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE | view.text_settings(width)):

@@ -1,4 +1,4 @@
-"""A front in words and as plain values: what the command line prints."""
+"""A front as text and as plain values, for the command line to print."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,9 +13,9 @@ from paretomtl.selection.pick import Pick
 
 
 def format_report(front: Points) -> str:
-    """The points, their means over several seeds, the figures, and whether there is a trade-off to be seen.
+    """Format the points, their means over several seeds, the figures, and the test for a trade-off.
 
-    Of one network for all preferences, also how well losses are known between the points.
+    A front of one network for all preferences also shows how well losses are known between the points.
     """
     parts = [format_table(front)]
     if front.points and front.study["seeds"] > 1:
@@ -25,24 +25,24 @@ def format_report(front: Points) -> str:
         parts.append(str(front.score()))
     except EmptyFrontError:
         parts.append("no figures: the front has no point")
-    if _of_one_network(front):
-        parts.append(front.map().told())
+    if _has_one_network(front):
+        parts.append(front.map().summarise())
     return "\n\n".join(parts)
 
 
-def _of_one_network(front: Points) -> bool:
-    """Whether any preference can be asked for, so that it matters what lies between those that were."""
+def _has_one_network(front: Points) -> bool:
+    """Whether one network serves every preference, so that losses between the points matter."""
     return bool(front.points) and all(p.network is not None for p in front.points)
 
 
 def report_as_json(front: Points) -> dict[str, Any]:
-    """The same, for JSON; what is undefined or not available is None."""
+    """Return the report as values for JSON; undefined or unavailable figures are None."""
     try:
         figures = front.score()._asdict()
     except EmptyFrontError:
         figures = None
     several = front.points and front.study["seeds"] > 1
-    found = {
+    report = {
         "folder": None if front.folder is None else str(front.folder),
         "objectives": list(front.study["objectives"]),
         "asked": len(front.study["points"]),
@@ -50,38 +50,38 @@ def report_as_json(front: Points) -> dict[str, Any]:
         "score": figures,
         "spread": front.spread()._asdict() if several else None,
         "tradeoff": front.tradeoff()._asdict() if several else None,
-        "map": _map_as_json(front) if _of_one_network(front) else None,
+        "map": _map_as_json(front) if _has_one_network(front) else None,
         "warnings": list(list_warnings(front)),
     }
-    return _as_json(found)
+    return _as_json(report)
 
 
 def _map_as_json(front: Points) -> dict[str, Any]:
-    found = front.map()
-    return {"interpolation_error": found.error, "monotone": list(found.monotone)}
+    preference_map = front.map()
+    return {"interpolation_error": preference_map.error, "monotone": list(preference_map.monotone)}
 
 
 def list_warnings(front: Points) -> tuple[str, ...]:
-    """What a reader of a front should know, of its files too."""
-    found = [*front.study["notes"], *front.damage]
-    found += [f"{p.id} is corrupt: {p.reason}" for p in front.corrupt]
+    """List what a reader of a front should know, including damage to its files."""
+    texts = [*front.study["notes"], *front.damage]
+    texts += [f"{p.id} is corrupt: {p.reason}" for p in front.corrupt]
     if front.failed:
         reasons = "; ".join(
             f"{', '.join(ids)}: {why}" for why, ids in _group_ids(front.failed, lambda p: [p.reason]).items()
         )
-        asked = len(front.study["points"])
-        found.append(f"{len(front.failed)} of {asked} points failed ({reasons})")
+        n_points = len(front.study["points"])
+        texts.append(f"{len(front.failed)} of {n_points} points failed ({reasons})")
     if len(front.points) > 1:
         for name, flat in zip(front.names, score.is_constant(front.losses), strict=True):
             if flat:
-                found.append(f"no trade-off on {name!r}: its loss is the same at every point")
+                texts.append(f"no trade-off on {name!r}: its loss is the same at every point")
     if front.points:
-        found += _beyond_reference(front)
-    told = _group_ids((*front.points, *front.corners), lambda p: p.warnings)
-    return (*found, *(f"{', '.join(ids)}: {warning}" for warning, ids in told.items()))
+        texts += _reference_warnings(front)
+    ids_by_warning = _group_ids((*front.points, *front.corners), lambda p: p.warnings)
+    return (*texts, *(f"{', '.join(ids)}: {warning}" for warning, ids in ids_by_warning.items()))
 
 
-def _beyond_reference(front: Points) -> list[str]:
+def _reference_warnings(front: Points) -> list[str]:
     n, outside = len(front.points), score.count_outside(front.losses, front.ref_point)
     reference = f"the reference ({', '.join(f'{r:g}' for r in front.ref_point)})"
     if outside == n:
@@ -92,27 +92,27 @@ def _beyond_reference(front: Points) -> list[str]:
 
 
 def format_table(front: Points) -> str:
-    """One line a point: preference, losses by split, validation measures if any, control error, status."""
+    """Format one line a point: preference, losses by split, validation measures if any, control error, status."""
     splits = front.study["splits"]
-    asked = front.names if any(p.preference for p in front.every) else ()
-    head = ["point", *(f"r {name}" for name in asked)]
+    names = front.names if any(p.preference for p in front.every) else ()
+    head = ["point", *(f"r {name}" for name in names)]
     head += [f"{split} {name}" for split in splits for name in front.names]
-    measured = front.objectives if front.study["measured"] else ()
-    head += [f"{o.name} [{o.unit or 'measure'}]" for o in measured] + ["off ray", "status"]
+    measures = front.objectives if front.study["measured"] else ()
+    head += [f"{o.name} [{o.unit or 'measure'}]" for o in measures] + ["off ray", "status"]
     rows = [head]
     for p in front.every:
-        cells = [f"{r:.3f}" for r in p.preference] or [""] * len(asked)
+        cells = [f"{r:.3f}" for r in p.preference] or [""] * len(names)
         cells += [f"{x:.4f}" for split in splits for x in p.losses.get(split, ())]
-        cells += [f"{x:.4g}" for x in p.values.get("validate", ()) if measured]
+        cells += [f"{x:.4g}" for x in p.values.get("validate", ()) if measures]
         cells += [""] * (len(head) - 3 - len(cells))
-        off = "" if p.corner or p.control_error is None else f"{p.control_error:.2f}°"
-        said = f"{p.state}: {p.reason}" if p.state != "done" else "alone" if p.corner else p.status or ""
-        rows.append([p.id, *cells, off, said])
+        error = "" if p.corner or p.control_error is None else f"{p.control_error:.2f}°"
+        outcome = f"{p.state}: {p.reason}" if p.state != "done" else "alone" if p.corner else p.status or ""
+        rows.append([p.id, *cells, error, outcome])
     return _align_columns(rows)
 
 
 def _align_columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as lines of columns: the first and the last to the left, numbers to the right."""
+    """Align rows in columns: the first and the last to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     sides = ["<", *[">"] * (len(widths) - 2), "<"]
     layout = "  ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))
@@ -120,16 +120,16 @@ def _align_columns(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _group_ids(points: Sequence[Point], texts: Callable[[Point], Sequence[str | None]]) -> dict[str | None, list[str]]:
-    """The ids of the points that carry each text."""
-    found: dict[str | None, list[str]] = {}
+    """Group the ids of points by the texts they carry."""
+    groups: dict[str | None, list[str]] = {}
     for point in points:
         for text in texts(point):
-            found.setdefault(text, []).append(point.id)
-    return found
+            groups.setdefault(text, []).append(point.id)
+    return groups
 
 
 def choice_as_json(pick: Pick, folder: Path) -> dict[str, Any]:
-    """A choice, for JSON."""
+    """Return a choice as values for JSON."""
     point = pick.point
     weights = None if point is None or point.weights is None else folder / "weights" / f"{point.weights}.safetensors"
     return {
@@ -142,15 +142,15 @@ def choice_as_json(pick: Pick, folder: Path) -> dict[str, Any]:
 
 
 def _point_as_json(front: Points, point: Point) -> dict[str, Any]:
-    named = {s: dict(zip(front.names, numbers, strict=True)) for s, numbers in point.losses.items()}
-    values = {s: dict(zip(front.names, numbers, strict=True)) for s, numbers in point.values.items()}
+    losses = {s: dict(zip(front.names, row, strict=True)) for s, row in point.losses.items()}
+    values = {s: dict(zip(front.names, row, strict=True)) for s, row in point.values.items()}
     return {
         "id": point.id,
         "seed": point.seed,
         "corner": point.corner,
         "state": point.state,
         "preference": list(point.preference),
-        "losses": named,
+        "losses": losses,
         "values": values,
         "control_error": point.control_error,
         "status": point.status,
@@ -161,7 +161,7 @@ def _point_as_json(front: Points, point: Point) -> dict[str, Any]:
 
 
 def _as_json(value: Any) -> Any:
-    """Values as JSON has them: arrays as lists, what is not finite as None."""
+    """Convert values for JSON: arrays to lists, numbers that are not finite to None."""
     if isinstance(value, dict):
         return {key: _as_json(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):

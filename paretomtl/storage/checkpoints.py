@@ -1,9 +1,9 @@
-"""Checkpoints as files: the folder `checkpoints` of a front that is not whole yet.
+"""Checkpoints as files: the folder `checkpoints` of an unfinished front.
 
-    checkpoints/<name>.json             which points it is of, and what their training has come to; sealed
-    checkpoints/<sha256>.safetensors    the tensors of it, under their hash
+    checkpoints/<name>.json             the points, and the state of their training; sealed
+    checkpoints/<sha256>.safetensors    the tensors of that state, under their hash
 
-The tensors are written first, and those of before are removed last, so that a kill leaves a checkpoint that is whole.
+New tensors are written first, and old ones are removed last, so that a kill leaves a whole checkpoint.
 """
 
 import contextlib
@@ -18,45 +18,45 @@ from paretomtl.storage.files import check_name
 from paretomtl.storage.store import MOST_BYTES, Store
 
 PART = "checkpoints"
-END = ".safetensors"
-Read = Callable[[str, int], bytes]  # of a file and the most bytes that it may have
+SUFFIX = ".safetensors"
+Read = Callable[[str, int], bytes]  # reads a file, given its name and its size limit in bytes
 
 
 class Encoded(NamedTuple):
-    """A nested value as JSON can hold it, and its tensors by the names that stand there in their place."""
+    """A nested value as JSON, with names in place of its tensors; and the tensors by these names."""
 
     value: Any
     tensors: dict[str, Any]
 
 
-def pack(name: str, study: str, asked: list, found: Encoded) -> dict[str, bytes]:
-    """The files of a checkpoint, in the order in which they are to be written."""
+def pack(name: str, study: str, points: list, encoded: Encoded) -> dict[str, bytes]:
+    """Return the files of a checkpoint, in the order to write them."""
     from safetensors.torch import save
 
-    data = save(found.tensors, metadata={"name": name})  # the name, so that no two checkpoints share a file
+    data = save(encoded.tensors, metadata={"name": name})  # with the name, so that no two checkpoints share a file
     digest = files.sha256(data)
-    head = {"schema": schema.SCHEMA, "study": study, "name": name, "asked": asked}
-    text = files.seal_json(head | {"tensors": digest, "bytes": len(data), "value": found.value})
-    return {f"{digest}{END}": data, f"{check_name(name)}.json": text}
+    head = {"schema": schema.SCHEMA, "study": study, "name": name, "asked": points}
+    text = files.seal_json(head | {"tensors": digest, "bytes": len(data), "value": encoded.value})
+    return {f"{digest}{SUFFIX}": data, f"{check_name(name)}.json": text}
 
 
-def unpack(name: str, study: str, asked: list, read: Read) -> Encoded:
-    """What was packed of these points of this study.
+def unpack(name: str, study: str, points: list, read: Read) -> Encoded:
+    """Read the checkpoint of these points of this study.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError, OSError: it is damaged, or of something else.
+        FileNotFoundError: there is no checkpoint.
+        ValueError, OSError: it is damaged, or belongs to another study or other points.
     """
     head = read_head(name, study, read)
-    if head["asked"] != asked:
+    if head["asked"] != points:
         raise DamagedFileError(f"{name}.json is of other points, or of other preferences")
-    return Encoded(head["value"], _tensors(head, read))
+    return Encoded(head["value"], _read_tensors(head, read))
 
 
-def _tensors(head: dict[str, Any], read: Read) -> dict[str, Any]:
+def _read_tensors(head: dict[str, Any], read: Read) -> dict[str, Any]:
     from safetensors.torch import load
 
-    file = f"{head['tensors']}{END}"
+    file = f"{head['tensors']}{SUFFIX}"
     try:
         data = read(file, head["bytes"])
     except FileNotFoundError as error:
@@ -70,45 +70,43 @@ def _tensors(head: dict[str, Any], read: Read) -> dict[str, Any]:
 
 
 def read_head(name: str, study: str, read: Read) -> dict[str, Any]:
-    """The sealed part, checked."""
+    """Read the JSON part of a checkpoint, with its seal and fields checked."""
     path = Path(f"{check_name(name)}.json")
-    found = schema.open_json(read(path.name, MOST_BYTES["checkpoint"]), path)
-    if found.get("study") != study or found.get("name") != name:
+    head = schema.open_json(read(path.name, MOST_BYTES["checkpoint"]), path)
+    if head.get("study") != study or head.get("name") != name:
         raise DamagedFileError(f"{path} is a checkpoint of another study, or of another name")
     kinds = {"asked": list, "tensors": str, "bytes": int, "value": dict}
-    if any(type(found.get(key)) is not kind for key, kind in kinds.items()) or not found["bytes"] >= 0:
+    if any(type(head.get(key)) is not kind for key, kind in kinds.items()) or not head["bytes"] >= 0:
         raise DamagedFileError(f"{path} is damaged: it is no checkpoint")
-    if not schema.HASH.fullmatch(found["tensors"]):
+    if not schema.HASH.fullmatch(head["tensors"]):
         raise DamagedFileError(f"{path} is damaged: it names no SHA-256")
-    return found
+    return head
 
 
 # --- in a front's folder ---
 
 
 def reader_of(folder: Path) -> Read:
-    """Reads the files of a folder."""
+    """Return a function that reads the files of a folder."""
     return lambda file, most: files.read(folder / file, most)
 
 
-def write(store: Store, name: str, written: dict[str, bytes]) -> None:
-    """Put a checkpoint's files in the place of those of before."""
+def write(store: Store, name: str, contents: dict[str, bytes]) -> None:
+    """Write a checkpoint's files, and remove those they replace."""
     folder = store.part(PART)
     folder.mkdir(exist_ok=True)
     before = _named_tensors(folder, name)
-    for file, data in written.items():
+    for file, data in contents.items():
         files.write(folder / file, data)
-    for file in before - set(written):
+    for file in before - set(contents):
         (folder / file).unlink(missing_ok=True)
 
 
 def drop(store: Store, name: str) -> None:
-    """Remove a checkpoint, and the folder with the last one."""
+    """Remove a checkpoint, and with the last one the folder."""
     folder = store.part(PART)
-    for file in (
-        f"{name}.json",
-        *_named_tensors(folder, name),
-    ):  # in this order: a kill leaves no head without its tensors
+    # In this order, a kill leaves no head without its tensors.
+    for file in (f"{name}.json", *_named_tensors(folder, name)):
         with contextlib.suppress(OSError):
             (folder / file).unlink()
     with contextlib.suppress(OSError):
@@ -116,84 +114,86 @@ def drop(store: Store, name: str) -> None:
 
 
 def _named_tensors(folder: Path, name: str) -> set[str]:
-    """The file of tensors that a checkpoint names, if it can be read."""
+    """Return the tensor file that a checkpoint names; empty if the checkpoint cannot be read."""
     path = folder / f"{name}.json"
     try:
         digest = schema.open_json(files.read(path, MOST_BYTES["checkpoint"]), path).get("tensors")
     except (OSError, ValueError):
         return set()
-    return {f"{digest}{END}"} if isinstance(digest, str) and schema.HASH.fullmatch(digest) else set()
+    return {f"{digest}{SUFFIX}"} if isinstance(digest, str) and schema.HASH.fullmatch(digest) else set()
 
 
 class CheckpointReport(NamedTuple):
-    """The files in `checkpoints`, by name within the front's folder: whole, damaged and why, of no more use and why."""
+    """The files in `checkpoints`, by name within the front's folder: whole; damaged or obsolete, with the reason."""
 
     whole: set[str]
     damaged: dict[str, str]
-    over: dict[str, str]
+    obsolete: dict[str, str]
 
 
-def check_checkpoints(store: Store, left: Collection[str]) -> CheckpointReport:
-    """All checkpoints of a front; `left` are the points that are not computed yet."""
-    found, folder = CheckpointReport(set(), {}, {}), store.folder / PART
+def check_checkpoints(store: Store, pending: Collection[str]) -> CheckpointReport:
+    """Check all checkpoints of a front; `pending` are the points not computed yet."""
+    report, folder = CheckpointReport(set(), {}, {}), store.folder / PART
     if folder.is_symlink() or not folder.is_dir():
-        return found
+        return report
     names: list[str] = []
-    with contextlib.suppress(FileNotFoundError):  # another process of the same study may end at this moment
+    with contextlib.suppress(FileNotFoundError):  # another process of the study may finish right now
         names = sorted(os.listdir(folder))
     for file in names:
         if file.endswith(".json"):
-            _check_checkpoint(store, folder, file.removesuffix(".json"), left, found)
-    for place in found.whole:  # also where one that is over names the same file
-        found.over.pop(place, None)
-    tensors = {f"{PART}/{file}" for file in names if file.endswith(END)}
-    for place in tensors - found.whole - set(found.damaged):
+            _check_checkpoint(store, folder, file.removesuffix(".json"), pending, report)
+    for place in report.whole:  # also if an obsolete checkpoint names the same file
+        report.obsolete.pop(place, None)
+    tensors = {f"{PART}/{file}" for file in names if file.endswith(SUFFIX)}
+    for place in tensors - report.whole - set(report.damaged):
         if schema.HASH.fullmatch(Path(place).stem):
-            found.over.setdefault(place, "of no checkpoint; resume removes it")
-    return found
+            report.obsolete.setdefault(place, "of no checkpoint; resume removes it")
+    return report
 
 
-def _check_checkpoint(store: Store, folder: Path, name: str, left: Collection[str], found: CheckpointReport) -> None:
+def _check_checkpoint(
+    store: Store, folder: Path, name: str, pending: Collection[str], report: CheckpointReport
+) -> None:
     place = f"{PART}/{name}.json"
     try:
         head = read_head(name, store.id, reader_of(folder))
         ids = {id for id, _, _ in head["asked"]}
-    except FileNotFoundError:  # of such a process, too
+    except FileNotFoundError:  # such a process removed it
         return
     except (ValueError, TypeError, OSError) as error:
-        found.damaged[place] = _within(store, error)
+        report.damaged[place] = _describe_error(store, error)
         return
-    tensors = f"{PART}/{head['tensors']}{END}"
-    if not ids & set(left):
-        found.over[place] = found.over[tensors] = "a checkpoint of points that are there; resume removes it"
+    tensors = f"{PART}/{head['tensors']}{SUFFIX}"
+    if not ids & set(pending):
+        report.obsolete[place] = report.obsolete[tensors] = "a checkpoint of points that are there; resume removes it"
         return
     try:
         if files.hash_file(store.folder / tensors, head["bytes"]) != head["tensors"]:
             raise DamagedFileError(f"{tensors} is damaged: it is not as it was written (its SHA-256 differs)")
     except FileNotFoundError:
-        found.damaged[tensors] = "missing"
+        report.damaged[tensors] = "missing"
     except (ValueError, OSError) as error:
-        found.damaged[tensors] = _within(store, error)
+        report.damaged[tensors] = _describe_error(store, error)
     else:
-        found.whole.update((place, tensors))
+        report.whole.update((place, tensors))
         return
-    found.over[place] = "its tensors are damaged; resume removes it"
+    report.obsolete[place] = "its tensors are damaged; resume removes it"
 
 
-def _within(store: Store, error: Exception) -> str:
+def _describe_error(store: Store, error: Exception) -> str:
     return store.within(error).removeprefix(f"{PART}/")
 
 
-def clear(store: Store, left: Collection[str]) -> None:
-    """Remove what is damaged or of no more use; points that are left start again where it was theirs."""
+def clear(store: Store, pending: Collection[str]) -> None:
+    """Remove damaged and obsolete checkpoints; pending points of a removed one start again."""
     folder = store.folder / PART
     if folder.is_symlink() or not folder.is_dir():
         return
     files.clear_temporary(folder)
-    found = check_checkpoints(store, left)
-    for place, why in found.damaged.items():
+    report = check_checkpoints(store, pending)
+    for place, why in report.damaged.items():
         store.log("warning", text=f"{place}: {why}; what it was of starts again")
-    for place in (*found.damaged, *found.over):
+    for place in (*report.damaged, *report.obsolete):
         with contextlib.suppress(OSError):
             (store.folder / place).unlink()
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Files that survive: written whole or not at all, sealed by their hash, read without following a link."""
+"""Files that survive: written whole or not at all, sealed by their hash, read without following links."""
 
 import contextlib
 import errno
@@ -20,15 +20,15 @@ from paretomtl.errors import DamagedFileError
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))}
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-TEMPORARY = re.compile(r"\.([0-9a-f]{8})-([0-9]{1,10})-[0-9a-f]{12}\.tmp")  # the host, the process, a random number
-DEEPEST = 50  # levels that JSON of ours may nest
-MOST_PARTS = 2**22  # values in it; each takes memory, even one of two bytes
+TEMPORARY = re.compile(r"\.([0-9a-f]{8})-([0-9]{1,10})-[0-9a-f]{12}\.tmp")  # host, process, random number
+DEEPEST = 50  # the most levels of nesting in our JSON
+MOST_PARTS = 2**22  # the most values in our JSON; each takes memory, even one of two bytes
 SEAL = "sha256"
-_in_work: set[str] = set()  # the temporary files of this process
+_temporary_names: set[str] = set()  # of files that this process is writing
 
 
 def check_name(name: str) -> str:
-    """A name that is safe as a file's on every system, or an error."""
+    """Return the name if it is a safe file name on every system; else raise a ValueError."""
     if not NAME.fullmatch(name) or name.split(".")[0].lower() in DEVICES or name.endswith("."):
         raise ValueError(
             f"name {name[:120]!r}: use 1 to 100 letters, digits, '.', '_' or '-', starting with a letter or digit, "
@@ -38,19 +38,19 @@ def check_name(name: str) -> str:
 
 
 def write(path: Path, data: bytes, new: bool = False) -> None:
-    """All of the file or nothing of it, also when the machine stops in between.
+    """Write a file whole or not at all, even if the machine stops in between.
 
     Args:
-        path: of the file.
+        path: the file.
         data: its bytes.
-        new: leave a file that is there as it is, also one that another process writes at this moment.
+        new: never replace an existing file, not even one that another process writes at the same moment.
 
     Raises:
-        FileExistsError: it is to be a new one, and is not.
-        OSError: it names the file and the remedy; where the disk is full, the bytes that were needed as well.
+        FileExistsError: `new` is set, and the file exists.
+        OSError: the file cannot be written. The message names it and the remedy, and for a full disk the bytes needed.
     """
     temporary = path.with_name(temporary_name())
-    _in_work.add(temporary.name)
+    _temporary_names.add(temporary.name)
     try:
         with temporary.open("xb") as file:
             file.write(data)
@@ -62,10 +62,11 @@ def write(path: Path, data: bytes, new: bool = False) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise (full_disk_error(error, path, len(data)) if error.errno in FULL else _refuser(error, path)) from error
+            full = error.errno in FULL
+            raise (full_disk_error(error, path, len(data)) if full else _write_error(error, path)) from error
         raise
     finally:
-        _in_work.discard(temporary.name)
+        _temporary_names.discard(temporary.name)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -74,10 +75,10 @@ def write(path: Path, data: bytes, new: bool = False) -> None:
 
 
 def _link(temporary: Path, path: Path) -> bool:
-    """Give a file its name if no other has it; False on a disk that knows no links, where there is only a look before.
+    """Give a temporary file its final name by a link; False on a disk without links, if the name is free.
 
     Raises:
-        FileExistsError: another has it.
+        FileExistsError: the name is in use.
     """
     try:
         os.link(temporary, path)
@@ -92,26 +93,26 @@ def _link(temporary: Path, path: Path) -> bool:
 
 
 def temporary_name() -> str:
-    """A new name for a file that is in work; if this process dies, `clear_temporary` removes it."""
-    return f".{_host()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.tmp"
+    """Make a name for a file being written; if this process dies, `clear_temporary` removes the file."""
+    return f".{_hash_host()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.tmp"
 
 
 def free_bytes(folder: Path) -> int:
-    """The bytes that are free on a folder's disk."""
+    """Return the free bytes on a folder's disk."""
     return shutil.disk_usage(folder).free
 
 
 def full_disk_error(error: OSError, path: Path, needed: int) -> OSError:
-    """The error of a full disk, with what would help."""
-    left = free_bytes(path.parent)
+    """Make the error of a full disk, with the remedy."""
+    free = free_bytes(path.parent)
     return OSError(
         error.errno,
-        f"no room for {path}: it needs {needed:,} bytes, {left:,} are free, and a quota or a limit on the size of a "
+        f"no room for {path}: it needs {needed:,} bytes, {free:,} are free, and a quota or a limit on the size of a "
         "file may be lower; all that was written before is whole: make room and start again with the same folder",
     )
 
 
-def _refuser(error: OSError, path: Path) -> OSError:
+def _write_error(error: OSError, path: Path) -> OSError:
     return type(error)(
         error.errno,
         f"{path} cannot be written ({error.strerror}); all that was written before is whole: mend that and start "
@@ -119,24 +120,26 @@ def _refuser(error: OSError, path: Path) -> OSError:
     )
 
 
-def _host() -> str:
+def _hash_host() -> str:
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
 def clear_temporary(folder: Path) -> None:
-    """Remove what writes that were killed left behind: those of this host whose process is gone.
+    """Remove the temporary files of killed writes: those of this host whose process is gone.
 
-    In a container a run that is started again often has the number of the one that was killed, so a file under our own
-    number is left behind as well, unless it is in work.
+    In a container a restarted run often has the process number of the killed one. So files under our own number are
+    removed as well, unless this process is writing them.
     """
     for path in folder.glob(".*.tmp"):
-        found = TEMPORARY.fullmatch(path.name)
-        if found and found[1] == _host() and path.name not in _in_work and not _is_other_process(int(found[2])):
+        match = TEMPORARY.fullmatch(path.name)
+        if match is None or match[1] != _hash_host() or path.name in _temporary_names:
+            continue
+        if not _is_other_process(int(match[2])):
             path.unlink(missing_ok=True)
 
 
 def _is_other_process(process: int) -> bool:
-    """Whether it is a process that is alive, and not this one."""
+    """Whether a process of this number is alive and is not this one."""
     if process == os.getpid():
         return False
     try:
@@ -144,13 +147,13 @@ def _is_other_process(process: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        pass  # of another user
+        pass  # a process of another user
     return True
 
 
 @contextlib.contextmanager
 def open_file(path: Path) -> Iterator[BufferedReader]:
-    """A plain file, to be read; links, pipes and devices are refused unopened or unread."""
+    """Open a plain file for reading; links, pipes and devices raise before anything is read."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         handle = os.open(path, flags)
@@ -166,7 +169,7 @@ def open_file(path: Path) -> Iterator[BufferedReader]:
 
 
 def read(path: Path, limit: int) -> bytes:
-    """A file's bytes; its size is checked before anything is allocated."""
+    """Read a file; its size is checked before any memory is allocated."""
     with open_file(path) as file:
         _check_size(file, path, limit)
         return file.read(limit)
@@ -179,48 +182,48 @@ def _check_size(file: BufferedReader, path: Path, limit: int | None) -> None:
 
 
 def hash_file(path: Path, limit: int | None = None) -> str:
-    """The SHA-256 of a file, read in parts; its size is checked first, if there is a limit to it."""
+    """Return the SHA-256 of a file, read in parts; with a limit, its size is checked first."""
     with open_file(path) as file:
         _check_size(file, path, limit)
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256(data: bytes) -> str:
-    """The SHA-256 of bytes, in hex."""
+    """Return the SHA-256 of bytes, in hex."""
     return hashlib.sha256(data).hexdigest()
 
 
 def to_json(value: Any) -> bytes:
-    """JSON in the one way in which we write it: sorted, finite, UTF-8."""
+    """Encode as JSON in our one format: sorted, finite, UTF-8."""
     return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
 def seal_json(value: dict[str, Any]) -> bytes:
-    """JSON that holds its own SHA-256."""
+    """Encode as JSON that holds its own SHA-256."""
     return to_json(value | {SEAL: sha256(to_json(value))})
 
 
 def parse_json(data: bytes, path: Path) -> dict[str, Any]:
-    """An object of JSON, of finite numbers and moderate depth.
+    """Parse a JSON object of finite numbers and moderate depth.
 
     Raises:
-        DamagedFile: it is something else.
+        DamagedFileError: the data is something else.
     """
     if data.count(b",") > MOST_PARTS:
         raise DamagedFileError(f"{path} is damaged: it holds more than {MOST_PARTS:,} values")
     try:
-        found = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
+        value = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_parse_float)
     except (ValueError, RecursionError) as error:
         raise DamagedFileError(f"{path} is damaged: {str(error) or type(error).__name__}") from error
-    if not isinstance(found, dict) or _deep(found, DEEPEST):
-        what = "nested too deeply" if isinstance(found, dict) else f"a {type(found).__name__}"
-        raise DamagedFileError(f"{path} is damaged: it is {what}, not one of our files")
-    return found
+    if not isinstance(value, dict) or _is_deeper(value, DEEPEST):
+        description = "nested too deeply" if isinstance(value, dict) else f"a {type(value).__name__}"
+        raise DamagedFileError(f"{path} is damaged: it is {description}, not one of our files")
+    return value
 
 
-def unseal_json(found: dict[str, Any], data: bytes, path: Path) -> dict[str, Any]:
-    """What was sealed, if the seal holds and the bytes are those that we would write."""
-    value = {key: part for key, part in found.items() if key != SEAL}
+def unseal_json(content: dict[str, Any], data: bytes, path: Path) -> dict[str, Any]:
+    """Return the sealed content, if the seal holds and the bytes are exactly those we would write."""
+    value = {key: part for key, part in content.items() if key != SEAL}
     try:
         whole = seal_json(value) == data
     except ValueError:  # half a surrogate pair, say
@@ -234,13 +237,13 @@ def _refuse_constant(text: str) -> None:
     raise ValueError(f"{text} is no number of JSON")
 
 
-def _finite(text: str) -> float:
+def _parse_float(text: str) -> float:
     number = float(text)
     if number in (float("inf"), float("-inf")):
         raise ValueError(f"{text[:40]} is too large a number")
     return number
 
 
-def _deep(value: Any, levels: int) -> bool:
+def _is_deeper(value: Any, levels: int) -> bool:
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels == 0 or any(_deep(part, levels - 1) for part in parts)
+    return levels == 0 or any(_is_deeper(part, levels - 1) for part in parts)

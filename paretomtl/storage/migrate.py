@@ -1,4 +1,4 @@
-"""Bringing a front's folder of an older version to the present schema; only when asked to, reading never does it."""
+"""Migration of a folder of an older version to the present schema; only on request, never while reading."""
 
 import json
 from pathlib import Path
@@ -10,12 +10,12 @@ from paretomtl.storage.verify import verify
 
 
 def migrate(folder: str | Path) -> tuple[int, int]:
-    """Write every file of ours anew in the present schema, weights excepted; the schema before and after.
+    """Rewrite all files but weights in the present schema; return the schema before and after.
 
-    It may be stopped at any moment and begun again: study.json, which ends it, is written last.
+    A migration can be stopped at any moment and started again: study.json, which completes it, is written last.
 
     Raises:
-        DamagedFile: a file is not as it was written; nothing was changed.
+        DamagedFileError: a file is not as it was written; nothing was changed.
     """
     store = Store(folder)
     before = store.schema
@@ -25,9 +25,9 @@ def migrate(folder: str | Path) -> tuple[int, int]:
         return before, schema.SCHEMA
     damaged = verify(folder).damaged
     if damaged:
-        told = "; ".join(f"{name}: {why}" for name, why in damaged.items())
-        raise DamagedFileError(f"{store.folder} is damaged, and nothing was changed; mend or remove first: {told}")
-    points, log = store.read_points(), _log(store)
+        faults = "; ".join(f"{name}: {why}" for name, why in damaged.items())
+        raise DamagedFileError(f"{store.folder} is damaged, and nothing was changed; mend or remove first: {faults}")
+    points, log = store.read_points(), _seal_log(store)
     for point in points:
         store.write_point(point, None)
     if log is not None:
@@ -37,11 +37,11 @@ def migrate(folder: str | Path) -> tuple[int, int]:
     return before, schema.SCHEMA
 
 
-def _log(store: Store) -> bytes | None:
-    """The log with every line sealed."""
+def _seal_log(store: Store) -> bytes | None:
+    """Return the log with every line sealed."""
     try:
         lines = files.read(store.folder / "log.jsonl", MOST_BYTES["log"]).splitlines()
     except FileNotFoundError:
         return None
-    found = map(json.loads, lines)
-    return b"".join(log_line({key: value for key, value in line.items() if key != "seal"}) for line in found)
+    entries = map(json.loads, lines)
+    return b"".join(log_line({key: value for key, value in line.items() if key != "seal"}) for line in entries)

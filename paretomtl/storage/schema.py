@@ -1,7 +1,7 @@
-"""What front.json, study.json and a point's record may hold; and how what older versions wrote is read.
+"""What front.json, study.json and a point's record may hold; and how files of older versions are read.
 
-Schema 1 had no study.json, no seals and one seed; `points` and `preferences` were lists of their own.
-Schema 2 seals each file by its hash, names the study in each record, and knows code, data and several seeds.
+Schema 1 had no study.json, no seals and one seed; `points` and `preferences` were separate lists.
+Schema 2 seals each file by its hash, names the study in each record, and adds code, data and several seeds.
 """
 
 import dataclasses
@@ -18,26 +18,26 @@ from paretomtl.storage.files import check_name, parse_json, sha256, to_json, uns
 SCHEMA = 2
 MOST_POINTS = 100_000
 SPLITS = ("validate", "test")
-BY_OBJECTIVE = ("losses", "values")  # the fields of a record that are {split: {objective: number}}
-ERRORS = "errors"  # another, which a record has where the problem's measure told it
+BY_OBJECTIVE = ("losses", "values")  # fields of a record that are {split: {objective: number}}
+ERRORS = "errors"  # one more such field, only in records of problems whose measure returns standard errors
 LARGEST = sys.float_info.max
 MOST_COUNT = 2**63
-LONGEST = 300  # characters of a reason: what is refused may be of any length
+LONGEST = 300  # characters of a reason: an invalid value may be of any length
 HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def study_id(study: Mapping[str, Any]) -> str:
-    """The id of a study: of all that it asks for, but not of the notes that its dry run made."""
+    """Return the id of a study: a hash of all but the notes, which the dry run adds."""
     return sha256(to_json({key: value for key, value in study.items() if key != "notes"}))[:16]
 
 
-def check_schema(found: Mapping[str, Any], path: Any) -> int:
-    """The schema of a file, if it is one that this version reads."""
-    schema = found.get("schema")
+def check_schema(content: Mapping[str, Any], path: Any) -> int:
+    """Return the schema of a file, if this version can read it."""
+    schema = content.get("schema")
     if type(schema) is not int or schema < 1:
         raise DamagedFileError(f"{path}: schema {str(schema)[:40]!r} is not one of ours")
     if schema > SCHEMA:
-        by = found.get("version")
+        by = content.get("version")
         known = isinstance(by, str) and by.isprintable() and len(by) <= 40
         raise ValueError(
             f"{path}: schema {str(schema)[:40]} was written by paretomtl {by if known else 'of a later version'}; "
@@ -47,35 +47,35 @@ def check_schema(found: Mapping[str, Any], path: Any) -> int:
 
 
 def open_json(data: bytes, path: Any) -> dict[str, Any]:
-    """A file of ours, its schema known and its seal whole."""
-    found = parse_json(data, path)
+    """Parse one of our files; its schema and its seal are checked."""
+    content = parse_json(data, path)
     try:
-        schema = check_schema(found, path)
+        schema = check_schema(content, path)
     except DamagedFileError:
         raise
     except ValueError as newer:
         try:
-            unseal_json(found, data, path)
+            unseal_json(content, data, path)
         except DamagedFileError:
             raise DamagedFileError(
                 f"{newer}, unless it is damaged: it has no seal as this version makes them"
             ) from newer
         raise
-    return found if schema == 1 else unseal_json(found, data, path)
+    return content if schema == 1 else unseal_json(content, data, path)
 
 
-def read_study(found: Mapping[str, Any], path: Any) -> dict[str, Any]:
-    """The study of front.json or study.json, checked, in the present schema."""
-    study = found.get("study")
+def read_study(content: Mapping[str, Any], path: Any) -> dict[str, Any]:
+    """Read the study of front.json or study.json, checked, in the present schema."""
+    study = content.get("study")
     try:
         if not isinstance(study, dict):
             raise ValueError("study is missing")
-        if found["schema"] == 1:
+        if content["schema"] == 1:
             study = _from_schema_1(study)
         check_study(study)
-        if found["schema"] > 1 and found.get("id") != study_id(study):
+        if content["schema"] > 1 and content.get("id") != study_id(study):
             raise ValueError("its id is not that of its study")
-        _check_simple(found.get("command"), "command")
+        _check_simple(content.get("command"), "command")
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise DamagedFileError(f"{path} is damaged: {_describe_error(error)}") from error
     return study
@@ -96,36 +96,28 @@ def _from_schema_1(study: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_study(study: Mapping[str, Any]) -> None:
-    """Raise a ValueError, TypeError or KeyError where it is not one that could be read again."""
-    objectives = [Objective(**o) for o in _list(study["objectives"], "objectives")]
+    """Raise a ValueError, TypeError or KeyError if a study could not be read again."""
+    objectives = [Objective(**o) for o in _check_list(study["objectives"], "objectives")]
     for o in objectives:
         _check_type(o.unit, str, "an objective's unit")
-        _number(o.scale, "an objective's scale")
+        _check_number(o.scale, "an objective's scale")
     names = [o.name for o in objectives]
     if len(names) < 2 or len(set(names)) < len(names):
         raise ValueError(f"objectives {names} are not two or more different names")
-    _numbers(study["ref_point"], "ref_point")
+    _check_numbers(study["ref_point"], "ref_point")
     check_reference(study["ref_point"], len(names))
-    points = _list(study["points"], "points")
+    points = _check_list(study["points"], "points")
     if len(points) > MOST_POINTS:
         raise ValueError(f"{len(points)} points, more than {MOST_POINTS}")
+    placed_later = study.get("refine") is not None or study.get("walk") is not None
     for point in points:
-        check_name(_check_type(_check_type(point, dict, "a point")["id"], str, "a point's id"))
-        later = study.get("refine") is not None or study.get("walk") is not None
-        if point["preference"] is None and point["corner"] is None and later:
-            pass  # it is placed by what earlier points have reached, and its record knows where
-        else:
-            _check_preference(_numbers(point["preference"], "preference"), len(names), point["id"])
-        if point["corner"] is not None and point["corner"] not in names:
-            raise ValueError(f"the corner of {point['id']} is none of the objectives")
-        if _check_type(point["seed"], int, "a point's seed") < 0:
-            raise ValueError(f"the seed of {point['id']} is negative")
+        _check_entry(point, names, placed_later)
     if len({point["id"] for point in points}) < len(points):
         raise ValueError("two points have one id")
-    splits = _list(study["splits"], "splits")
+    splits = _check_list(study["splits"], "splits")
     if splits not in ([SPLITS[0]], list(SPLITS)):
         raise ValueError(f"splits {splits} are not {SPLITS[0]}, or {' and '.join(SPLITS)}")
-    for note in _list(study["notes"], "notes"):
+    for note in _check_list(study["notes"], "notes"):
         _check_type(note, str, "a note")
     _check_type(study["measured"], bool, "measured")
     if not 1 <= _check_type(study["seeds"], int, "seeds") <= MOST_POINTS:
@@ -139,14 +131,27 @@ def check_study(study: Mapping[str, Any]) -> None:
         raise ValueError(f"fleet is {study['fleet']}")
     for key in ("code", "budget", "versions", "refine", "walk"):
         _check_simple(study.get(key), key)
-    for split, known in _check_type(study.get("data", {}), dict, "data").items():
-        _check_simple(_check_type(known, dict, "data"), f"the data of {split[:40]}")
-        if not {"length", "first_and_last"} <= known.keys():
+    for split, facts in _check_type(study.get("data", {}), dict, "data").items():
+        _check_simple(_check_type(facts, dict, "data"), f"the data of {split[:40]}")
+        if not {"length", "first_and_last"} <= facts.keys():
             raise ValueError(f"the data of {split[:40]} are not known by their length and their ends")
 
 
+def _check_entry(point: Any, names: Sequence[str], placed_later: bool) -> None:
+    """Check a point's entry in a study."""
+    check_name(_check_type(_check_type(point, dict, "a point")["id"], str, "a point's id"))
+    if point["preference"] is None and point["corner"] is None and placed_later:
+        pass  # earlier points determine its preference, which only its record holds
+    else:
+        _check_preference(_check_numbers(point["preference"], "preference"), len(names), point["id"])
+    if point["corner"] is not None and point["corner"] not in names:
+        raise ValueError(f"the corner of {point['id']} is none of the objectives")
+    if _check_type(point["seed"], int, "a point's seed") < 0:
+        raise ValueError(f"the seed of {point['id']} is negative")
+
+
 def expected_ids(study: Mapping[str, Any], points: Sequence[Point]) -> list[str]:
-    """The ids of the points that a study has will have; of a walk, none after the one at which it ended or failed."""
+    """Return the ids of the points of a complete study; a walk has none after the point where it ended or failed."""
     ids = [point["id"] for point in study["points"]]
     if study.get("walk") is None:
         return ids
@@ -154,13 +159,13 @@ def expected_ids(study: Mapping[str, Any], points: Sequence[Point]) -> list[str]
     return ids[: min(last) + 1] if last else ids
 
 
-def _check_preference(found: Sequence[float], m: int, id: str) -> None:
-    if len(found) != m or min(found) < 0 or not 0 < sum(found) <= LARGEST:
+def _check_preference(preference: Sequence[float], m: int, id: str) -> None:
+    if len(preference) != m or min(preference) < 0 or not 0 < sum(preference) <= LARGEST:
         raise ValueError(f"the preference of {id} is not {m} numbers of at least 0, not all 0")
 
 
 def _check_front_model(stored: dict[str, Any]) -> None:
-    """Check what can be checked without the class; its options are, when it is made again."""
+    """Check a front model without its class; the class checks its own options when it is made again."""
     _check_type(stored.get("kind"), str, "front_model kind")
     _check_type(stored.get("sampling"), dict, "front_model sampling")
     for options in (stored, stored["sampling"]):
@@ -169,51 +174,55 @@ def _check_front_model(stored: dict[str, Any]) -> None:
             _check_simple({} if key == "sampling" else dict(enumerate(several)), f"front_model {key[:40]}")
 
 
-def _check_simple(found: Any, what: str) -> None:
-    """What there is of it, texts and numbers by name."""
-    for part in () if found is None else _check_type(found, dict, what).values():
-        if part is not None and type(part) not in (str, int, float, bool):
-            raise ValueError(f"{what} holds a {type(part).__name__}")
+def _check_simple(mapping: Any, field: str) -> None:
+    """Check that a mapping, if there is one, holds only texts, numbers and None."""
+    for value in () if mapping is None else _check_type(mapping, dict, field).values():
+        if value is not None and type(value) not in (str, int, float, bool):
+            raise ValueError(f"{field} holds a {type(value).__name__}")
 
 
 def to_record(point: Point, names: Sequence[str], study: str) -> dict[str, Any]:
-    """A point as a record: numbers under the names of their objectives, so that it can be read alone."""
-    found = {"schema": SCHEMA, "study": study, **dataclasses.asdict(point)}
-    for later in ("network", ERRORS):  # not in the records of those without
-        if not found[later]:
-            del found[later]
-    found["preference"] = dict(zip(names, point.preference, strict=True))
+    """Return a point as a record; numbers have the names of their objectives, so that a record can be read alone."""
+    record = {"schema": SCHEMA, "study": study, **dataclasses.asdict(point)}
+    for optional in ("network", ERRORS):  # absent from records without them
+        if not record[optional]:
+            del record[optional]
+    record["preference"] = dict(zip(names, point.preference, strict=True))
     for part in (*BY_OBJECTIVE, *([ERRORS] if point.errors else [])):
-        found[part] = {s: dict(zip(names, numbers, strict=True)) for s, numbers in found[part].items()}
-    return found
+        record[part] = {s: dict(zip(names, row, strict=True)) for s, row in record[part].items()}
+    return record
 
 
 def read_record(
-    found: dict[str, Any],
-    asked: Mapping[str, Any],
+    record: dict[str, Any],
+    entry: Mapping[str, Any],
     names: Sequence[str],
     splits: Sequence[str],
     study: str,
     path: Any,
 ) -> Point:
-    """The point of a record, checked to be the one that was asked for."""
+    """Read the point of a record, checked against its entry in the study."""
     try:
-        if found["schema"] > 1 and found["study"] != study:
-            raise ValueError(f"it belongs to study {found['study']!r}, not to {study!r}")
-        fields = {key: value for key, value in found.items() if key not in ("schema", "study")}
-        fields["preference"] = _by_name(found["preference"], names, "preference")
-        for part in (*BY_OBJECTIVE, *([ERRORS] if ERRORS in found else [])):
-            fields[part] = {s: _by_name(by_name, names, part) for s, by_name in _splits(found[part], part).items()}
-        fields["warnings"] = tuple(_check_type(text, str, "a warning") for text in _list(found["warnings"], "warnings"))
+        if record["schema"] > 1 and record["study"] != study:
+            raise ValueError(f"it belongs to study {record['study']!r}, not to {study!r}")
+        fields = {key: value for key, value in record.items() if key not in ("schema", "study")}
+        fields["preference"] = _read_by_name(record["preference"], names, "preference")
+        for part in (*BY_OBJECTIVE, *([ERRORS] if ERRORS in record else [])):
+            fields[part] = {
+                s: _read_by_name(by_name, names, part) for s, by_name in _check_splits(record[part], part).items()
+            }
+        fields["warnings"] = tuple(
+            _check_type(text, str, "a warning") for text in _check_list(record["warnings"], "warnings")
+        )
         point = Point(**fields)
         _check_point(point, splits)
         for key in ("id", "corner", "seed"):
-            if getattr(point, key) != asked[key]:
-                raise ValueError(f"its {key} is {getattr(point, key)!r}, not {asked[key]!r}")
-        if asked["preference"] is None:
+            if getattr(point, key) != entry[key]:
+                raise ValueError(f"its {key} is {getattr(point, key)!r}, not {entry[key]!r}")
+        if entry["preference"] is None:
             _check_preference(point.preference, len(names), point.id)
-        elif point.preference != tuple(asked["preference"]):
-            raise ValueError(f"its preference is {point.preference}, not {tuple(asked['preference'])}")
+        elif point.preference != tuple(entry["preference"]):
+            raise ValueError(f"its preference is {point.preference}, not {tuple(entry['preference'])}")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DamagedFileError(f"{path} is not this point's record: {_describe_error(error)}") from error
     return point
@@ -230,7 +239,7 @@ def _check_point(point: Point, splits: Sequence[str]) -> None:
             raise ValueError(f"{key} {getattr(point, key)[:80]!r} is no SHA-256")
     for key in ("control_error", "residual"):
         if getattr(point, key) is not None:
-            _number(getattr(point, key), key)
+            _check_number(getattr(point, key), key)
     for key, count in _check_type(point.counts, dict, "counts").items():
         if not 0 <= _check_type(count, int, f"count {key}") < MOST_COUNT:
             raise ValueError(f"count {key} is {str(count)[:40]}")
@@ -242,39 +251,39 @@ def _check_point(point: Point, splits: Sequence[str]) -> None:
     if any(error < 0 for row in point.errors.values() for error in row):
         raise ValueError("a standard error is negative")
     if point.state == "done" and point.corner is None:
-        _number(point.control_error, "control_error")
+        _check_number(point.control_error, "control_error")
 
 
-def _by_name(found: Any, names: Sequence[str], what: str) -> tuple[float, ...]:
-    if set(_check_type(found, dict, what)) != set(names):
-        raise ValueError(f"{what} has the names {sorted(found)[:20]}, not {list(names)}")
-    return tuple(_number(found[name], what) for name in names)
+def _read_by_name(mapping: Any, names: Sequence[str], field: str) -> tuple[float, ...]:
+    if set(_check_type(mapping, dict, field)) != set(names):
+        raise ValueError(f"{field} has the names {sorted(mapping)[:20]}, not {list(names)}")
+    return tuple(_check_number(mapping[name], field) for name in names)
 
 
-def _splits(found: Any, what: str) -> dict[str, Any]:
-    if not set(_check_type(found, dict, what)) <= set(SPLITS):
-        raise ValueError(f"{what} has the splits {sorted(found)[:20]}")
-    return found
+def _check_splits(by_split: Any, field: str) -> dict[str, Any]:
+    if not set(_check_type(by_split, dict, field)) <= set(SPLITS):
+        raise ValueError(f"{field} has the splits {sorted(by_split)[:20]}")
+    return by_split
 
 
-def _numbers(found: Any, what: str) -> list[float]:
-    return [_number(number, what) for number in _list(found, what)]
+def _check_numbers(values: Any, field: str) -> list[float]:
+    return [_check_number(value, field) for value in _check_list(values, field)]
 
 
-def _number(found: Any, what: str) -> float:
-    if type(found) not in (int, float) or not -LARGEST <= found <= LARGEST:
-        raise ValueError(f"{what} holds {str(found)[:40]!r}, which is not a finite number")
-    return float(found)
+def _check_number(value: Any, field: str) -> float:
+    if type(value) not in (int, float) or not -LARGEST <= value <= LARGEST:
+        raise ValueError(f"{field} holds {str(value)[:40]!r}, which is not a finite number")
+    return float(value)
 
 
-def _list(found: Any, what: str) -> list[Any]:
-    return _check_type(found, list, what)
+def _check_list(value: Any, field: str) -> list[Any]:
+    return _check_type(value, list, field)
 
 
-def _check_type(found: Any, kind: Callable, what: str) -> Any:
-    if type(found) is not kind:
-        raise ValueError(f"{what} is {str(found)[:40]!r}, not of type {kind.__name__}")
-    return found
+def _check_type(value: Any, kind: Callable, field: str) -> Any:
+    if type(value) is not kind:
+        raise ValueError(f"{field} is {str(value)[:40]!r}, not of type {kind.__name__}")
+    return value
 
 
 def _describe_error(error: Exception) -> str:

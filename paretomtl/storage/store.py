@@ -1,13 +1,13 @@
-"""A front's folder: one record a point, written once by whoever computed it, and what is derived from the records.
+"""A front's folder: one record a point, written once by whoever computed it, and files derived from the records.
 
-    study.json                      what was asked for; written once, before the first point
+    study.json                      the request; written once, before the first point
     points/<id>.json                one point; the truth
-    weights/<sha256>.safetensors    its weights, under their hash
-    front.json  points.csv          derived; no times, so equal runs are equal bytes
+    weights/<sha256>.safetensors    weights, under their hash
+    front.json  points.csv          derived; without times, so equal runs are equal bytes
     log.jsonl                       times, hosts, warnings
-    checkpoints/                    of what is in training, see `checkpoints.py`; gone once the front is whole
+    checkpoints/                    unfinished training, see `checkpoints.py`; removed when the front is complete
 
-Writes are atomic, JSON is sealed by its own hash, nothing is ever unpickled, no link is followed, and every path is
+Writes are atomic, JSON is sealed by its own hash, nothing is ever unpickled, no link is followed, and all paths are
 relative, so the folder can be moved.
 """
 
@@ -43,7 +43,7 @@ PARTS = ("points", "weights")
 
 
 class TemporaryFolder:
-    """A temporary folder that goes when the last front on it does."""
+    """A temporary folder that is removed with the last front that uses it."""
 
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="paretomtl-"))
@@ -54,31 +54,31 @@ class Store:
     """The files of one front.
 
     Args:
-        folder: where it is, or will be.
+        folder: the front's folder; it need not exist yet.
     """
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
-        self.damage: list[str] = []  # what was found damaged on the way, where there was a way around it
+        self.damage: list[str] = []  # damage that reading could work around
 
     # --- the study ---
 
     def holds_front(self) -> bool:
-        """Whether there is a front already, whole or not."""
+        """Whether the folder holds a front, complete or not."""
         return any(os.path.lexists(self.folder / f"{name}.json") for name in ("study", "front")) or any(
             self.folder.glob("points/*.json")
         )
 
     def create(self, study: Mapping[str, Any], command: Mapping[str, Any] | None = None) -> None:
-        """Make the folder and write study.json; it must not hold a front yet.
+        """Make the folder and write study.json; the folder must not hold a front yet.
 
         Args:
-            study: what is asked for; see `paretomtl.storage.schema`.
-            command: how the command line was asked for it, for `paretomtl resume`.
+            study: the request; see `paretomtl.storage.schema`.
+            command: the command line that started the study, for `paretomtl resume`.
 
         Raises:
-            ValueError: the study is none that could be read again, such as one of too many points.
-            OSError: there is a front already, or the folder cannot be written.
+            ValueError: the study could not be read again, such as one of too many points.
+            OSError: the folder holds a front already, or cannot be written.
         """
         check_name(self.folder.resolve().name if self.folder.name in ("", ".", "..") else self.folder.name)
         if self.holds_front():
@@ -92,22 +92,20 @@ class Store:
                 self.part(part)
             self._write_study(study, command, new=True)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
-            raise _not_writable(error, self.folder) from error
+            raise _folder_error(error, self.folder) from error
         except OSError as error:
             if error.errno == errno.EROFS:
-                raise _not_writable(error, self.folder) from error
+                raise _folder_error(error, self.folder) from error
             raise
 
     def _write_study(self, study: Mapping[str, Any], command: Mapping[str, Any] | None, new: bool = False) -> None:
-        found = {"schema": schema.SCHEMA, "version": version("paretomtl"), "id": schema.study_id(study)}
-        files.write(
-            self.folder / "study.json", files.seal_json(found | {"study": dict(study), "command": command}), new
-        )
+        head = {"schema": schema.SCHEMA, "version": version("paretomtl"), "id": schema.study_id(study)}
+        files.write(self.folder / "study.json", files.seal_json(head | {"study": dict(study), "command": command}), new)
 
     @cached_property
     def _head(self) -> dict[str, Any]:
-        """study.json, or front.json where study.json is damaged or of an older version that had none."""
-        first: Exception | None = None
+        """Content of study.json; or of front.json, where study.json is damaged or the version had none."""
+        first_error: Exception | None = None
         for name in ("study", "front"):
             path = self.folder / f"{name}.json"
             try:
@@ -115,68 +113,68 @@ class Store:
             except FileNotFoundError:
                 continue
             except (DamagedFileError, OSError) as error:
-                first = first or error
+                first_error = first_error or error
                 continue
-            if first is not None:
-                self.damage.append(f"{self.within(first)}; {path.name} was read in its place")
+            if first_error is not None:
+                self.damage.append(f"{self.within(first_error)}; {path.name} was read in its place")
             return head
-        if first is not None:
-            raise first
+        if first_error is not None:
+            raise first_error
         raise FileNotFoundError(f"{self.folder} holds no front (there is no front.json in it)")
 
     def read_head(self, name: str) -> dict[str, Any]:
-        """The file "study" or "front", checked, with its study in the present schema.
+        """Read the file "study" or "front", checked, with its study in the present schema.
 
         Raises:
-            ValueError, OSError: it cannot be read, or was written by a later version.
+            ValueError, OSError: the file cannot be read, or a later version wrote it.
         """
         path = self.folder / f"{name}.json"
-        found = schema.open_json(files.read(path, MOST_BYTES[name]), path)
-        if name == "study" and found["schema"] == 1:
+        content = schema.open_json(files.read(path, MOST_BYTES[name]), path)
+        if name == "study" and content["schema"] == 1:
             raise DamagedFileError(f"{path} is damaged: schema 1 had no such file")
-        return {"command": None, **found, "study": schema.read_study(found, path)}
+        return {"command": None, **content, "study": schema.read_study(content, path)}
 
     @property
     def study(self) -> dict[str, Any]:
-        """What was asked for."""
+        """The study, as requested."""
         return self._head["study"]
 
     @property
     def command(self) -> Mapping[str, Any] | None:
-        """How the command line was asked for it; None where Python was."""
+        """The command line that started the study; None if it was started from Python."""
         return self._head["command"]
 
     @property
     def schema(self) -> int:
-        """Of the file that the study was read from."""
+        """Schema of the file that the study was read from."""
         return self._head["schema"]
 
     @cached_property
     def id(self) -> str:
-        """The study's."""
+        """Id of the study."""
         return schema.study_id(self.study)
 
     @cached_property
     def names(self) -> list[str]:
-        """The objectives' names."""
+        """Names of the objectives."""
         return [o["name"] for o in self.study["objectives"]]
 
     # --- points ---
 
     def write_point(self, point: Point, weights: Mapping[str, "Tensor"] | None) -> Point:
-        """Write a point's weights if given, then its record; the point, with the hash of its weights."""
+        """Write a point's weights, if any, then its record; return the point with the hash of its weights."""
         path = self.part("points") / f"{check_name(point.id)}.json"
         data = None if weights is None else _serialise(weights)
         if data is not None:
             point = replace(point, weights=files.sha256(data))
-        found = files.seal_json(schema.to_record(point, self.names, self.id))  # what cannot be written is found before
+        record = files.seal_json(schema.to_record(point, self.names, self.id))  # raises before anything is written
         if data is not None:
             self._write_weights(data)
-        files.write(path, found)
+        files.write(path, record)
         return point
 
     def write_weights(self, weights: Mapping[str, "Tensor"]) -> str:
-        """Write weights that no point has to itself; their hash."""
+        """Write weights that several points share; return their hash."""
         return self._write_weights(_serialise(weights))
 
     def _write_weights(self, data: bytes) -> str:
@@ -185,55 +183,55 @@ class Store:
         return digest
 
     def take(self, other: "Store") -> None:
-        """Take over the points of another folder of this study, to the byte, with the weights that are there.
+        """Copy the points of another folder of this study, byte for byte, with all its weights.
 
         Raises:
-            ValueError, OSError: a file is damaged, or of another study.
+            ValueError, OSError: a file is damaged, or belongs to another study.
         """
         for path in sorted((other.folder / "weights").glob("*.safetensors")):
-            self._write(other.check_weights(path.stem))
+            self._copy_file(other.check_weights(path.stem))
         for point in other.read_points():
             if point.state == "corrupt":
                 raise DamagedFileError(str(point.reason))
-            self._write(other.folder / "points" / f"{point.id}.json")
+            self._copy_file(other.folder / "points" / f"{point.id}.json")
 
-    def _write(self, path: Path) -> None:
-        """A file of another folder, at its place in this one."""
+    def _copy_file(self, path: Path) -> None:
+        """Copy a file of another folder to its place in this one."""
         files.write(self.part(path.parent.name) / path.name, files.read(path, path.stat().st_size))
 
     def read_points(self, ids: Sequence[str] | None = None) -> list[Point]:
-        """The study's points (or those of these ids) that have a record, in the study's order.
+        """Read the study's points (or those of these ids) that have a record, in the study's order.
 
-        One whose record is damaged is "corrupt", with the reason.
+        A point whose record is damaged is "corrupt", with the reason.
         """
-        asked = [point for point in self.study["points"] if ids is None or point["id"] in ids]
-        found = [self._read_point(point) for point in asked]
-        return [point for point in found if point is not None]
+        entries = [point for point in self.study["points"] if ids is None or point["id"] in ids]
+        points = [self._read_point(point) for point in entries]
+        return [point for point in points if point is not None]
 
-    def _read_point(self, asked: Mapping[str, Any]) -> Point | None:
-        path = self.folder / "points" / f"{check_name(asked['id'])}.json"
+    def _read_point(self, entry: Mapping[str, Any]) -> Point | None:
+        path = self.folder / "points" / f"{check_name(entry['id'])}.json"
         try:
             path = self.part("points") / path.name
-            found = schema.open_json(files.read(path, MOST_BYTES["record"]), path)
-            if found["schema"] < self.schema == schema.SCHEMA:
-                raise DamagedFileError(f"{path} is of schema {found['schema']}, the front of schema {self.schema}")
-            return schema.read_record(found, asked, self.names, self.study["splits"], self.id, path)
+            record = schema.open_json(files.read(path, MOST_BYTES["record"]), path)
+            if record["schema"] < self.schema == schema.SCHEMA:
+                raise DamagedFileError(f"{path} is of schema {record['schema']}, the front of schema {self.schema}")
+            return schema.read_record(record, entry, self.names, self.study["splits"], self.id, path)
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:
-            preference = tuple(map(float, asked["preference"] or ()))
+            preference = tuple(map(float, entry["preference"] or ()))
             reason = self.within(error)
-            return Point(asked["id"], preference, asked["corner"], "corrupt", reason=reason, seed=asked["seed"])
+            return Point(entry["id"], preference, entry["corner"], "corrupt", reason=reason, seed=entry["seed"])
 
     def within(self, error: Exception) -> str:
-        """An error in words, its paths within the folder."""
+        """Return an error's message with its paths relative to the folder."""
         return str(error).replace(f"{self.folder}{os.sep}", "")
 
     def read_weights(self, digest: str) -> dict[str, "Tensor"]:
-        """Weights by their hash, which is checked before anything of them is loaded.
+        """Load weights by their hash, which is checked before anything is loaded.
 
         Raises:
-            ValueError, OSError: they are missing or damaged.
+            ValueError, OSError: the weights are missing or damaged.
         """
         from safetensors.torch import load_file
 
@@ -242,27 +240,27 @@ class Store:
             weights = load_file(path)
         except Exception as error:  # SafetensorError and others; the hash holds, so such weights were never ours
             raise DamagedFileError(f"{path} holds no weights that can be loaded: {error}") from error
-        return dict(sorted(weights.items()))  # safetensors gives them in an order of its own, new at each call
+        return dict(sorted(weights.items()))  # safetensors returns them in a new order at each call
 
     def check_weights(self, digest: str) -> Path:
-        """The file of these weights, if it is as it was written.
+        """Return the file of these weights, if it is as it was written.
 
         Raises:
-            ValueError, OSError: it is missing or damaged.
+            ValueError, OSError: the file is missing or damaged.
         """
         path = self.part("weights") / f"{check_name(digest)}.safetensors"
         with files.open_file(path) as file:
-            expected, size = _stored_size(file), os.fstat(file.fileno()).st_size
-        if size != expected:  # first, for the hash of a file of absurd size would take hours
-            what = "has no header of safetensors" if expected is None else f"has {size:,} bytes, not {expected:,}"
-            raise DamagedFileError(f"{path} {what}; the file is damaged")
-        found = files.hash_file(path)
-        if found != digest:
-            raise DamagedFileError(f"{path}: its SHA-256 is {found[:12]}…, not {digest[:12]}…; the file is damaged")
+            expected, size = _expected_size(file), os.fstat(file.fileno()).st_size
+        if size != expected:  # checked first: hashing a file of absurd size would take hours
+            fault = "has no header of safetensors" if expected is None else f"has {size:,} bytes, not {expected:,}"
+            raise DamagedFileError(f"{path} {fault}; the file is damaged")
+        actual = files.hash_file(path)
+        if actual != digest:
+            raise DamagedFileError(f"{path}: its SHA-256 is {actual[:12]}…, not {digest[:12]}…; the file is damaged")
         return path
 
     def whole(self, point: Point) -> bool:
-        """Whether a point needs no more work: its record is there, and its weights are as they were written."""
+        """Whether a point needs no more work: its record and its weights are as they were written."""
         if point.state == "corrupt":
             return False
         try:
@@ -272,13 +270,13 @@ class Store:
             return False
         return True
 
-    # --- what is derived, and the log ---
+    # --- derived files, and the log ---
 
-    def derived(self, points: Sequence[Point]) -> dict[str, bytes]:
-        """front.json and points.csv, from the study and the records."""
+    def derive_files(self, points: Sequence[Point]) -> dict[str, bytes]:
+        """Derive front.json and points.csv from the study and the records."""
         states = {point["id"]: "absent" for point in self.study["points"]} | {p.id: p.state for p in points}
         rows = table.format_table(points, self.names).encode()
-        records = {f"points/{p.id}.json": self.folder / "points" / f"{p.id}.json" for p in points if _is_recorded(p)}
+        records = {f"points/{p.id}.json": self.folder / "points" / f"{p.id}.json" for p in points if _has_record(p)}
         checksums = {name: files.hash_file(path) for name, path in records.items()}
         head = {"schema": schema.SCHEMA, "version": version("paretomtl"), "id": self.id, "study": self.study}
         front = head | {"states": states, "checksums": checksums | {"points.csv": files.sha256(rows)}}
@@ -286,14 +284,14 @@ class Store:
 
     def write_front(self, points: Sequence[Point]) -> None:
         """Write front.json and points.csv."""
-        for name, data in self.derived([p for p in points if _is_recorded(p)]).items():
+        for name, data in self.derive_files([p for p in points if _has_record(p)]).items():
             files.write(self.folder / name, data)
 
     def restore(self, command: Mapping[str, Any] | None = None) -> None:
-        """Make the folder fit for more points: parts that are missing, a damaged study.json, leftovers of kills.
+        """Prepare the folder for more points: make missing folders, restore study.json, remove leftovers of kills.
 
         Args:
-            command: for study.json, where it is lost.
+            command: the command line for study.json, where the folder has lost it.
         """
         for part in PARTS:
             self.part(part).mkdir(exist_ok=True)
@@ -304,18 +302,18 @@ class Store:
         self.clear_temporary()
 
     def clear_temporary(self) -> None:
-        """Remove what writes that were killed on this machine left behind."""
+        """Remove the temporary files of writes that were killed on this machine."""
         for part in (self.folder, *map(self.part, PARTS)):
             files.clear_temporary(part)
 
     def log(self, event: str, **facts: Any) -> None:
-        """Add a line to log.jsonl; each carries the beginning of its own SHA-256."""
+        """Add a line to log.jsonl; each line holds the beginning of its own SHA-256."""
         line = log_line({"time": round(time.time(), 3), "event": event, **facts})
         path = self.folder / "log.jsonl"
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise DamagedFileError(f"{path} is a link, or no plain file, and is not written to; move it away")
         if not path.exists():
-            with contextlib.suppress(FileExistsError):  # of another process, which begins it at this moment
+            with contextlib.suppress(FileExistsError):  # another process starts the log at this moment
                 files.write(path, line, new=True)  # whole or not at all, so that a kill leaves no empty log
                 return
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o666)
@@ -325,7 +323,7 @@ class Store:
                 size = _end_of_lines(handle, size)
                 os.ftruncate(handle, size)
             try:
-                if log.write(line) < len(line):  # as where the disk fills up within it
+                if log.write(line) < len(line):  # the disk filled up within the line
                     os.ftruncate(handle, size)
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
@@ -334,15 +332,15 @@ class Store:
                 raise
 
     def part(self, name: str) -> Path:
-        """A folder within; it must not be a link, which could lead out."""
+        """Return a subfolder; it must not be a link, which could lead out."""
         path = self.folder / name
         if path.is_symlink():
             raise DamagedFileError(f"{path} is a link, which is not followed")
         return path
 
 
-def _stored_size(file: BufferedReader) -> int | None:
-    """How many bytes a file of safetensors has by its own header; None without one that could be ours."""
+def _expected_size(file: BufferedReader) -> int | None:
+    """Return the size of a safetensors file by its own header; None without a valid header."""
     length = int.from_bytes(file.read(8), "little")
     if length > MOST_BYTES["header"]:
         return None
@@ -355,38 +353,38 @@ def _stored_size(file: BufferedReader) -> int | None:
 
 
 def _end_of_lines(handle: int, size: int) -> int:
-    """How many bytes of a file are lines that have an end; the last one is shorter than a mebibyte."""
+    """Return the size of all finished lines; an unfinished last line is assumed shorter than a mebibyte."""
     start = max(size - 2**20, 0)
     return start + os.pread(handle, size - start, start).rfind(b"\n") + 1
 
 
 def log_line(facts: Mapping[str, Any]) -> bytes:
-    """A line of the log, sealed."""
+    """Encode a line of the log, sealed."""
     bare = json.dumps(facts, sort_keys=True)
     return (json.dumps({**facts, "seal": files.sha256(bare.encode())[:8]}, sort_keys=True) + "\n").encode()
 
 
 def hash_weights(weights: Mapping[str, "Tensor"]) -> str:
-    """The hash under which weights are, or would be, written."""
+    """Return the hash under which weights are written."""
     return files.sha256(_serialise(weights))
 
 
 def weight_hashes(point: Point) -> list[str]:
-    """The hashes of the weights that a point needs."""
+    """Return the hashes of the weights that a point needs."""
     return [digest for digest in (point.weights, point.network) if digest is not None]
 
 
-def _is_recorded(point: Point) -> bool:
+def _has_record(point: Point) -> bool:
     return point.state != "corrupt"
 
 
-def _not_writable(error: OSError, folder: Path) -> OSError:
+def _folder_error(error: OSError, folder: Path) -> OSError:
     why = os.strerror(error.errno or 0)  # error.strerror may be a whole message of ours
     return type(error)(error.errno, f"out={str(folder)!r} cannot be written ({why}); give another folder")
 
 
 def _serialise(weights: Mapping[str, "Tensor"]) -> bytes:
-    """Weights as bytes; tied weights are written once a name, which loads as it was."""
+    """Encode weights as bytes; tied weights are written once for each name, and load as they were."""
     from safetensors.torch import save
 
     return save({name: weights[name].detach().cpu().contiguous().clone() for name in sorted(weights)})

@@ -1,4 +1,4 @@
-"""Points as a CSV table, written and read. No cell of it is a formula to a spreadsheet."""
+"""Points as a CSV table, written and read. A spreadsheet takes no cell for a formula."""
 
 import csv
 import io
@@ -12,28 +12,28 @@ from paretomtl.point import Point
 FORMULA = ("=", "+", "-", "@", "\t", "\n")
 MOST_BYTES = 2**28
 MOST_ROWS = 1_000_000
-SHOWN = 5  # of the lines that are refused
+SHOWN = 5  # the most invalid lines in a message
 
 
 def table_cells(points: Sequence[Point], names: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
-    """The columns, and one row a point; None where there is nothing."""
+    """Return the columns, and one row a point; None where a point has no value."""
     splits = sorted({split for p in points for split in p.losses}, reverse=True)
     columns = ["id", "seed", "corner", "state", *(f"preference {n}" for n in names)]
     columns += [f"{part} {split} {n}" for part in ("loss", "value") for split in splits for n in names]
-    told = sorted({split for p in points for split in p.errors}, reverse=True)
-    columns += [f"error {split} {n}" for split in told for n in names]
+    error_splits = sorted({split for p in points for split in p.errors}, reverse=True)
+    columns += [f"error {split} {n}" for split in error_splits for n in names]
     columns += ["control_error", "status", "reason", "weights"]
     nothing, rows = (None,) * len(names), []
     for p in points:
-        numbers = [n for part in (p.losses, p.values) for split in splits for n in part.get(split, nothing)]
-        numbers += [n for split in told for n in p.errors.get(split, nothing)]
-        row = [p.id, p.seed, p.corner, p.state, *(p.preference or nothing), *numbers]
+        values = [n for part in (p.losses, p.values) for split in splits for n in part.get(split, nothing)]
+        values += [n for split in error_splits for n in p.errors.get(split, nothing)]
+        row = [p.id, p.seed, p.corner, p.state, *(p.preference or nothing), *values]
         rows.append([*row, p.control_error, p.status, p.reason, p.weights])
     return columns, rows
 
 
 def format_table(points: Sequence[Point], names: Sequence[str]) -> str:
-    """One row a point, under a header."""
+    """Format a header, and one row a point."""
     columns, rows = table_cells(points, names)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -46,18 +46,18 @@ def format_table(points: Sequence[Point], names: Sequence[str]) -> str:
 
 
 def escape_formula(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
+    """Return a text that no spreadsheet takes for a formula."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")  # csv leaves a bare carriage return unquoted
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _unescape_formula(text: str) -> str:
-    """What `plain` was given."""
+    """Undo `escape_formula`."""
     return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA) else text
 
 
 def read_columns(path: str | Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header and the rows of a CSV file, each with the number of its line; sizes are checked first."""
+    """Read the header and the rows of a CSV file, each row with its line number; sizes are checked first."""
     path = Path(path)
     size = path.stat().st_size
     if not path.is_file():
@@ -87,8 +87,8 @@ def read_columns(path: str | Path) -> tuple[list[str], list[tuple[int, list[str]
 
 
 def parse_numbers(path: str | Path, rows: Sequence[tuple[int, list[str]]], head: Sequence[str], names: Sequence[str]):
-    """The named columns of the rows as finite numbers; what is none is refused, by the number of its line."""
-    found, refused = [], []
+    """Parse the named columns as finite numbers; other values raise an error that lists their lines."""
+    matrix, faults = [], []
     places = [head.index(name) for name in names]
     for line, row in rows:
         values = []
@@ -98,13 +98,13 @@ def parse_numbers(path: str | Path, rows: Sequence[tuple[int, list[str]]], head:
             except ValueError:
                 values.append(math.nan)
             if not math.isfinite(values[-1]):
-                refused.append(f"line {line}: {name} is {row[place][:40]!r}")
-        found.append(values)
-    if refused:
-        raise ValueError(f"{path}: every row needs finite numbers; {shorten_list(refused)}. Mend or remove these lines")
-    return found
+                faults.append(f"line {line}: {name} is {row[place][:40]!r}")
+        matrix.append(values)
+    if faults:
+        raise ValueError(f"{path}: every row needs finite numbers; {shorten_list(faults)}. Mend or remove these lines")
+    return matrix
 
 
 def shorten_list(texts: Sequence[str]) -> str:
-    """The first ones, and how many more there are."""
+    """Join the first texts, and count the rest."""
     return "; ".join(texts[:SHOWN]) + (f", and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")

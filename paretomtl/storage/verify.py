@@ -1,4 +1,4 @@
-"""Whether every file of a front is as it was written; each that is not is named, with the reason."""
+"""A check that every file of a front is as it was written; it names each other file, with the reason."""
 
 import io
 import json
@@ -12,17 +12,17 @@ from paretomtl.storage import checkpoints, files, schema
 from paretomtl.storage.store import MOST_BYTES, PARTS, Store, log_line, weight_hashes
 
 PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npy", ".npz"}
-SHOWN = 5  # lines of the log that are damaged
+SHOWN = 5  # the most damaged lines of the log in a message
 
 
 class Verdict(NamedTuple):
-    """What `verify` found, by file within the folder.
+    """The result of `verify`; files are named within the folder.
 
-    folder: that was looked through.
+    folder: the folder that was checked.
     damaged: file -> what is wrong with it.
     absent: points without a record; `resume` computes them.
-    stale: front.json and points.csv are older than the records, as after a kill; `resume` writes them again.
-    foreign: file -> why it is ignored: it is not part of the front.
+    stale: whether front.json and points.csv are older than the records, as after a kill; `resume` rewrites them.
+    foreign: file -> why it is ignored; such files are not part of the front.
     """
 
     folder: str
@@ -32,7 +32,7 @@ class Verdict(NamedTuple):
     foreign: dict[str, str]
 
     def __str__(self) -> str:
-        """A line a finding, and what it comes to."""
+        """Format one line a finding, and a summary."""
         lines = [f"damaged: {name}: {_strip_name(name, why)}" for name, why in self.damaged.items()]
         lines += [f"ignored: {name}: {why}" for name, why in self.foreign.items()]
         if self.absent:
@@ -47,30 +47,30 @@ class Verdict(NamedTuple):
 
 
 def _strip_name(name: str, why: str) -> str:
-    """A reason that does not begin with the file's name a second time."""
+    """Return a reason without the file's name at its beginning."""
     return why.removeprefix(f"{name} is damaged: ").removeprefix(f"{name}: ")
 
 
 def verify(folder: str | Path) -> Verdict:
-    """Look through a front's folder; reads it only, and runs nothing of it.
+    """Check a front's folder; this only reads, and runs nothing from the folder.
 
     Raises:
-        FileNotFoundError: it holds no front.
-        ValueError: neither study.json nor front.json can be read, or they are of a later version.
+        FileNotFoundError: the folder holds no front.
+        ValueError: neither study.json nor front.json can be read, or a later version wrote them.
     """
     store = Store(folder)
-    study = store.study  # from one of two files; without it nothing can be said of the others
+    study = store.study  # from either of two files; without it no other file can be checked
     damaged: dict[str, str] = {}
-    study_whole = _head(store, "study", damaged)
-    front = _head(store, "front", damaged)
+    study_head = _read_head(store, "study", damaged)
+    front = _read_head(store, "front", damaged)
     if store.schema > 1 and not os.path.lexists(store.folder / "study.json"):
         damaged["study.json"] = "missing"
     points = {p.id: p for p in store.read_points()}
     for point in points.values():
         if point.state == "corrupt":
             damaged[f"points/{point.id}.json"] = str(point.reason)
-    kept = {digest: f"weights/{digest}.safetensors" for p in points.values() for digest in weight_hashes(p)}
-    for digest, name in kept.items():
+    weight_files = {digest: f"weights/{digest}.safetensors" for p in points.values() for digest in weight_hashes(p)}
+    for digest, name in weight_files.items():
         try:
             store.check_weights(digest)
         except FileNotFoundError:
@@ -78,24 +78,24 @@ def verify(folder: str | Path) -> Verdict:
         except (ValueError, OSError) as error:
             damaged[name] = store.within(error)
     stale = front is None and "front.json" not in damaged
-    if front is not None and study_whole is not None and front["study"] != study_whole["study"]:
+    if front is not None and study_head is not None and front["study"] != study_head["study"]:
         damaged["front.json"] = "its study is not that of study.json"
     elif front is not None:
-        stale = _against_front(store, front, points, damaged)
-    _log(store, damaged)
-    to_come = schema.expected_ids(study, list(points.values()))
-    absent = tuple(id for id in to_come if id not in points and f"points/{id}.json" not in damaged)
+        stale = _check_against_front(store, front, points, damaged)
+    _check_log(store, damaged)
+    expected = schema.expected_ids(study, list(points.values()))
+    absent = tuple(id for id in expected if id not in points and f"points/{id}.json" not in damaged)
     known = {"study.json", "front.json", "points.csv", "log.jsonl"} | {
         f"points/{p['id']}.json" for p in study["points"]
     }
-    left = {p["id"] for p in study["points"]} - {p.id for p in points.values() if p.state != "corrupt"}
-    trained = checkpoints.check_checkpoints(store, left)
-    damaged |= trained.damaged
-    known |= {*kept.values(), *trained.whole, *trained.damaged}
-    return Verdict(str(folder), damaged, absent, stale, dict(_foreign_files(store.folder, known)) | trained.over)
+    pending = {p["id"] for p in study["points"]} - {p.id for p in points.values() if p.state != "corrupt"}
+    report = checkpoints.check_checkpoints(store, pending)
+    damaged |= report.damaged
+    known |= {*weight_files.values(), *report.whole, *report.damaged}
+    return Verdict(str(folder), damaged, absent, stale, dict(_foreign_files(store.folder, known)) | report.obsolete)
 
 
-def _head(store: Store, name: str, damaged: dict[str, str]) -> dict[str, Any] | None:
+def _read_head(store: Store, name: str, damaged: dict[str, str]) -> dict[str, Any] | None:
     try:
         return store.read_head(name)
     except FileNotFoundError:
@@ -105,8 +105,10 @@ def _head(store: Store, name: str, damaged: dict[str, str]) -> dict[str, Any] | 
         return None
 
 
-def _against_front(store: Store, front: dict[str, Any], points: dict[str, Point], damaged: dict[str, str]) -> bool:
-    """Compare records and table with what front.json says of them; whether it is only older than they are."""
+def _check_against_front(
+    store: Store, front: dict[str, Any], points: dict[str, Point], damaged: dict[str, str]
+) -> bool:
+    """Compare records and table with front.json; return whether front.json is merely older."""
     checksums, states = front.get("checksums"), front.get("states")
     ids = [p["id"] for p in store.study["points"]]
     if not isinstance(states, dict) or set(states) != set(ids):
@@ -139,14 +141,14 @@ def _against_front(store: Store, front: dict[str, Any], points: dict[str, Point]
 
 
 def _is_newer(store: Store, name: str, points: dict[str, Point], of_schema: int) -> bool:
-    """Whether a file is whole, and front.json only older: the table of now, or a record that `migrate` has written."""
+    """Whether a file is whole and newer than front.json: the present table, or a record that `migrate` wrote."""
     path = store.folder / name
     if name == "points.csv":
-        return files.hash_file(path) == files.sha256(store.derived(list(points.values()))[name])
+        return files.hash_file(path) == files.sha256(store.derive_files(list(points.values()))[name])
     return of_schema == 1 and files.parse_json(files.read(path, MOST_BYTES["record"]), path)["schema"] > 1
 
 
-def _log(store: Store, damaged: dict[str, str]) -> None:
+def _check_log(store: Store, damaged: dict[str, str]) -> None:
     path = store.folder / "log.jsonl"
     wrong: list[str] = []
     try:
@@ -170,7 +172,7 @@ def _log(store: Store, damaged: dict[str, str]) -> None:
 def _is_sealed(line: bytes, of_schema: int) -> bool:
     try:
         facts = json.loads(line)
-        if of_schema == 1 and "seal" not in facts:  # it had none
+        if of_schema == 1 and "seal" not in facts:  # schema 1 had no seals
             return line.endswith(b"\n") and isinstance(facts, dict) and {"event", "time"} <= facts.keys()
         return log_line({key: value for key, value in facts.items() if key != "seal"}) == line
     except (ValueError, TypeError, AttributeError, RecursionError):

@@ -1,4 +1,4 @@
-"""Where checkpoints go: to the front's folder, or wherever an executor puts files."""
+"""Checkpoints as files: in the front's folder, or wherever an executor puts files."""
 
 import contextlib
 from abc import abstractmethod
@@ -11,11 +11,11 @@ from paretomtl.training.checkpoint import Checkpointer
 
 
 class FileCheckpointer(Checkpointer):
-    """Checkpoints as files that are sealed; where they go is for a subclass to say.
+    """Checkpoints as sealed files; a subclass says where they go.
 
     Args:
-        store: of the front, for the study that they are of and for warnings.
-        seconds: between two checkpoints, at least.
+        store: the front's store, for the id of the study and for warnings.
+        seconds: the least time between two checkpoints.
     """
 
     def __init__(self, store: Store, seconds: float):
@@ -29,7 +29,7 @@ class FileCheckpointer(Checkpointer):
 
     @abstractmethod
     def put(self, name: str, files: dict[str, bytes]) -> None:
-        """Write these files, in this order, in the place of those that were put under that name before.
+        """Write files, in this order, and replace the earlier ones of that name.
 
         Raises:
             OSError: they cannot be written now.
@@ -37,27 +37,27 @@ class FileCheckpointer(Checkpointer):
 
     @abstractmethod
     def get(self, file: str, most: int) -> bytes:
-        """The bytes of a file that was put.
+        """Return the bytes of a file that `put` wrote.
 
         Raises:
-            FileNotFoundError: there is none of that name.
-            ValueError, OSError: it has more than so many bytes, or cannot be read.
+            FileNotFoundError: there is no such file.
+            ValueError, OSError: it has more than `most` bytes, or cannot be read.
         """
 
-    def write(self, name: str, asked: list, found: Encoded) -> None:
-        """Pack and put it; an interrupt waits so long."""
-        packed = checkpoints.pack(name, self.study, asked, found)
+    def write(self, name: str, jobs: list, encoded: Encoded) -> None:
+        """Pack and put a checkpoint; an interrupt waits until it is written."""
+        packed = checkpoints.pack(name, self.study, jobs, encoded)
         with hold_interrupt():
             self.put(name, packed)
 
-    def read(self, name: str, asked: list) -> Encoded | None:
-        """What was put, if it is whole; else a warning."""
+    def read(self, name: str, jobs: list) -> Encoded | None:
+        """Get and unpack a checkpoint; return None if there is none, and with a warning if it is not whole."""
         try:
-            return checkpoints.unpack(name, self.study, asked, self.get)
+            return checkpoints.unpack(name, self.study, jobs, self.get)
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:
-            self.warn(f"the checkpoint of {name} is not gone on with: {self.store.within(error)}")
+            self.warn(f"the checkpoint of {name} is not used: {self.store.within(error)}")
             return None
 
     def warn(self, text: str) -> None:
@@ -70,14 +70,14 @@ class FolderCheckpointer(FileCheckpointer):
     """Checkpoints in the front's own folder."""
 
     def put(self, name: str, files: dict[str, bytes]) -> None:
-        """Write them to `checkpoints`."""
+        """Write files to the folder `checkpoints`."""
         checkpoints.write(self.store, name, files)
 
     def get(self, file: str, most: int) -> bytes:
-        """Read one from there; no link is followed."""
+        """Read a file from the folder `checkpoints`; no link is followed."""
         return checkpoints.reader_of(self.store.part(checkpoints.PART))(file, most)
 
     def drop(self, name: str) -> None:
-        """Remove it; what cannot be removed is once the front is whole."""
+        """Remove a checkpoint; one that cannot be removed now is removed when the front is whole."""
         with contextlib.suppress(OSError, ValueError), hold_interrupt():
             checkpoints.drop(self.store, name)

@@ -1,4 +1,4 @@
-"""From the folder of a study to its front: begin it or take it up, compute what is absent, report, and stop cleanly."""
+"""From the folder of a study to its front: create or resume it, compute missing points, report, and stop cleanly."""
 
 import contextlib
 import socket
@@ -15,7 +15,7 @@ from paretomtl.preflight.description import describe_difference
 from paretomtl.storage import checkpoints
 from paretomtl.storage.schema import expected_ids
 from paretomtl.storage.store import Store, TemporaryFolder
-from paretomtl.sweep.here import ComputedPoint, Report
+from paretomtl.sweep.executor import ComputedPoint, Report
 from paretomtl.sweep.interrupt import Interrupted, catch_signals, is_second_signal
 from paretomtl.sweep.progress import Progress
 from paretomtl.training.study import Study
@@ -28,34 +28,34 @@ def create_or_resume(
     verb: str,
     command: Mapping[str, Any] | None = None,
 ) -> Front:
-    """Begin the folder of a study or take it up, compute what is absent, and read the front.
+    """Create or resume the folder of a study, compute the missing points, and read the front.
 
     Args:
-        description: of the study, as stored.
+        description: the description of the study, as stored.
         out: the folder; without it, a temporary one that lives as long as the front.
-        compute: is given the store and the points that need no more work; it writes the others.
-        verb: the function that was called, and is to be called to go on.
-        command: how the command line asked for this.
+        compute: called with the store and the points that need no more work; it writes the others.
+        verb: the name of the function to call to go on, for messages.
+        command: the command line that started the study; None if it was started from Python.
     """
-    keep = TemporaryFolder() if out is None else None
-    store = Store(keep.folder / "front" if keep else Path(str(out)))
+    temporary = TemporaryFolder() if out is None else None
+    store = Store(temporary.folder / "front" if temporary else Path(str(out)))
     with catch_signals():
-        begun = False
+        is_open = False
         try:
             points = _open_study(store, description, command)
-            begun = True
+            is_open = True
             compute(store, points)
             checkpoints.clear(store, ())
             store.write_front(store.read_points())
         except KeyboardInterrupt as error:
-            raise _interrupted(store, begun, verb, kept=keep is None) from error
-        front = Front.load(store.folder, keep)
-        told = (*front.warnings(), *_placement_warnings(store, front))
-        for warning in told:
-            store.log("warning", text=warning)
+            raise _interrupted(store, is_open, verb, lasting=temporary is None) from error
+        front = Front.load(store.folder, temporary)
+        texts = (*front.warnings(), *_placement_warnings(store, front))
+        for text in texts:
+            store.log("warning", text=text)
         store.log("ended", done=len(front.points) + len(front.corners), failed=len(front.failed))
-    for warning in told:
-        warnings.warn(warning, stacklevel=3)
+    for text in texts:
+        warnings.warn(text, stacklevel=3)
     if not front.points:
         reasons = "; ".join(dict.fromkeys(str(p.reason) for p in front.failed))
         where = "" if out is None else f". Their records are in {store.folder}"
@@ -64,20 +64,20 @@ def create_or_resume(
 
 
 def _open_study(store: Store, description: dict[str, Any], command: Mapping[str, Any] | None) -> list[Point]:
-    """Make the folder, or take up what it holds; the points that need no more work."""
+    """Create the folder or resume what it holds; return the points that need no more work."""
     if _create_study(store, description, command):
-        store.restore(command)  # a kill before study.json was whole leaves something as well
+        store.restore(command)  # a kill before study.json was whole leaves temporary files as well
         points = []
     else:
         points = _resume_points(store, description, command)
-    store.write_front(points)  # of now, so that what is read or verified while the rest is computed is consistent
-    there, n = len(points), len(description["points"])
-    store.log("resumed" if there else "started", points=n, left=n - there, host=socket.gethostname())
+    store.write_front(points)  # so that the folder is consistent for readers while the rest is computed
+    done, n = len(points), len(description["points"])
+    store.log("resumed" if done else "started", points=n, left=n - done, host=socket.gethostname())
     return points
 
 
 def _create_study(store: Store, description: dict[str, Any], command: Mapping[str, Any] | None) -> bool:
-    """Make the folder, unless it holds a front, or another process is quicker."""
+    """Create the folder and return True, unless it holds a front or another process is quicker."""
     if store.holds_front():
         return False
     try:
@@ -90,18 +90,18 @@ def _create_study(store: Store, description: dict[str, Any], command: Mapping[st
 
 
 def _resume_points(store: Store, description: dict[str, Any], command: Mapping[str, Any] | None) -> list[Point]:
-    """The points of a folder that need no more work, if it is of the study asked for."""
+    """Return the points that need no more work; raise if the folder holds another study than the requested one."""
     place = f"out={str(store.folder)!r}"
     try:
         stored = store.study
     except FileNotFoundError as error:
         raise ValueError(f"{place} holds records, but neither study.json nor front.json; give a new out=") from error
     except DamagedFileError as error:
-        raise ValueError(f"{place} holds a front that cannot be taken up ({error}); give a new out=") from error
-    differs = describe_difference(stored, description)
-    if differs:
+        raise ValueError(f"{place} holds a front that cannot be resumed ({error}); give a new out=") from error
+    differences = describe_difference(stored, description)
+    if differences:
         raise ValueError(
-            f"{place} holds another study. Give a new out=, or go back to what it was made with:\n{differs}"
+            f"{place} holds another study. Give a new out=, or go back to what it was made with:\n{differences}"
         )
     store.restore(command)
     points = [p for p in store.read_points() if store.whole(p)]
@@ -110,10 +110,10 @@ def _resume_points(store: Store, description: dict[str, Any], command: Mapping[s
 
 
 @contextlib.contextmanager
-def reporting(study: Study, store: Store, there: int) -> Iterator[Report]:
-    """What is told of each point goes to the log, and to the line of progress; `there` are there already."""
+def reporting(study: Study, store: Store, done: int) -> Iterator[Report]:
+    """Report each point to the log and to the progress line; `done` points are done before."""
     n = len(study.places)
-    progress = Progress(type(study.solver).__name__, n, study.problem.ref_point, there)  # type: ignore[arg-type]
+    progress = Progress(type(study.solver).__name__, n, study.problem.ref_point, done)  # type: ignore[arg-type]
 
     def report(news: ComputedPoint | float) -> None:
         if isinstance(news, ComputedPoint):
@@ -128,7 +128,7 @@ def reporting(study: Study, store: Store, there: int) -> Iterator[Report]:
 
 
 def call_back(study: Study, what: str, of: Point | Front, store: Store | None) -> None:
-    """Tell the callbacks of a point or of the end; one that raises costs no model that is there."""
+    """Call the method `what` of each callback; what it raises is a warning, for the models are there by then."""
     for callback in study.callbacks:
         if not isinstance(callback, Callback):
             continue
@@ -146,21 +146,21 @@ def _placement_warnings(store: Store, front: Front) -> list[str]:
     return [f"{missing} points were not placed: fewer than two of the first round succeeded"] if missing else []
 
 
-def _interrupted(store: Store, begun: bool, verb: str, kept: bool) -> Interrupted:
-    """Write what is derived of the points that are there, and say how to go on."""
-    if not kept:
+def _interrupted(store: Store, is_open: bool, verb: str, lasting: bool) -> Interrupted:
+    """Write front.json from the points that are done, and return an error that says how to go on."""
+    if not lasting:
         return Interrupted("stopped; give out= to keep what is done")
-    if not begun:
+    if not is_open:
         return Interrupted(f"stopped before anything new was computed; call {verb} with the same arguments to go on")
     points = [p for p in store.read_points() if p.state != "corrupt"]
-    written = ""
+    note = ""
     if not is_second_signal():
         try:
             store.write_front(points)
             store.log("interrupted", done=len(points))
         except OSError as error:
-            written = f" (front.json is older than they are: {error})"
+            note = f" (front.json is older than they are: {error})"
     return Interrupted(
-        f"stopped: {len(points)} of {len(store.study['points'])} points are in {store.folder}{written}; "
+        f"stopped: {len(points)} of {len(store.study['points'])} points are in {store.folder}{note}; "
         f"call {verb} with the same arguments to go on"
     )

@@ -1,4 +1,4 @@
-"""The one line of a running sweep: points done, best hypervolume so far, time left. Quiet when not a terminal."""
+"""The progress line of a sweep: points done, best hypervolume so far, time left. Quiet outside of a terminal."""
 
 import shutil
 import sys
@@ -6,33 +6,33 @@ import sys
 import numpy as np
 
 from paretomtl.points import score
-from paretomtl.sweep.here import ComputedPoint
+from paretomtl.sweep.executor import ComputedPoint
 
 LINE = "{desc} |{bar:12}| {remaining} left{postfix}"  # 80 columns, with a failure or two
 
 
 class Progress:
-    """Follows a sweep.
+    """The progress line of one sweep.
 
     Args:
-        title: what is swept.
-        n: points to come.
-        ref_point: for the hypervolume.
-        there: how many there are already, of a sweep that is resumed.
+        title: the name of the method.
+        n: the number of points in all.
+        ref_point: the reference point of the hypervolume.
+        done: the points that are done already, in a sweep that is resumed.
     """
 
-    def __init__(self, title: str, n: int, ref_point: tuple[float, ...], there: int = 0):
+    def __init__(self, title: str, n: int, ref_point: tuple[float, ...], done: int = 0):
         from tqdm import tqdm
 
         self._title, self._n, self._reference = title, n, ref_point
         self._losses: list[tuple[float, ...]] = []
-        self._done, self._failed, self._seed = there, 0, 0
+        self._done, self._failed, self._seed = done, 0, 0
         # 80 by 24 where the terminal does not know its size: then tqdm, left to itself, prints nothing
         columns, rows = shutil.get_terminal_size()
         self._bar = tqdm(
             total=n,
-            initial=there,
-            desc=self._title_line(),
+            initial=done,
+            desc=self._make_title(),
             bar_format=LINE,
             file=sys.stderr,
             disable=None,
@@ -42,7 +42,7 @@ class Progress:
         )
 
     def __call__(self, news: ComputedPoint | float) -> None:
-        """A finished point, or the share of the one in work."""
+        """Show a finished point, or the share of the one in work."""
         if isinstance(news, ComputedPoint):
             self._done += 1
             self._failed += news.point.state == "failed"
@@ -62,11 +62,11 @@ class Progress:
     def _move(self, to: float) -> None:
         self._bar.update(max(to - self._bar.n, 0))  # points of one network come all at once, after it
 
-    def _title_line(self) -> str:
+    def _make_title(self) -> str:
         return f"{self._title}: {self._done} of {self._n} points"
 
     def _describe(self) -> None:
-        self._bar.set_description_str(self._title_line(), refresh=False)
+        self._bar.set_description_str(self._make_title(), refresh=False)
         failed = f", {self._failed} failed" if self._failed else ""
         volume = score.hypervolume(np.array(self._losses), self._reference) if self._losses else None
         text = "" if volume is None else f", hypervolume {volume:.4f}"

@@ -1,4 +1,4 @@
-"""The Ray that a sweep runs on: found or started, and its nodes looked at before any work is given to them."""
+"""The Ray that a sweep runs on: joined or started, and its nodes checked before they get any work."""
 
 import contextlib
 import logging
@@ -45,18 +45,18 @@ __all__ = [
 ]
 
 Resources = Mapping[str, int | float]
-COUNTED = {"cpu": "CPU", "gpu": "GPU"}  # asked for in lower case, counted in upper
-LATE = 30.0  # seconds until a file that was written on one node is seen on another: as long as NFS may cache a folder
-MARGIN = 1.5  # times the weights that are to come: what must be free on a disk
+RAY_NAMES = {"cpu": "CPU", "gpu": "GPU"}  # as Ray counts what is requested in lower case
+LATE = 30.0  # seconds until a file written on one node shows on another: as long as NFS may cache a folder
+MARGIN = 1.5  # times the weights to come must be free on a disk
 
 
 @contextlib.contextmanager
 def connect(address: str | None, workers: int | None, resources: Resources) -> Iterator[None]:
-    """A Ray within: one that runs is used and left running; else that of the address is joined, or one is started.
+    """Connect to a Ray within the context: one that runs is used and left running; else one is joined or started.
 
     Args:
-        address: of a cluster, such as "auto" or "10.0.0.1:6379"; by default that in RAY_ADDRESS, as `ray job submit`
-            sets it, and where there is none a Ray of our own.
+        address: the address of a cluster, such as "auto" or "10.0.0.1:6379"; by default that in RAY_ADDRESS, which
+            `ray job submit` sets; without one, a Ray of our own is started.
         workers, resources: what a Ray of our own must have room for.
     """
     address = address or os.environ.get("RAY_ADDRESS") or None
@@ -106,15 +106,15 @@ def _check_same(address: str | None) -> None:
 
 
 def count_workers(resources: Resources, nodes: list[dict[str, Any]]) -> int:
-    """How many workers fit at once, node by node.
+    """Return how many workers fit at once, node by node.
 
     Raises:
-        ValueError: not one does, and Ray would wait for it without end.
+        ValueError: none fits, and Ray would wait forever.
     """
     fits = 0
     for node in nodes:
-        there = node["Resources"]
-        shares = [there.get(COUNTED.get(kind, kind), 0) / n for kind, n in resources.items() if n > 0]
+        capacity = node["Resources"]
+        shares = [capacity.get(RAY_NAMES.get(kind, kind), 0) / n for kind, n in resources.items() if n > 0]
         fits += int(min(shares, default=0) + 1e-9)
     if not fits:
         has = [{k: v for k, v in node["Resources"].items() if not k.startswith("node:")} for node in nodes]
@@ -123,13 +123,19 @@ def count_workers(resources: Resources, nodes: list[dict[str, Any]]) -> int:
 
 
 def list_nodes() -> list[dict[str, Any]]:
-    """Those that are alive, as Ray describes them."""
+    """Return the nodes that are alive, as Ray describes them."""
     return [node for node in ray.nodes() if node["Alive"]]
 
 
 @dataclass(frozen=True)
 class NodeReport:
-    """What a node says of itself: whether it sees a file that was written here, what it wrote, and what it has."""
+    """The report of a node.
+
+    saw: whether it sees a file that was written here.
+    wrote: the name of the file that it wrote, or why it could not.
+    free: the bytes free in the folder.
+    versions: of Python, torch and paretomtl.
+    """
 
     saw: bool
     wrote: str
@@ -143,7 +149,7 @@ def _versions() -> tuple[str, ...]:
 
 
 def _inspect(folder: str | None, token: str) -> NodeReport:
-    """Runs on a node. Its folder may be none of the front's at all, so nothing is made there but a file."""
+    """Inspect a node from within; its folder may be another one than the front's, so it only writes a file there."""
     if folder is None:
         return NodeReport(True, "", sys.maxsize, _versions())
     place = Path(folder)
@@ -157,7 +163,7 @@ def _inspect(folder: str | None, token: str) -> NodeReport:
 
 
 def wait_for_file(path: Path) -> bool:
-    """Whether a file that another node wrote is there, or comes within the time that shared disks take."""
+    """Whether a file that another node wrote exists, or appears within the time that shared disks take."""
     end = time.monotonic() + LATE
     while not path.is_file():
         if not path.parent.is_dir() or time.monotonic() > end:
@@ -169,37 +175,37 @@ def wait_for_file(path: Path) -> bool:
 
 
 def check_nodes(folder: Path | None, needed: int, resources: Resources) -> None:
-    """Whether every node that can hold a worker sees the front's folder, can write there, and runs what we run.
+    """Check that every node that can hold a worker shares the front's folder and runs the same versions as we do.
 
     Args:
-        folder: of the front; None where its points are sent through Ray's storage.
-        needed: bytes of all that is to be written.
-        resources: of a worker.
+        folder: the front's folder; None where its points are sent through Ray's storage.
+        needed: the bytes of all weights to come.
+        resources: the resources of a worker.
 
     Raises:
-        OSError: a node does not share the folder, cannot write there or has no room; its name, and what to do.
+        OSError: a node does not share the folder, cannot write there or has no room.
         RuntimeError: a node has another version of Python, torch or paretomtl.
     """
     if folder is not None:
         _check_room(files.free_bytes(folder), needed, folder, "here")
-    there = list_nodes()
-    if len(there) == 1:  # the machine that we are on
+    nodes = list_nodes()
+    if len(nodes) == 1:  # the machine that we are on
         return
     token = files.temporary_name()
     try:
         if folder is not None:
             (folder / token).touch(exist_ok=False)
-        look = ray.remote(num_cpus=0, max_retries=1)(_inspect)
-        fit = [node for node in there if _can_hold(node, resources)]
-        asked = [
-            look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
+        inspect = ray.remote(num_cpus=0, max_retries=1)(_inspect)
+        candidates = [node for node in nodes if _can_hold(node, resources)]
+        reports = [
+            inspect.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
                 None if folder is None else str(folder), token
             )
-            for node in fit
+            for node in candidates
         ]
-        for node, answer in zip(fit, asked, strict=True):
+        for node, report in zip(candidates, reports, strict=True):
             name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
-            _check_node(name, ray.get(answer), folder, needed)
+            _check_node(name, ray.get(report), folder, needed)
     finally:
         if folder is not None:
             (folder / token).unlink(missing_ok=True)
@@ -211,24 +217,24 @@ def _can_hold(node: Mapping[str, Any], resources: Resources) -> bool:
     return False
 
 
-def _check_node(name: str, found: NodeReport, folder: Path | None, needed: int) -> None:
-    if found.versions != _versions():
+def _check_node(name: str, report: NodeReport, folder: Path | None, needed: int) -> None:
+    if report.versions != _versions():
         raise RuntimeError(
-            f"node {name} has {', '.join(found.versions)}, and this one {', '.join(_versions())}; points would differ: "
-            "install the same on all"
+            f"node {name} has {', '.join(report.versions)}, and this one {', '.join(_versions())}; points would "
+            "differ: install the same on all"
         )
     if folder is None:
         return
     shared = "give an out= on storage that all nodes share, at the same path, or storage_path= to send points through"
-    if not found.saw:
+    if not report.saw:
         raise OSError(f"node {name} does not see what is written to {folder} here; {shared}")
-    if not files.TEMPORARY.fullmatch(found.wrote):
-        raise OSError(f"node {name} cannot write to {folder} ({found.wrote}); give it the right to, or another out=")
-    there = wait_for_file(folder / found.wrote)
-    (folder / found.wrote).unlink(missing_ok=True)
-    if not there:
+    if not files.TEMPORARY.fullmatch(report.wrote):
+        raise OSError(f"node {name} cannot write to {folder} ({report.wrote}); give it the right to, or another out=")
+    visible = wait_for_file(folder / report.wrote)
+    (folder / report.wrote).unlink(missing_ok=True)
+    if not visible:
         raise OSError(f"node {name} has another folder at {folder}, which this one does not see; {shared}")
-    _check_room(found.free, needed, folder, f"on node {name}")
+    _check_room(report.free, needed, folder, f"on node {name}")
 
 
 def _check_room(free: int, needed: int, folder: Path, where: str) -> None:
@@ -240,5 +246,5 @@ def _check_room(free: int, needed: int, folder: Path, where: str) -> None:
 
 
 def describe_error(error: BaseException) -> str:
-    """What an error says first; its kind where it says nothing."""
+    """Return the first line of an error; its class where it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]

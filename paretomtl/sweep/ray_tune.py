@@ -2,7 +2,7 @@
 
 Several points make a trial, actors are reused, and a worker has one thread. The front's folder is the truth: workers
 write their points there, or send them through Ray's storage where the nodes do not share it. Ray's own files are
-scratch, and nothing of them is read again. A worker or a node that dies is replaced, and its points go on.
+scratch and never read again. A worker or a node that dies is replaced, and its points go on.
 """
 
 import contextlib
@@ -27,7 +27,8 @@ import torch
 from paretomtl.errors import WorkerLostError
 from paretomtl.point import Point
 from paretomtl.storage.store import Store
-from paretomtl.sweep.here import ComputedPoint, Executor, Report, check_seconds
+from paretomtl.sweep.executor import ComputedPoint, Executor, Report
+from paretomtl.sweep.here import check_seconds
 from paretomtl.sweep.ray_cluster import (
     Resources,
     check_nodes,
@@ -40,12 +41,12 @@ from paretomtl.sweep.ray_cluster import (
     wait_for_file,
 )
 from paretomtl.sweep.ray_worker import DONE, run_trial
-from paretomtl.training.loop import failed_point, pending_point
+from paretomtl.training.outcome import failed_point, pending_point
 from paretomtl.training.seeds import reproducible
 from paretomtl.training.study import Job, Study
 
-TRIALS_PER_WORKER = 2  # so that a worker which is done early takes work from a slow one
-PATIENCE = 60.0  # seconds without a worker, before we say that Ray waits for one
+TRIALS_PER_WORKER = 2  # so that a worker that is done early takes work from a slow one
+PATIENCE = 60.0  # seconds without a worker before a warning says that Ray waits for one
 RETRIES = 2  # of a trial whose worker or node died
 DEATHS = (exceptions.RayActorError, exceptions.WorkerCrashedError, exceptions.OutOfMemoryError,
           exceptions.NodeDiedError, exceptions.ObjectLostError)  # fmt: skip
@@ -56,15 +57,16 @@ class RayTune(Executor):
     """Computes points on Ray; a running Ray is used and left running, else one is joined, or started and stopped.
 
     Args:
-        resources: of each worker, in Ray's words: {"cpu": 1, "gpu": 0.25}. Shares of a GPU are not shares of its
-            memory: so many workers must fit into it.
-        workers: how many at once; by default as many as there is room for.
-        points_per_trial: how many points a worker takes at once; by default two trials a worker share all of them.
-        address: of a cluster, such as "auto" on one of its nodes; by default what RAY_ADDRESS says, or this machine.
-        storage_path: where Ray keeps its files, a folder or an address such as "s3://bucket/sweeps". If given, points
+        resources: the resources of each worker, in Ray's words: {"cpu": 1, "gpu": 0.25}. A share of a GPU does not
+            limit its memory: all workers on a GPU must fit into it.
+        workers: the number of workers at once; by default as many as there is room for.
+        points_per_trial: the points that a worker takes at once; by default each worker gets two trials.
+        address: the address of a cluster, such as "auto" on one of its nodes; by default that in RAY_ADDRESS, or else
+            this machine.
+        storage_path: where Ray keeps its files, a folder or an address such as "s3://bucket/sweeps". With it, points
             are sent through it, and `out` need not be on storage that the nodes share.
         run_config: a `tune.RunConfig` of your own, for its callbacks, its name and its storage.
-        checkpoint_seconds: of training between two checkpoints, from which a point goes on whose worker died.
+        checkpoint_seconds: seconds of training between two checkpoints, from which a point goes on if its worker dies.
     """
 
     resources: Resources = field(default_factory=lambda: {"cpu": 1})
@@ -88,7 +90,7 @@ class RayTune(Executor):
             raise ValueError(f"storage_path={self.storage_path!r}: run_config has a storage_path as well; give one")
 
     def device(self, asked: str) -> str:
-        """The device of the workers, who may have a GPU where there is none here."""
+        """Return the device of the workers, which may have a GPU where this process has none."""
         gpu = self.resources.get("gpu", 0) > 0
         kind = ("cuda" if gpu else "cpu") if asked == "auto" else asked
         if torch.device(kind).type == "cuda" and not gpu:
@@ -104,7 +106,7 @@ class RayTune(Executor):
         return kind
 
     def opened(self) -> AbstractContextManager[None]:
-        """Ray, joined or started."""
+        """Connect to Ray, joined or started, for all rounds of a study."""
         return connect(self.address, self.workers, self.resources)
 
     def run(self, study: Study, jobs: Sequence[Job], store: Store, report: Report) -> None:
@@ -114,14 +116,14 @@ class RayTune(Executor):
         while tasks:
             lost = self._fit(study, tasks, store, report)
             tasks = _remaining_tasks(study, tasks, lost, store, report)
-        store.clear_temporary()  # of workers that died in a write
+        store.clear_temporary()  # left by workers that died in a write
 
     def _path(self) -> str | None:
         path = self.storage_path or (self.run_config.storage_path if self.run_config else None)
         return path if path is None or "://" in path else str(Path(path).resolve())
 
     def _fit(self, study: Study, tasks: list[list[Job]], store: Store, report: Report) -> list["LostTrial"]:
-        """Have all tasks computed, but for those at which a worker died once too often."""
+        """Compute all tasks; return the trials whose worker died once too often."""
         sent, forward = self._path() is not None, _Forwarder(store, report, self.resources)
         with tempfile.TemporaryDirectory(prefix="paretomtl-ray-") as scratch, self._quiet():
             function = tune.with_parameters(
@@ -131,14 +133,14 @@ class RayTune(Executor):
                 folder=None if sent else str(store.folder.resolve()),
                 seconds=self.checkpoint_seconds,
             )
-            found = tune.Tuner(
+            results = tune.Tuner(
                 tune.with_resources(function, dict(self.resources)),
-                param_space={"points": tune.grid_search(self._trials(tasks))},
+                param_space={"points": tune.grid_search(self._split_tasks(tasks))},
                 tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=self.workers),
-                run_config=self._run_config(scratch, forward),
+                run_config=self._make_run_config(scratch, forward),
             ).fit()
-        forward.on_step_end(0, [])  # what came with the last step
-        lost = [LostTrial(result.config["points"], result.error) for result in found if result.error]  # type: ignore[index]
+        forward.on_step_end(0, [])  # an error of the last step
+        lost = [LostTrial(result.config["points"], result.error) for result in results if result.error]  # type: ignore[index]
         for trial in lost:
             if not isinstance(trial.error, DEATHS):
                 cause = getattr(trial.error, "cause", trial.error)
@@ -148,8 +150,8 @@ class RayTune(Executor):
                 ) from trial.error
         return lost
 
-    def _trials(self, tasks: list[list[Job]]) -> list[list[str]]:
-        """The points of each trial, in the order in which its worker takes them."""
+    def _split_tasks(self, tasks: list[list[Job]]) -> list[list[str]]:
+        """Return the points of each trial, in the order in which its worker takes them."""
         if self.points_per_trial is not None:
             trials: list[list[str]] = []
             for task in tasks:
@@ -161,7 +163,7 @@ class RayTune(Executor):
         n = min(len(tasks), TRIALS_PER_WORKER * min(workers, self.workers or workers))
         return [[job.id for task in tasks[i::n] for job in task] for i in range(n)]
 
-    def _run_config(self, scratch: str, forward: "_Forwarder") -> "tune.RunConfig":
+    def _make_run_config(self, scratch: str, forward: "_Forwarder") -> "tune.RunConfig":
         config = copy.copy(self.run_config) or tune.RunConfig(verbose=0, failure_config=None)
         config.storage_path = self._path() or scratch
         config.callbacks = [*(config.callbacks or []), forward]
@@ -173,14 +175,14 @@ class RayTune(Executor):
 
     @contextlib.contextmanager
     def _quiet(self) -> Iterator[None]:
-        """Within it Tune keeps no tables of its own, and says nothing, if no `run_config` wants it to."""
+        """Keep Tune silent and without tables of its own within the context, unless there is a `run_config`."""
         if self.run_config is not None:
             yield
             return
         name, logger = "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", logging.getLogger("ray.tune")
         before, level = os.environ.get(name), logger.level
         os.environ[name] = "1"
-        logger.setLevel(logging.CRITICAL)  # of a worker that died we tell ourselves
+        logger.setLevel(logging.CRITICAL)  # we report a worker that died ourselves
         try:
             yield
         finally:
@@ -192,7 +194,7 @@ class RayTune(Executor):
 
 
 class LostTrial(NamedTuple):
-    """A trial that was given up: the points that its worker was to take, in their order, and why."""
+    """A trial that was given up: its points in the worker's order, and the error."""
 
     points: list[str]
     error: BaseException
@@ -201,15 +203,15 @@ class LostTrial(NamedTuple):
 def _remaining_tasks(
     study: Study, tasks: list[list[Job]], lost: list[LostTrial], store: Store, report: Report
 ) -> list[list[Job]]:
-    """What is still to be computed. The task at which a trial was given up has failed; its others are left."""
-    asked = [job.id for task in tasks for job in task]
-    there = {point.id for point in store.read_points(asked)}
-    left = [todo for task in tasks if (todo := [job for job in task if job.id not in there])]
-    why = {id: trial.error for trial in lost for id in [id for id in trial.points if id not in there][:1]}
-    if left and (not why or (not there and len(lost) > 1)):
+    """Return the tasks to compute again, and report the task at which each lost trial was given up as failed."""
+    ids = [job.id for task in tasks for job in task]
+    done = {point.id for point in store.read_points(ids)}
+    left = [todo for task in tasks if (todo := [job for job in task if job.id not in done])]
+    why = {id: trial.error for trial in lost for id in [id for id in trial.points if id not in done][:1]}
+    if left and (not why or (not done and len(lost) > 1)):
         reasons = "; ".join(dict.fromkeys(_describe_error(error) for error in why.values())) or "it gives no reason"
         raise RuntimeError(
-            f"Ray did not compute {', '.join(id for id in asked if id not in there)}: {reasons}. All that was computed "
+            f"Ray did not compute {', '.join(id for id in ids if id not in done)}: {reasons}. All that was computed "
             f"before is in {store.folder}; start again with the same arguments to go on"
         )
     for task in left:
@@ -233,10 +235,10 @@ def _describe_error(error: BaseException) -> str:
 
 
 def _pack_study(study: Study) -> bytes:
-    """A study as it travels."""
+    """Serialise a study for the workers."""
     try:
         return cloudpickle.dumps(study)
-    except Exception as error:  # of whatever the user's objects raise
+    except Exception as error:  # whatever the user's objects raise
         raise TypeError(
             f"the study cannot travel to workers: {describe_error(error)}; give what holds an open file, a lock or a "
             "connection as a factory, a function that makes it"
@@ -244,42 +246,42 @@ def _pack_study(study: Study) -> bytes:
 
 
 def _count_weight_bytes(study: Study) -> int:
-    """Of the weights of a point."""
+    """Return the bytes of a point's weights."""
     with reproducible():
         return sum(t.numel() * t.element_size() for t in study.problem.model().state_dict().values())
 
 
 class _Forwarder(tune.Callback):
-    """Takes what workers report: progress, points that were sent, errors."""
+    """Forwards what workers report to the store and the progress line: points, warnings, errors."""
 
     def __init__(self, store: Store, report: Report, resources: Resources):
         self._store, self._report, self._resources = store, report, resources
-        self._told: set[str] = set()  # a point is told of once, also where its worker died after it was written
+        self._reported: set[str] = set()  # each point is reported once, also where its worker died after it was written
         self._error: Exception | None = None
-        self._ran = time.monotonic()  # when a worker was seen to run
+        self._last_run = time.monotonic()  # when a worker was last seen to run
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Ray writes its callbacks into its scratch folder, where a progress line cannot go
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         del iteration, trials, trial, info
-        with self._held():
+        with self._defer_error():
             if "error" in result:
                 where = f"on {result['hostname']}: {result['error']}"
                 raise RuntimeError(where) if result["errno"] is None else OSError(result["errno"], where)
             for text in result.get("warnings", ()):
                 self._store.log("warning", text=text)
-            self._tell(result.get("points", ()))
+            self._report_points(result.get("points", ()))
 
     def on_checkpoint(self, iteration: int, trials: list, trial: Any, checkpoint: Any, **info: Any) -> None:
         del iteration, trials, trial, info
-        with self._held(), checkpoint.as_directory() as folder:
+        with self._defer_error(), checkpoint.as_directory() as folder:
             self._store.take(Store(folder))
-            self._tell(json.loads((Path(folder) / DONE).read_bytes()))
+            self._report_points(json.loads((Path(folder) / DONE).read_bytes()))
 
     @contextlib.contextmanager
-    def _held(self) -> Iterator[None]:
-        """Within it an error waits for the end of Tune's step: from elsewhere Tune would log it or wrap it."""
+    def _defer_error(self) -> Iterator[None]:
+        """Defer an error to the end of Tune's step: Tune would log or wrap one from elsewhere."""
         try:
             yield
         except Exception as error:
@@ -290,17 +292,17 @@ class _Forwarder(tune.Callback):
         if self._error is not None:
             raise self._error
         if not trials or any(trial.status == "RUNNING" for trial in trials):
-            self._ran = time.monotonic()
-        elif time.monotonic() - self._ran > PATIENCE:
-            self._ran = math.inf  # once is enough
+            self._last_run = time.monotonic()
+        elif time.monotonic() - self._last_run > PATIENCE:
+            self._last_run = math.inf  # once is enough
             text = f"no worker runs: Ray has no room for {dict(self._resources)}, or is slow to start one, and waits"
             self._store.log("warning", text=text)
             warnings.warn(text, stacklevel=2)
 
-    def _tell(self, done: Sequence[Sequence[Any]]) -> None:
+    def _report_points(self, done: Sequence[Sequence[Any]]) -> None:
         for id, seconds, host in done:
-            if id not in self._told:
-                self._told.add(id)
+            if id not in self._reported:
+                self._reported.add(id)
                 self._report(ComputedPoint(self._read(id, host), seconds, host))
 
     def _read(self, id: str, host: str) -> Point:

@@ -1,4 +1,4 @@
-"""What a worker on Ray does: the points of a trial, one after the other, and what it tells the driver of them."""
+"""The worker on Ray: it computes the points of a trial one after the other, and reports them to the driver."""
 
 import json
 import socket
@@ -12,24 +12,24 @@ import cloudpickle
 
 from paretomtl.storage import checkpoints, files
 from paretomtl.storage.store import Store
-from paretomtl.sweep.here import ComputedPoint, compute
+from paretomtl.sweep.executor import ComputedPoint, compute_task
 from paretomtl.sweep.keeper import FileCheckpointer, FolderCheckpointer
 from paretomtl.sweep.ray_cluster import exceptions, tune
-from paretomtl.training.loop import Splits
+from paretomtl.training.batches import Splits
 from paretomtl.training.study import Study
 
-DONE = "done.json"  # beside the points in a checkpoint: which a trial has computed so far
-OFTEN = 0.5  # seconds between two reports of a worker, each of which costs it the driver's attention
+DONE = "done.json"  # file beside the points in a checkpoint: the points of the trial that are computed so far
+REPORT_SECONDS = 0.5  # least time between two reports of a worker, for each costs the driver time
 
-_opened: dict[str, tuple[Study, Splits]] = {}  # the last study, which a worker that is used again need not open anew
+_opened: dict[str, tuple[Study, Splits]] = {}  # the last study, so that a reused worker need not open it again
 
 
 def run_trial(
     config: dict[str, Any], study: bytes, description: Mapping[str, Any], folder: str | None, seconds: float
 ) -> None:
-    """Compute the points of a trial that nobody has computed yet, as where an earlier worker died at one of them.
+    """Compute the points of a trial that are not computed yet; an earlier worker may have died at one of them.
 
-    What is wrong with our own work, such as a full disk, is reported and not raised: to try again would not help.
+    An error of our own, such as a full disk, is reported and not raised, for a retry would not help.
     """
     try:
         with tempfile.TemporaryDirectory() as scratch:
@@ -51,51 +51,51 @@ def _unpack_study(packed: bytes) -> tuple[Study, Splits]:
 
 
 def _compute(ids: Sequence[str], study: Study, splits: Splits, parcel: "SharedFolderParcel", seconds: float) -> None:
-    jobs, there = {job.id: job for job in study.jobs}, parcel.there(ids)
-    keeper = parcel.keeper(seconds)
-    for task in study.tasks([jobs[id] for id in ids if id not in there]):
-        for done in compute(study, task, splits, parcel.store, keeper=keeper):
-            parcel.add(done)
+    jobs, done = {job.id: job for job in study.jobs}, parcel.restore(ids)
+    keeper = parcel.make_keeper(seconds)
+    for task in study.tasks([jobs[id] for id in ids if id not in done]):
+        for computed in compute_task(study, task, splits, parcel.store, keeper=keeper):
+            parcel.add(computed)
     parcel.report()
 
 
 class SharedFolderParcel:
-    """What a worker has computed, and tells the driver of; its files are in the front's folder, which both see."""
+    """The points that a worker has computed and reports; their files are in the front's folder, which both see."""
 
     def __init__(self, folder: Path):
         self.store = Store(folder)
-        self.done: list[list[Any]] = []  # id, seconds, host: of all points of the trial
+        self.done: list[list[Any]] = []  # id, seconds, host of each computed point of the trial
         self._warnings: list[str] = []
         self._reported, self._last = 0, time.monotonic()
 
-    def there(self, ids: Sequence[str]) -> list[str]:
-        """Points of a trial that an earlier worker has computed."""
+    def restore(self, ids: Sequence[str]) -> list[str]:
+        """Take up the points of a trial that an earlier worker has computed, and return their ids."""
         host = socket.gethostname()
         self.done = [[p.id, 0.0, host] for p in self.store.read_points(ids) if self.store.whole(p)]
         return [id for id, _, _ in self.done]
 
-    def keeper(self, seconds: float) -> FileCheckpointer:
-        """Of checkpoints inside a point."""
+    def make_keeper(self, seconds: float) -> FileCheckpointer:
+        """Make a keeper of checkpoints for trainings in the middle."""
         return _SharedCheckpointer(self, seconds)
 
-    def add(self, done: ComputedPoint) -> None:
-        """Take a point, and report if it is time."""
-        self.done.append([done.point.id, done.seconds, done.host])
-        if time.monotonic() - self._last >= OFTEN:
+    def add(self, computed: ComputedPoint) -> None:
+        """Add a point, and report if it is time."""
+        self.done.append([computed.point.id, computed.seconds, computed.host])
+        if time.monotonic() - self._last >= REPORT_SECONDS:
             self.report()
 
     def report(self) -> None:
-        """Tell the driver of what was computed since the last time."""
-        tune.report(self._news())
+        """Report the points since the last report to the driver."""
+        tune.report(self._take_news())
         self._last = time.monotonic()
 
-    def _news(self) -> dict[str, Any]:
+    def _take_news(self) -> dict[str, Any]:
         news = {"points": self.done[self._reported :], "warnings": self._warnings}
         self._reported, self._warnings = len(self.done), []
         return news
 
     def warn(self, text: str) -> None:
-        """Have the driver say it, which alone writes the log."""
+        """Send a warning to the driver, which alone writes the log."""
         self._warnings.append(text)
 
 
@@ -111,17 +111,17 @@ class SentParcel(SharedFolderParcel):
     """The same where the driver does not see the files: they are sent through Ray's storage, as its checkpoints.
 
     Args:
-        folder: a new one, for what is not sent yet.
-        description: of the study.
+        folder: a new folder for files that are not sent yet.
+        description: the description of the study.
     """
 
     def __init__(self, folder: Path, description: Mapping[str, Any]):
         super().__init__(folder)
         self.store.create(description)
-        self.before = folder.with_name("before")  # what an earlier worker sent last
+        self.before = folder.with_name("before")  # the last checkpoint of an earlier worker
 
-    def there(self, ids: Sequence[str]) -> list[str]:
-        """Points of a trial that an earlier worker has sent."""
+    def restore(self, ids: Sequence[str]) -> list[str]:
+        """Take up the points of a trial that an earlier worker has sent, and return their ids."""
         del ids
         checkpoint = tune.get_checkpoint()
         if checkpoint is not None:
@@ -129,28 +129,28 @@ class SentParcel(SharedFolderParcel):
             self.done = json.loads((self.before / DONE).read_bytes())
         return [id for id, _, _ in self.done]
 
-    def keeper(self, seconds: float) -> FileCheckpointer:
-        """Of checkpoints inside a point."""
+    def make_keeper(self, seconds: float) -> FileCheckpointer:
+        """Make a keeper of checkpoints for trainings in the middle."""
         return _SentCheckpointer(self, seconds)
 
     def report(self) -> None:
-        """Send what was computed since the last time, all in one checkpoint of Ray's, which replaces the one before."""
+        """Send the points since the last report in one checkpoint of Ray's, which replaces the previous one."""
         (self.store.folder / DONE).write_text(json.dumps(self.done))
-        tune.report(self._news() | {"points": []}, checkpoint=tune.Checkpoint.from_directory(self.store.folder))
+        tune.report(self._take_news() | {"points": []}, checkpoint=tune.Checkpoint.from_directory(self.store.folder))
         for path in self.store.folder.glob("*/*"):
             path.unlink()
         self._last = time.monotonic()
 
 
 class _SentCheckpointer(FileCheckpointer):
-    """Checkpoints that are sent with what is reported."""
+    """Checkpoints that are sent with the reports."""
 
     def __init__(self, parcel: SentParcel, seconds: float):
         super().__init__(parcel.store, seconds)
         self._parcel, self.warn = parcel, parcel.warn
 
     def put(self, name: str, files: dict[str, bytes]) -> None:
-        """Send them at once."""
+        """Send the files at once."""
         folder = self.store.folder / checkpoints.PART
         folder.mkdir(exist_ok=True)
         for file, data in files.items():
@@ -158,8 +158,8 @@ class _SentCheckpointer(FileCheckpointer):
         self._parcel.report()
 
     def get(self, file: str, most: int) -> bytes:
-        """From what an earlier worker sent last."""
+        """Read a file of the last checkpoint of an earlier worker."""
         return checkpoints.reader_of(self._parcel.before / checkpoints.PART)(file, most)
 
     def drop(self, name: str) -> None:
-        """The next report goes without it."""
+        """Do nothing: the next report goes without the checkpoint."""

@@ -1,9 +1,9 @@
-"""Rounds: where the next preferences of a study go, by what the points of earlier rounds have reached.
+"""Rounds: where the next preferences of a study go, judged by the points of earlier rounds.
 
-A round is placed by the records of all earlier rounds and by nothing else, so it is the same wherever and however often
-the study is computed. Two neighbours share a step of the front. All preferences that are still to come are dealt out
-over the steps, so that the longest piece of a step is as short as it can be; those in the middle of the longest come
-first, and the next round deals out the rest anew.
+A round depends on the records of all earlier rounds and on nothing else, so it is the same wherever and however often
+the study is computed. Two neighbours share a step of the front. All preferences still to come are dealt out over the
+steps, so that the longest piece of a step is as short as possible. The preferences in the middle of the longest pieces
+come first, and the next round deals out the rest again.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -19,11 +19,11 @@ from paretomtl.preference import Refine, neighbour_distance
 from paretomtl.storage.store import Store
 from paretomtl.training.study import Job, Study
 
-NEARER = 16  # times as near as in an even design two preferences may come; what still lies between them is a jump
+NEARER = 16  # preferences may be so many times nearer than in an even design; a gap that remains then is a jump
 
 
 class Part(NamedTuple):
-    """A part of a step, from share `start` to share `end` of it, that is to be divided into `pieces`."""
+    """A part of a step, from share `start` to share `end`, to be divided into `pieces`."""
 
     step: int
     start: float
@@ -32,34 +32,34 @@ class Part(NamedTuple):
 
     @property
     def middle(self) -> float:
-        """The division nearest to its middle."""
+        """The division nearest to the middle of the part."""
         return self.start + (self.end - self.start) * (self.pieces // 2) / self.pieces
 
 
-def plan_rounds(study: Study, store: Store, there: Collection[str]) -> Iterator[tuple[Study, list[Job]]]:
-    """The rounds of a study, one where it does not refine, each with the points that are left to compute.
+def plan_rounds(study: Study, store: Store, done: Collection[str]) -> Iterator[tuple[Study, list[Job]]]:
+    """Yield the rounds of a study, one where it does not refine, each with the points that are left to compute.
 
     Args:
-        study: with the preferences of its first round.
-        store: of the front; a round must be computed before the next one is asked for.
-        there: the ids of points that need no more work.
+        study: the study with the preferences of its first round.
+        store: the front's store; a round must be computed before the next one is taken.
+        done: the ids of points that need no more work.
     """
-    whole = set(there)
+    whole = set(done)
     while True:
-        yield study, [job for job in study.jobs if job.id not in there]
+        yield study, [job for job in study.jobs if job.id not in done]
         whole |= {job.id for job in study.jobs}
         if study.refine is None or len(study.preferences) == study.refine.total:
             return
-        found = _next_round(
+        following = _plan_next(
             study, study.refine, _points_by_preference(study, [p for p in store.read_points() if p.id in whole])
         )
-        if found is None:
+        if following is None:
             return
-        study = found
+        study = following
 
 
-def _next_round(study: Study, refine: Refine, known: dict[int, list[Point]]) -> Study | None:
-    """The study of the next round; None where fewer than two points succeeded, so that there is no step to divide."""
+def _plan_next(study: Study, refine: Refine, known: dict[int, list[Point]]) -> Study | None:
+    """Return the study of the next round; None if fewer than two points succeeded, so that no step can be divided."""
     n = len(study.preferences)
     reached = [k for k in range(n) if any(p.state == "done" for p in known.get(k, ()))]
     if len(reached) < 2:
@@ -67,46 +67,46 @@ def _next_round(study: Study, refine: Refine, known: dict[int, list[Point]]) -> 
     losses = [np.mean([p.losses["validate"] for p in known[k] if p.state == "done"], axis=0) for k in reached]
     new = place_preferences(refine, study.preferences, np.array(reached), np.stack(losses), study.problem.ref_point)
     for k, points in known.items():
-        if n <= k < n + len(new):  # of a run that was stopped in this round: what is recorded stays as it is
+        if n <= k < n + len(new):  # recorded before a stop in this round: it stays as it is
             new[k - n] = points[0].preference
     return replace(study, preferences=np.concatenate([study.preferences, new]), earlier=n)
 
 
 def _points_by_preference(study: Study, points: Sequence[Point]) -> dict[int, list[Point]]:
-    """The points that were asked for a preference, by its place; one a seed."""
-    ids, found = {p.id: p for p in points}, {}
+    """Return the points of each preference by its index, one a seed."""
+    ids, groups = {p.id: p for p in points}, {}
     for id, k, _, _ in study.places:
         if k is not None and id in ids:
-            found.setdefault(k, []).append(ids[id])
-    return found
+            groups.setdefault(k, []).append(ids[id])
+    return groups
 
 
 def place_preferences(
     refine: Refine,
-    asked: Float[np.ndarray, "K m"],
+    preferences: Float[np.ndarray, "K m"],
     reached: Int[np.ndarray, " n"],
     losses: Float[np.ndarray, "n m"],
     ref_point: Sequence[float],
 ) -> Float[np.ndarray, "N m"]:
-    """The preferences of the next round.
+    """Return the preferences of the next round.
 
     Args:
-        refine: how.
-        asked: all preferences of earlier rounds.
-        reached: which of them have succeeded, two at least.
-        losses: of those.
-        ref_point: of the hypervolume.
+        refine: how many there are, and where they go.
+        preferences: all preferences of earlier rounds.
+        reached: the indices of those that succeeded, at least two.
+        losses: the losses at these.
+        ref_point: the reference point of the hypervolume.
     """
-    n = refine.next(len(asked))
-    nearest = neighbour_distance(asked.shape[1], refine.total) / NEARER
-    steps = Steps(asked[reached], losses, refine.by, ref_point)
-    parts = steps.dealt(refine.total - len(asked), nearest)
+    n = refine.next(len(preferences))
+    nearest = neighbour_distance(preferences.shape[1], refine.total) / NEARER
+    steps = Steps(preferences[reached], losses, refine.by, ref_point)
+    parts = steps.deal(refine.total - len(preferences), nearest)
     new: list[np.ndarray] = []
     while len(new) < n:
-        every = np.stack([*asked, *new])
+        every = np.stack([*preferences, *new])
         part = max((p for p in parts if p.pieces > 1), key=steps.size, default=None)
         if part is None:
-            new.append(_widest_gaps(every))
+            new.append(_halve_widest_gap(every))
             continue
         parts.remove(part)
         first = part.pieces // 2
@@ -119,12 +119,12 @@ def place_preferences(
 
 
 class Steps:
-    """The steps between neighbours on a front; their first and last points are rows of what is given.
+    """The steps between neighbours on a front.
 
     Args:
-        preferences, losses: of the points.
+        preferences, losses: those of its points, a row each.
         by: "gap" or "hypervolume"; see `Refine`.
-        ref_point: of the hypervolume.
+        ref_point: the reference point of the hypervolume.
     """
 
     def __init__(
@@ -143,17 +143,17 @@ class Steps:
         scaled = score.scale_to_range(losses, (front.min(axis=0), front.max(axis=0))) if len(front) > 1 else losses
         self.lengths = np.linalg.norm(scaled[i] - scaled[j], axis=1)
         self.lengths = _break_ties_by_width(self.lengths, self.widths)
-        self.gains = self._gains(losses, ref_point) if by == "hypervolume" else None
+        self.gains = self._compute_gains(losses, ref_point) if by == "hypervolume" else None
 
-    def _gains(self, losses: Float[np.ndarray, "n m"], ref_point: Sequence[float]) -> Float[np.ndarray, " k"]:
-        """What the hypervolume would gain by a point half way along each step, were it straight."""
+    def _compute_gains(self, losses: Float[np.ndarray, "n m"], ref_point: Sequence[float]) -> Float[np.ndarray, " k"]:
+        """Return the hypervolume that a point half way along each step would gain if the step were straight."""
         whole = score.hypervolume(losses, ref_point) or 0.0
         half = losses[self.ends].mean(axis=1)
         more = [(score.hypervolume(np.vstack([losses, x]), ref_point) or 0.0) - whole for x in half]
         return _break_ties_by_width(np.maximum(more, 0.0), self.widths)
 
-    def dealt(self, n: int, nearest: float) -> list[Part]:
-        """All steps, with n divisions dealt out one by one where the next is worth most."""
+    def deal(self, n: int, nearest: float) -> list[Part]:
+        """Return all steps with n divisions, each dealt out where it is worth most."""
         pieces = np.ones(len(self.ends), dtype=int)
         for _ in range(n):
             worth = self.lengths / pieces
@@ -166,16 +166,17 @@ class Steps:
         return [Part(k, 0.0, 1.0, int(p)) for k, p in enumerate(pieces)]
 
     def size(self, part: Part) -> float:
-        """What a part leaves to be found."""
+        """Return the length of a part, or the hypervolume that it may gain."""
         share = part.end - part.start
         if self.gains is not None:
             return float(self.gains[part.step] * share**2)
         return float(self.lengths[part.step] * share)
 
     def at(self, part: Part) -> Float[np.ndarray, " m"]:
-        """The preference at the middle of a part.
+        """Return the preference at the middle of a part.
 
-        Of two objectives, by a monotone cubic through all points over the length of the front; of more, on the line.
+        With two objectives it lies on a monotone cubic through all points over the length of the front; with more, on
+        the straight line.
         """
         if self.preferences.shape[1] > 2:
             i, j = self.ends[part.step]
@@ -189,15 +190,16 @@ class Steps:
 
 
 def _break_ties_by_width(worth: Float[np.ndarray, " k"], widths: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
-    """What steps are worth, and where they are worth nothing, or alike, the wider first."""
+    """Break ties of what steps are worth by their widths, the wider first."""
     return worth + 1e-6 * (worth.max() or 1.0) * widths
 
 
 def neighbours(preferences: Float[np.ndarray, "n m"]) -> Int[np.ndarray, "k 2"]:
-    """The pairs between which no other preference lies, as rows of two numbers.
+    """Return the pairs between which no other preference lies, as rows of two indices.
 
-    Of two objectives, those next to one another; of more, the edges of the Delaunay triangulation of the simplex, but
-    those to whose middle a third preference is less than half as near as the ends, which are slivers at its boundary.
+    With two objectives these are adjacent preferences. With more they are the edges of the Delaunay triangulation of
+    the simplex, without slivers at its boundary: edges whose middle has another preference within half the distance
+    to its ends.
     """
     n, m = preferences.shape
     if m == 2:
@@ -214,8 +216,8 @@ def neighbours(preferences: Float[np.ndarray, "n m"]) -> Int[np.ndarray, "k 2"]:
     return pairs[away >= np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1) / 4]
 
 
-def _widest_gaps(preferences: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " m"]:
-    """Half way between the neighbours farthest apart, where no step of the front can be divided."""
+def _halve_widest_gap(preferences: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " m"]:
+    """Return the middle of the widest gap between neighbours, for where no step of the front can be divided."""
     preferences = preferences[np.lexsort(preferences.T[::-1])]
     ends = preferences[neighbours(preferences)]
     return ends[np.argmax(np.abs(ends[:, 0] - ends[:, 1]).max(axis=1))].mean(axis=0)

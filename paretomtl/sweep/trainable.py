@@ -27,7 +27,7 @@ from paretomtl.training.seeds import MEASURING, reproducible, reseed, seed_of
 from paretomtl.training.study import Study, adam
 
 REPORTS = 10  # of a trial whose budget is in steps; else one an epoch
-KEPT = "kept"  # where a checkpoint of Ray's has what its training has come to
+STATE = "kept"  # the folder of a training's state in a checkpoint of Ray's
 
 
 def trainable(
@@ -40,21 +40,29 @@ def trainable(
     seed: int = 0,
     device: str = "cpu",
 ) -> Callable[[dict[str, Any]], None]:
-    """A function for `tune.Tuner` that trains the point of `config["preference"]`, a list or a mapping by objective.
+    """Return a function for `tune.Tuner` that trains the point of `config["preference"]`, a list or a mapping.
 
-    After each epoch (ten times where the budget is in steps) it reports `loss/NAME` and `value/NAME` on the validation
-    split, with a checkpoint from which it goes on: after a failure, after `Tuner.restore`, or where a scheduler has it
-    go on from another trial's. At the end it also reports `control_error` and `status`, and its checkpoint holds the
-    point's record and weights as a front's folder does. A point that fails, on a NaN for one, fails its trial.
+    After each epoch (ten times if the budget is in steps) a trial reports `loss/NAME` and `value/NAME` on the
+    validation split, with a checkpoint. It goes on from there after a failure, after `Tuner.restore`, or when a
+    scheduler starts it from another trial's checkpoint. The last report adds `control_error` and `status`; its
+    checkpoint holds the point's record and weights as a front's folder does. A point that fails, on a NaN for one,
+    fails its trial.
 
     Args:
-        problem, solver: what is solved, and how.
-        optimizer: as in `explore`; or `(parameters, config) -> …`, for what else `param_space` is to vary.
+        problem, solver: as in `explore`.
+        optimizer: as in `explore`; or `(parameters, config) -> …`, for what else `param_space` varies.
         epochs, steps, seed, device: as in `explore`.
     """
     m = len(problem.names)
     study = Study(
-        problem, solver, np.full((1, m), 1 / m), False, epochs, steps, seed=seed, device=resolve_device(device)
+        problem=problem,
+        solver=solver,
+        preferences=np.full((1, m), 1 / m),
+        corners=False,
+        epochs=epochs,
+        steps=steps,
+        seed=seed,
+        device=resolve_device(device),
     )
     return tune.with_parameters(_train, study=study, optimizer=optimizer)
 
@@ -62,21 +70,21 @@ def trainable(
 def _train(config: dict[str, Any], study: Study, optimizer: Callable[..., Any]) -> None:
     if _is_done():
         return  # a scheduler paused it after its last report
-    whatever = study_id(describe(study))  # the preference of this trial
+    shared = study_id(describe(study))  # by all trials, whatever their preference
     study = replace(study, preferences=_preference(config, study.problem), optimizer=_optimizer(config, optimizer))
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(Path(scratch) / "point")
         store.create(describe(study))
         job, splits = study.jobs[0], study.open()
-        asked, run = (
+        pending, run = (
             pending_point(study.problem, job),
-            _ReportingRun(study, job, splits, keeper=_TrialCheckpointer(store, whatever)),
+            _ReportingRun(study, job, splits, keeper=_TrialCheckpointer(store, shared)),
         )
         try:
             with reproducible():
-                trained = run.train(asked)
+                trained = run.train(pending)
         except Exception as error:
-            reason = run.failed(asked, error).point.reason
+            reason = run.failed(pending, error).point.reason
             raise RuntimeError(f"preference {config['preference']}: {reason}") from error
         point = store.write_point(trained.point, trained.weights)
         tune.report(
@@ -87,12 +95,12 @@ def _train(config: dict[str, Any], study: Study, optimizer: Callable[..., Any]) 
 
 
 def _is_done() -> bool:
-    """Whether the checkpoint to go on from is that of a last report, with the point's record."""
+    """Whether the trial's checkpoint is that of its last report, with the point's record."""
     checkpoint = tune.get_checkpoint()
     if checkpoint is None:
         return False
     with checkpoint.as_directory() as folder:
-        return not (Path(folder) / KEPT).is_dir()
+        return not (Path(folder) / STATE).is_dir()
 
 
 def _preference(config: Mapping[str, Any], problem: Problem) -> np.ndarray:
@@ -102,14 +110,14 @@ def _preference(config: Mapping[str, Any], problem: Problem) -> np.ndarray:
 
 
 def _optimizer(config: Mapping[str, Any], optimizer: Callable[..., Any]) -> Callable[[Any], Any]:
-    """The optimizer, with what the trial's config has for it."""
-    more = [name for name in config if name != "preference"]
+    """Return the optimizer; one that takes the trial's config gets it."""
+    varied = [name for name in config if name != "preference"]
     needed = [p for p in inspect.signature(optimizer).parameters.values() if p.default is p.empty]
     if len(needed) > 1 and needed[1].kind in (needed[1].POSITIONAL_ONLY, needed[1].POSITIONAL_OR_KEYWORD):
         return partial(_configure_optimizer, optimizer=optimizer, config=dict(config))
-    if more:
+    if varied:
         raise ValueError(
-            f"param_space has {more}, which nothing takes; give optimizer=lambda parameters, config: … to use them"
+            f"param_space has {varied}, which nothing takes; give optimizer=lambda parameters, config: … to use them"
         )
     return optimizer
 
@@ -122,30 +130,30 @@ def _measure_point(point: Point) -> SplitMeasures:
     return SplitMeasures(point.losses["validate"], point.values["validate"])
 
 
-def _metrics(problem: Problem, found: SplitMeasures) -> dict[str, float]:
-    metrics = {f"loss/{name}": x for name, x in zip(problem.names, found.losses, strict=True)}
-    return metrics | {f"value/{name}": x for name, x in zip(problem.names, found.values, strict=True)}
+def _metrics(problem: Problem, measures: SplitMeasures) -> dict[str, float]:
+    metrics = {f"loss/{name}": x for name, x in zip(problem.names, measures.losses, strict=True)}
+    return metrics | {f"value/{name}": x for name, x in zip(problem.names, measures.values, strict=True)}
 
 
 class _ReportingRun(Run):
-    """The training of a point that reports on the way."""
+    """The training of a point, with reports to Ray."""
 
     @property
     def asked(self) -> list:
-        """None by name: another trial's preference may go on from here."""
+        """Nothing: a trial with another preference may go on from this checkpoint."""
         return []
 
     def keep(self) -> None:
-        """Report, if it is time; called between two steps."""
+        """Report at the end of an epoch, or of a tenth of the steps; called between two steps."""
         parts = self.study.epochs or REPORTS
         steps = self.counts["steps"]
         if steps not in {self.budget * k // parts for k in range(1, parts)}:
             return
-        with reproducible():  # so that the training does not notice
+        with reproducible():  # measuring leaves the training's generators alone
             reseed(seed_of(self.study.seed, self.job.seed, MEASURING))
-            found = measure(self.problem, self.model, self.splits["validate"], self.study.device, "validate")
+            measures = measure(self.problem, self.model, self.splits["validate"], self.study.device, "validate")
         assert isinstance(self.keeper, _TrialCheckpointer)
-        self.keeper.metrics = _metrics(self.problem, found)
+        self.keeper.metrics = _metrics(self.problem, measures)
         self.keeper.keep(self)
         if self.keeper.metrics:  # no checkpoint could be written
             tune.report(self.keeper.metrics)
@@ -161,14 +169,14 @@ class _TrialCheckpointer(FileCheckpointer):
 
     @property
     def study(self) -> str:
-        """That of all trials: one may go on where another was, which had another preference."""
+        """The id that all trials share: one may go on from another's checkpoint."""
         return self._study
 
     def put(self, name: str, files: dict[str, bytes]) -> None:
-        """Report them."""
+        """Report the metrics, with the files as a checkpoint."""
         del name
         with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch) / KEPT
+            folder = Path(scratch) / STATE
             folder.mkdir()
             for file, data in files.items():
                 (folder / file).write_bytes(data)
@@ -176,12 +184,12 @@ class _TrialCheckpointer(FileCheckpointer):
             tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(scratch))
 
     def get(self, file: str, most: int) -> bytes:
-        """From the checkpoint that Ray has for this trial."""
+        """Read a file of the checkpoint that Ray has for this trial."""
         checkpoint = tune.get_checkpoint()
         if checkpoint is None:
             raise FileNotFoundError(file)
         with checkpoint.as_directory() as folder:
-            return checkpoints.reader_of(Path(folder) / KEPT)(file, most)
+            return checkpoints.reader_of(Path(folder) / STATE)(file, most)
 
     def drop(self, name: str) -> None:
-        """The last report goes without it."""
+        """Do nothing: the last report has no such checkpoint."""

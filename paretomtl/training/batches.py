@@ -1,4 +1,4 @@
-"""The batches of a training, epoch after epoch, and the chance that comes with them; from the middle of an epoch on."""
+"""The batches of a training, epoch after epoch, with the random states that go with them; resumable in mid-epoch."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -13,34 +13,34 @@ Splits = dict[str, Iterable[Any]]
 
 
 class Batches:
-    """(epoch, batch) until the steps are spent; every epoch starts from its own seed.
+    """Pairs (epoch, batch) until the steps are spent; every epoch starts from its own seed.
 
     Args:
-        study, splits: what is asked for.
-        replicate: of which seed.
-        budget: how many steps.
-        warnings: where a loader that could not be seeded is told of.
+        study, splits: the exploration and its data.
+        replicate: which of the study's seeds.
+        budget: the number of steps.
+        warnings: a list that gets a warning if the loader shuffles without a generator of its own.
     """
 
     def __init__(self, study: Study, replicate: int, splits: Splits, budget: int, warnings: list[str]):
         self._study, self._replicate, self._splits, self._warnings = study, replicate, splits, warnings
-        self._epoch, self._seen, self._left = 0, 0, budget  # the batches of this epoch so far, the steps to come
-        self._chance: dict[str, Any] | None = None  # of the checkpoint, until it is put back
+        self._epoch, self._seen, self._left = 0, 0, budget  # batches of this epoch so far, steps to come
+        self._random: dict[str, Any] | None = None  # random states of a checkpoint, until they are restored
 
     def checkpoint(self) -> dict[str, Any]:
-        """How far it came."""
-        drawn = self._chance or random_states(self._study.device)
-        return {"epoch": self._epoch, "seen": self._seen, "left": self._left, "chance": drawn}
+        """Return the position in the data, and the random states."""
+        states = self._random or random_states(self._study.device)
+        return {"epoch": self._epoch, "seen": self._seen, "left": self._left, "chance": states}
 
-    def restore(self, found: dict[str, Any]) -> None:
-        """Go on from there."""
-        self._epoch, self._seen, self._left = found["epoch"], found["seen"], found["left"]
-        self._chance = found["chance"]
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from the position that `checkpoint` returned."""
+        self._epoch, self._seen, self._left = checkpoint["epoch"], checkpoint["seen"], checkpoint["left"]
+        self._random = checkpoint["chance"]
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
-        """What is left."""
+        """Yield the batches that are left."""
         if self._study.problem.deterministic:
-            self._put_back()
+            self._restore_random()
             while self._left:
                 self._left -= 1
                 yield 0, None
@@ -51,11 +51,11 @@ class Batches:
             reseed(seed)
             if reseed_loader(train, seed) and self._epoch == self._seen == 0:
                 self._warnings.append("train shuffles without a generator of its own; it was given the study's seed")
-            there = iter(train)
-            for _ in itertools.islice(there, self._seen):  # those of before: their order is the seed's
+            stream = iter(train)
+            for _ in itertools.islice(stream, self._seen):  # trained on before the checkpoint: the seed fixes the order
                 pass
-            self._put_back()
-            for batch in itertools.islice(there, self._left):
+            self._restore_random()
+            for batch in itertools.islice(stream, self._left):
                 self._seen += 1
                 self._left -= 1
                 yield self._epoch, to_device(batch, self._study.device)
@@ -64,7 +64,7 @@ class Batches:
             if self._left:
                 self._epoch, self._seen = self._epoch + 1, 0
 
-    def _put_back(self) -> None:
-        if self._chance is not None:
-            restore_random_states(self._chance, self._study.device)
-        self._chance = None
+    def _restore_random(self) -> None:
+        if self._random is not None:
+            restore_random_states(self._random, self._study.device)
+        self._random = None

@@ -1,4 +1,4 @@
-"""Running statistics, estimated anew at one preference: while a network was trained at many, they mixed."""
+"""Running statistics at one preference: while a network is trained at many, its statistics mix."""
 
 import itertools
 from collections.abc import Iterable
@@ -12,11 +12,11 @@ from paretomtl.problem import Problem
 from paretomtl.training.measuring import DeviceBatches
 from paretomtl.training.seeds import CALIBRATING, reproducible, reseed, reseed_loader, seed_of
 
-BATCHES = 50  # of the training data: enough for means and variances
+BATCHES = 50  # training batches: enough for means and variances
 
 
 def running_layers(model: nn.Module) -> list[_BatchNorm]:
-    """The layers that keep running statistics."""
+    """Return the layers that keep running statistics."""
     return [x for x in model.modules() if isinstance(x, _BatchNorm) and x.track_running_stats]
 
 
@@ -24,7 +24,7 @@ def running_layers(model: nn.Module) -> list[_BatchNorm]:
 def calibrate(
     problem: Problem, model: nn.Module, train: Iterable[Any] | None, device: Any, seed: int = 0, replicate: int = 0
 ) -> None:
-    """Set the running statistics to those of the first training batches; the rest stays in eval mode."""
+    """Set the running statistics to those of the first training batches; leave the model in eval mode."""
     layers = running_layers(model)
     if not layers or train is None:
         return

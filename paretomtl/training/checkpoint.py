@@ -1,8 +1,8 @@
-"""Checkpoints inside a training: all that it is made of, as JSON and tensors, so that another process goes on with it.
+"""Checkpoints of a training in the middle: its state as JSON and tensors, from which another process goes on.
 
-A point, a fleet or a network in training says what it has come to (`checkpoint`), and takes that up again (`restore`).
-What cannot be written without a pickle, such as a function in an optimizer's state, is not written at all: then that
-training starts again.
+A point, a fleet or a network in training returns its state (`checkpoint`) and restores it (`restore`). A state that
+cannot be written without a pickle, such as a function in an optimizer's state, is not written at all; such a training
+starts again.
 """
 
 import dataclasses
@@ -17,17 +17,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from paretomtl.solver import EpochMeans
 from paretomtl.storage.checkpoints import Encoded
 from paretomtl.training.study import Job
 
-MOST_OF_TIME = 0.05  # that goes into checkpoints, where they take long
+MOST_OF_TIME = 0.05  # the largest share of the time that goes into checkpoints
 
 
 def encode(value: Any) -> Encoded:
-    """A value of dicts, lists, tuples, records, numbers, texts, tensors, arrays and generators.
+    """Encode a value of dicts, lists, tuples, records, numbers, texts, tensors, arrays and generators.
 
     Raises:
-        TypeError: there is something else in it.
+        TypeError: it holds something else.
     """
     tensors: dict[str, Tensor] = {}
     return Encoded(_encode(value, tensors), tensors)
@@ -49,34 +50,37 @@ def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
     if fields := _fields(value):
         return {"record": [_encode(getattr(value, name), tensors) for name in fields]}
     if isinstance(value, Tensor) and value.layout == torch.strided:
-        return {"tensor": _put(value, tensors)} | ({} if value.device.type == "cpu" else {"on": str(value.device)})
+        return {"tensor": _store(value, tensors)} | ({} if value.device.type == "cpu" else {"on": str(value.device)})
     if isinstance(value, np.ndarray):
-        return {"array": _put(torch.from_numpy(value), tensors)}
+        return {"array": _store(torch.from_numpy(value), tensors)}
     if isinstance(value, torch.Generator):
-        return {"generator": _put(value.get_state(), tensors), "on": str(value.device)}
+        return {"generator": _store(value.get_state(), tensors), "on": str(value.device)}
     raise TypeError(f"it holds a {type(value).__module__}.{type(value).__qualname__}")
 
 
 def _fields(value: Any) -> tuple[str, ...]:
-    """The fields of a NamedTuple or a dataclass."""
+    """Return the field names of a NamedTuple or a dataclass; none for anything else."""
     if isinstance(value, tuple):
         return getattr(value, "_fields", ())
     return tuple(f.name for f in dataclasses.fields(value)) if dataclasses.is_dataclass(value) else ()
 
 
-def _put(value: Tensor, tensors: dict[str, Tensor]) -> str:
+def _store(value: Tensor, tensors: dict[str, Tensor]) -> str:
+    """Add a copy of a tensor to the tensors, and return its name there."""
     name = str(len(tensors))
     tensors[name] = value.detach().to("cpu", copy=True).contiguous()
     return name
 
 
-def decode(found: Encoded, like: Any = None) -> Any:
-    """The value. Its records have the classes that `like`, a value of today, has in their places: none is imported.
+def decode(encoded: Encoded, like: Any = None) -> Any:
+    """Return the value that was encoded.
+
+    Its records get the classes that the present value `like` has in the same places, so that no class is imported.
 
     Raises:
-        Exception: it was not encoded here, or `like` is built in another way.
+        Exception: `encoded` is malformed, or `like` has another structure.
     """
-    return _decode(found.value, found.tensors, like)
+    return _decode(encoded.value, encoded.tensors, like)
 
 
 def _decode(value: Any, tensors: dict[str, Tensor], like: Any) -> Any:
@@ -92,8 +96,8 @@ def _decode(value: Any, tensors: dict[str, Tensor], like: Any) -> Any:
         return tuple(_decode(part, tensors, like))
     if kind == "dict":
         keys = [_decode(key, tensors, None) for key, _ in part]
-        there = like if isinstance(like, dict) else {}
-        return {key: _decode(item, tensors, there.get(key)) for key, (_, item) in zip(keys, part, strict=True)}
+        likes = like if isinstance(like, dict) else {}
+        return {key: _decode(item, tensors, likes.get(key)) for key, (_, item) in zip(keys, part, strict=True)}
     if kind == "record":
         names = _fields(like)
         if len(names) != len(part):
@@ -112,13 +116,13 @@ def _decode(value: Any, tensors: dict[str, Tensor], like: Any) -> Any:
 
 
 def _places(like: Any, n: int) -> list[Any]:
-    """What stands in n places of a list or a tuple, as far as it is there."""
-    there = list(like)[:n] if type(like) in (list, tuple) else []
-    return there + [None] * (n - len(there))
+    """Return the first n items of a list or a tuple, filled up with None."""
+    items = list(like)[:n] if type(like) in (list, tuple) else []
+    return items + [None] * (n - len(items))
 
 
 def is_identical(one: Encoded, other: Encoded) -> bool:
-    """Whether two are the same to the last bit."""
+    """Whether two encoded values are the same to the last bit."""
     return (
         one.value == other.value
         and one.tensors.keys() == other.tensors.keys()
@@ -130,11 +134,11 @@ def _bits(value: Tensor) -> tuple[torch.dtype, torch.Size, bytes]:
     return value.dtype, value.shape, value.reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
-# --- what a training is made of ---
+# --- the state of a training ---
 
 
 def random_states(device: str) -> dict[str, Any]:
-    """The states of all global generators that a training draws from."""
+    """Return the states of all global random generators that a training draws from."""
     on_device = torch.cuda.get_rng_state(device) if torch.device(device).type == "cuda" else None
     version, words, normal = random.getstate()
     return {
@@ -145,18 +149,18 @@ def random_states(device: str) -> dict[str, Any]:
     }
 
 
-def restore_random_states(found: dict[str, Any], device: str) -> None:
-    """Set the global generators."""
-    version, words, normal = found["python"]
+def restore_random_states(states: dict[str, Any], device: str) -> None:
+    """Set the global random generators to the states that `random_states` returned."""
+    version, words, normal = states["python"]
     random.setstate((version, tuple(words.tolist()), normal))
-    np.random.set_state(found["numpy"])  # noqa: NPY002
-    torch.set_rng_state(found["torch"])
-    if found["device"] is not None:
-        torch.cuda.set_rng_state(found["device"], device)
+    np.random.set_state(states["numpy"])  # noqa: NPY002
+    torch.set_rng_state(states["torch"])
+    if states["device"] is not None:
+        torch.cuda.set_rng_state(states["device"], device)
 
 
 def learner_state(model: nn.Module, optimizer: torch.optim.Optimizer, scheduler: Any) -> dict[str, Any]:
-    """The states of a model, of its optimizer, and of its scheduler or None."""
+    """Return the states of a model, of its optimizer, and of its scheduler, which may be None."""
     weights = dict(model.state_dict())
     return {
         "model": weights,
@@ -168,58 +172,76 @@ def learner_state(model: nn.Module, optimizer: torch.optim.Optimizer, scheduler:
 
 
 def _numeric_attributes(module: nn.Module) -> dict[str, Any]:
-    """What a module counts in attributes of its own, such as its calls."""
+    """Return the attributes of a module that are numbers, such as a count of its calls."""
     return {name: x for name, x in vars(module).items() if name[0] != "_" and type(x) in (bool, int, float)}
 
 
-def restore_learner(found: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, scheduler: Any) -> None:
-    """Put them back."""
-    model.load_state_dict(found["model"])
+def restore_learner(states: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, scheduler: Any) -> None:
+    """Restore the states that `learner_state` returned."""
+    model.load_state_dict(states["model"])
     buffers, modules = dict(model.named_buffers()), dict(model.named_modules())
-    for name, buffer in found["buffers"].items():
+    for name, buffer in states["buffers"].items():
         buffers[name].copy_(buffer)
-    for name, numbers in found["numbers"].items():
-        vars(modules[name]).update({key: x for key, x in numbers.items() if key in _numeric_attributes(modules[name])})
-    optimizer.load_state_dict(found["optimizer"])
+    for name, attributes in states["numbers"].items():
+        own = _numeric_attributes(modules[name])
+        vars(modules[name]).update({key: x for key, x in attributes.items() if key in own})
+    optimizer.load_state_dict(states["optimizer"])
     if scheduler is not None:
-        scheduler.load_state_dict(found["scheduler"])
+        scheduler.load_state_dict(states["scheduler"])
 
 
-# --- who keeps it ---
+def pack_epochs(epochs: Sequence[EpochMeans]) -> tuple[Tensor, Tensor] | None:
+    """Pack the means of all epochs into two tensors."""
+    if not epochs:
+        return None
+    return torch.stack([epoch.losses for epoch in epochs]), torch.stack([epoch.weights for epoch in epochs])
+
+
+def unpack_epochs(packed: tuple[Tensor, Tensor] | None) -> list[EpochMeans]:
+    """Return the means of each epoch that `pack_epochs` packed."""
+    return [] if packed is None else [EpochMeans(*means) for means in zip(*packed, strict=True)]
+
+
+# --- writing and restoring it ---
 
 
 class Checkpointer(ABC):
-    """Keeps where a training is, every so many seconds of it, and gives it to whoever trains the same next.
+    """Writes the checkpoints of a training at intervals, and reads the last one for a training that goes on with it.
 
     Args:
-        seconds: between two checkpoints, at least; 0 keeps one after every step.
+        seconds: the least time between two checkpoints; 0 writes one after every step.
     """
 
     def __init__(self, seconds: float):
         self._seconds, self._next, self._warned = seconds, 0.0, False
 
     @abstractmethod
-    def write(self, name: str, asked: list, found: Encoded) -> None:
-        """Keep what is encoded in the place of what was kept under that name; `asked` says of which points it is.
+    def write(self, name: str, jobs: list, encoded: Encoded) -> None:
+        """Replace the checkpoint of that name.
+
+        Args:
+            name: of the checkpoint.
+            jobs: its points, as `describe_jobs` returns them.
+            encoded: its content.
 
         Raises:
-            OSError: it cannot be written now; what was kept before still is.
+            OSError: it cannot be written now; the previous checkpoint is still there.
         """
 
     @abstractmethod
-    def read(self, name: str, asked: list) -> Encoded | None:
-        """What was kept last under that name, if it is whole and of the same points."""
+    def read(self, name: str, jobs: list) -> Encoded | None:
+        """Return the last checkpoint of that name, if it is whole and of the same points; else None."""
 
     @abstractmethod
     def drop(self, name: str) -> None:
-        """Forget what was kept; its points have their records."""
+        """Delete the checkpoint of that name; its points have their records."""
 
     @abstractmethod
     def warn(self, text: str) -> None:
-        """Say what was not kept, or not gone on with."""
+        """Warn of a checkpoint that could not be written or used."""
 
     def begin(self) -> None:
-        """Count the seconds from now on, for a training that begins."""
+        """Count the seconds from now on; called when a training begins."""
         self._next, self._warned = time.monotonic() + self._seconds, False
 
     def due(self) -> bool:
@@ -227,7 +249,7 @@ class Checkpointer(ABC):
         return time.monotonic() >= self._next
 
     def keep(self, work: "Resumable") -> None:
-        """Keep a checkpoint; where that fails the training goes on, with a warning."""
+        """Write a checkpoint; where that fails the training goes on, with a warning."""
         start, wait = time.monotonic(), 0.0
         try:
             self.write(work.name, work.asked, encode(work.checkpoint()))
@@ -248,41 +270,41 @@ class Checkpointer(ABC):
 
 
 class Resumable(ABC):
-    """What is trained in one loop: a point, a fleet, or a network."""
+    """A training in one loop, of a point, a fleet or a network, that a checkpoint can store and restore."""
 
-    name: str  # of its checkpoint
+    name: str  # the name of its checkpoint
     keeper: Checkpointer | None = None
 
     @property
     @abstractmethod
     def asked(self) -> list:
-        """Of which points it is; see `asked_of`."""
+        """The points in training, as `describe_jobs` returns them."""
 
     @abstractmethod
     def begin(self) -> None:
-        """All as it is before the first step; what was there is forgotten."""
+        """Set everything to the state before the first step."""
 
     @abstractmethod
     def checkpoint(self) -> dict[str, Any]:
-        """All that its steps so far have come to."""
+        """Return all that the steps so far have changed."""
 
     @abstractmethod
-    def restore(self, found: dict[str, Any]) -> None:
-        """Go from where it began to where it was."""
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Restore what `checkpoint` returned, after `begin`."""
 
     def start(self) -> None:
-        """Begin, or go on where the last checkpoint was written, if that fits."""
+        """Begin, and go on from the last checkpoint if there is one and it fits."""
         self.begin()
         if self.keeper is None:
             return
         self.keeper.begin()
-        why = "what was put back is not what was kept"
+        why = "the restored state is not the stored one"
         try:
-            found = self.keeper.read(self.name, self.asked)
-            if found is None:
+            stored = self.keeper.read(self.name, self.asked)
+            if stored is None:
                 return
-            self.restore(decode(found, self.checkpoint()))
-            if is_identical(encode(self.checkpoint()), found):
+            self.restore(decode(stored, self.checkpoint()))
+            if is_identical(encode(self.checkpoint()), stored):
                 return
         except Exception as error:
             why = (str(error).splitlines() or [""])[0] or type(error).__name__
@@ -290,11 +312,11 @@ class Resumable(ABC):
         self.begin()
 
     def keep(self) -> None:
-        """Keep a checkpoint, if it is time; called between two steps."""
+        """Write a checkpoint if it is time; called between two steps."""
         if self.keeper is not None and self.keeper.due():
             self.keeper.keep(self)
 
 
 def describe_jobs(jobs: Sequence[Job]) -> list:
-    """Jobs as a checkpoint names them: their id, preference and corner."""
+    """Return the id, preference and corner of each job, as a checkpoint stores them."""
     return [[job.id, job.preference.tolist(), job.corner] for job in jobs]

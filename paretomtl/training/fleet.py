@@ -1,8 +1,8 @@
-"""A fleet: many points of one architecture trained in one program, their weights stacked; one solver call for all.
+"""A fleet: many points of one architecture trained in one program, with stacked weights and one solver call for all.
 
-It pays where a step is so short that calling torch takes most of it. Each point's numbers are those of the point
-trained alone, but for rounding: it sees the same batches, and optimizers that treat each number on its own never mix
-rows; others are refused.
+It pays where a step is so short that calling torch takes most of it. Each point gets the numbers that it would get
+alone, but for rounding: it sees the same batches, and its optimizer treats each number on its own, so that points
+never mix. `paretomtl.preflight.fleet_check` refuses studies for which that does not hold.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,38 +12,35 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
-from torch.utils._pytree import tree_map
 
 from paretomtl.autograd.gradients import StepResult, descend, renormalise
 from paretomtl.autograd.loss_function import SeparateLosses
-from paretomtl.conditioned.losses import UNFIT, vmapped_attention
-from paretomtl.conditioned.rehearsal import CLOSE
 from paretomtl.errors import NoLabelError, NonFiniteError
 from paretomtl.point import Code
-from paretomtl.solver import EpochMeans, Status, Stepper
+from paretomtl.solver import EpochMeans, Status
 from paretomtl.training.batches import Batches, Splits
-from paretomtl.training.checkpoint import Checkpointer, Resumable, describe_jobs, learner_state, restore_learner
-from paretomtl.training.loop import (
-    COUNTED,
-    WATCHED,
-    Run,
+from paretomtl.training.checkpoint import (
+    Checkpointer,
+    Resumable,
+    describe_jobs,
+    learner_state,
+    pack_epochs,
+    restore_learner,
+    unpack_epochs,
+)
+from paretomtl.training.outcome import (
+    STATUS_COUNTS,
+    Outcome,
     Tick,
     TrainedPoint,
     check_state,
-    end_epoch,
-    pack_epochs,
     pending_point,
     to_float64,
-    unpack_epochs,
 )
+from paretomtl.training.rows import evaluate_rows, narrow_rows, stack_weights, take_rows
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Study
-from paretomtl.training.watch import Means, Norms, Stall
-
-TRIED = 3  # steps in which an optimizer is watched
+from paretomtl.training.watch import TRACKERS, Means, Norms, Stall, end_epoch
 
 
 def train_fleet(
@@ -52,11 +49,11 @@ def train_fleet(
     """Train and measure points that share a seed, each as it would be alone.
 
     Args:
-        study: what is asked for.
-        jobs: which of its points; preferences or corners.
+        study: the exploration.
+        jobs: the points of it to train, all preferences or all corners.
         splits: the problem's data, opened.
-        tick: told the share of the steps done, now and then.
-        keeper: of its checkpoints.
+        tick: called now and then with the share of the steps that is done.
+        keeper: stores checkpoints.
     """
     fleet = Fleet(study, jobs, splits, tick, keeper)
     error = None
@@ -66,11 +63,11 @@ def train_fleet(
     except Exception as raised:
         error = raised
     for k in range(len(jobs)):
-        yield fleet.ended(k, error)
+        yield fleet.conclude(k, error)
 
 
 class Fleet(Resumable):
-    """Points in one program; rows of weights are those of the points still in training, in the order of `live`."""
+    """Points in one program; the rows of weights are the points still in training, in the order of `live`."""
 
     def __init__(
         self,
@@ -86,31 +83,31 @@ class Fleet(Resumable):
         self._clear()
 
     def _clear(self) -> None:
-        """What its steps change."""
-        self.runs = [Run(self.study, job, self.splits) for job in self.jobs]
-        self.solver = self.runs[0].solver
+        """Reset all that the steps change."""
+        self.outcomes = [Outcome(self.study, job, self.splits) for job in self.jobs]
+        self.solver = self.outcomes[0].solver
         m, points = len(self.problem.names), (len(self.jobs),)
         self.means, self.norms, self.stalled = Means(m, points), Norms(m, points), Stall(points)
-        for k, run in enumerate(self.runs):
-            run.norms, run.place = self.norms, (k,)
+        for k, outcome in enumerate(self.outcomes):
+            outcome.norms, outcome.place = self.norms, (k,)
         self.steps, self.skipped = 0, 0
-        self.counts = {name: np.zeros(points, int) for name in COUNTED}
+        self.counts = {name: np.zeros(points, int) for name in STATUS_COUNTS}
         self.epochs: list[EpochMeans] = []
         self.warnings: list[str] = []
         self.live = list(range(len(self.jobs)))
         self.rows: dict[str, nn.Parameter] = {}
-        self.left: dict[int, dict[str, Tensor]] = {}  # weights of those that are no longer in training
+        self.left: dict[int, dict[str, Tensor]] = {}  # weights of the points that have left the program
         self.errors: dict[int, Exception] = {}
         self.state: Any = None
         self.status: Status | None = None
 
     @property
     def asked(self) -> list:
-        """All of its jobs."""
+        """All jobs of the fleet."""
         return describe_jobs(self.jobs)
 
     def begin(self) -> None:
-        """A new model, its weights once a point, and all that trains them."""
+        """Make a new model, a row of its weights for each point, the optimizer, and the method's state."""
         self._clear()
         reseed(seed_of(self.study.seed, self.jobs[0].seed, INITIAL))
         self.model = self.problem.model().to(self.study.device)
@@ -121,11 +118,11 @@ class Fleet(Resumable):
         if self.jobs[0].corner is None:
             self.state = self.solver.init(self.study.sweep(self.jobs, self.budget))
         self.batches = Batches(self.study, self.jobs[0].seed, self.splits, self.budget, self.warnings)
-        for run in self.runs:
-            run.training = True
+        for outcome in self.outcomes:
+            outcome.training = True
 
     def checkpoint(self) -> dict[str, Any]:
-        """The rows and what trains them, what is left of the points that are out, and what the loop keeps an eye on."""
+        """Return the rows and what trains them, the points that have left, and what the loop counts and tracks."""
         return {
             "live": self.live,
             "rows": {name: p.detach() for name, p in self.rows.items()},
@@ -133,67 +130,73 @@ class Fleet(Resumable):
             "batches": self.batches.checkpoint(),
             "state": self.state,
             "status": None if self.status is None else tuple(self.status),
-            "left": {k: self._checkpoint_of(k) for k in self.left},
+            "left": {k: self._checkpoint_point(k) for k in self.left},
             "errors": {k: str(error) for k, error in self.errors.items()},
             "steps": self.steps,
             "skipped": self.skipped,
             "counts": self.counts,
             "warnings": self.warnings,
             "epochs": pack_epochs(self.epochs),
-            **{name: getattr(self, name).checkpoint() for name in WATCHED},
+            **{name: getattr(self, name).checkpoint() for name in TRACKERS},
         }
 
-    def _checkpoint_of(self, k: int) -> dict[str, Any]:
-        """A point that is out: its weights, and what it has come to."""
-        run = self.runs[k]
-        mine = {"state": run.state, "status": tuple(run.status), "counts": run.counts, "epochs": len(run.epochs)}
-        return {"weights": self.left[k], **mine}
+    def _checkpoint_point(self, k: int) -> dict[str, Any]:
+        """Return the weights and the outcome of a point that has left."""
+        outcome = self.outcomes[k]
+        return {
+            "weights": self.left[k],
+            "state": outcome.state,
+            "status": tuple(outcome.status),
+            "counts": outcome.counts,
+            "epochs": len(outcome.epochs),
+        }
 
-    def restore(self, found: dict[str, Any]) -> None:
-        """All of it, as it was."""
-        self.live = found["live"]
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the training that `checkpoint` returned."""
+        self.live = checkpoint["live"]
         if len(self.live) < len(self.jobs):
             self.rows = narrow_rows(self.rows, self.optimizer, self.live)
         with torch.no_grad():
             for name, p in self.rows.items():
-                p.copy_(found["rows"][name])
-        restore_learner(found["learner"], self.model, self.optimizer, self.scheduler)
-        self.batches.restore(found["batches"])
-        self.state, self.status = found["state"], found["status"] and Status(*found["status"])
-        self.steps, self.skipped, self.counts = found["steps"], found["skipped"], found["counts"]
-        self.warnings[:] = found["warnings"]
-        self.epochs = unpack_epochs(found["epochs"])
-        for name in WATCHED:
-            getattr(self, name).restore(found[name])
-        self.errors = {k: NonFiniteError(text) for k, text in found["errors"].items()}  # others end the whole fleet
-        for k, mine in found["left"].items():
-            run, self.left[k] = self.runs[k], mine["weights"]
-            run.state, run.status, run.counts = mine["state"], Status(*mine["status"]), mine["counts"]
-            run.epochs = means_of_point(self.epochs[: mine["epochs"]], k)
+                p.copy_(checkpoint["rows"][name])
+        restore_learner(checkpoint["learner"], self.model, self.optimizer, self.scheduler)
+        self.batches.restore(checkpoint["batches"])
+        self.state, self.status = checkpoint["state"], checkpoint["status"] and Status(*checkpoint["status"])
+        self.steps, self.skipped, self.counts = checkpoint["steps"], checkpoint["skipped"], checkpoint["counts"]
+        self.warnings[:] = checkpoint["warnings"]
+        self.epochs = unpack_epochs(checkpoint["epochs"])
+        for name in TRACKERS:
+            getattr(self, name).restore(checkpoint[name])
+        # any other error ends the whole fleet
+        self.errors = {k: NonFiniteError(text) for k, text in checkpoint["errors"].items()}
+        for k, part in checkpoint["left"].items():
+            outcome, self.left[k] = self.outcomes[k], part["weights"]
+            outcome.state, outcome.status, outcome.counts = part["state"], Status(*part["status"]), part["counts"]
+            outcome.epochs = means_of_point(self.epochs[: part["epochs"]], k)
 
     def train(self) -> None:
-        """All steps; what is left of each point is for `ended`."""
+        """Take all steps; `conclude` then makes the points."""
         self.start()
         for epoch, batch in self.batches:
             if epoch > len(self.epochs):
                 end_epoch(self.problem, self.means, self.epochs)
             self.model.train()
-            taken = self._backward(batch)
+            result = self._backward(batch)
             if not self.live:
                 return
-            if taken is not None:
+            if result is not None:
                 self.optimizer.step()
                 if self.scheduler is not None:
                     self.scheduler.step()
                 self._project()
-                self._call_back(epoch, *taken)
+                self._call_back(epoch, *result)
             self.steps += 1
             if self.tick is not None:
                 self.tick(self.steps / self.budget)
             if self.problem.deterministic and self.solver.follows_ray:
                 assert self.status is not None
-                stalled = self.stalled(self._all(to_float64(self.status.residual)))[self.live]
-                self._leave([k for k, late in zip(self.live, stalled, strict=True) if late])
+                stalled = self.stalled(self._spread(to_float64(self.status.residual)))[self.live]
+                self._leave([k for k, over in zip(self.live, stalled, strict=True) if over])
                 if not self.live:
                     return
             self.keep()
@@ -201,7 +204,7 @@ class Fleet(Resumable):
         self._leave(self.live)
 
     def _backward(self, batch: Any) -> tuple[list[int], list[Tensor], StepResult] | None:
-        """Fill the gradients; which objectives were there, their losses, the answer; None where there is no label."""
+        """Fill the gradients; return the labelled objectives, their losses and the result, or None without a label."""
         while True:
             self.optimizer.zero_grad(set_to_none=True)
             try:
@@ -210,12 +213,12 @@ class Fleet(Resumable):
                 check_state(self.solver, list(self.problem.names))
                 self.skipped += 1
                 return None
-            there = list(self.evaluate.there)
-            r = self._shares(there)
+            present = list(self.evaluate.there)
+            r = self._shares(present)
             clip = None if self.jobs[0].corner is not None else self.study.clip
-            names = [self.problem.names[i] for i in there]
+            names = [self.problem.names[i] for i in present]
             try:
-                taken = descend(self.solver, self.state, losses, r, list(self.rows.values()), names, clip=clip)
+                result = descend(self.solver, self.state, losses, r, list(self.rows.values()), names, clip=clip)
             except NonFiniteError as error:
                 if error.point is None:
                     raise
@@ -223,217 +226,121 @@ class Fleet(Resumable):
                 if not self.live:
                     return None
                 continue
-            self._note(there, losses, taken)
+            self._count(present, losses, result)
             if self.problem.deterministic:
-                losses, taken = self._stop(losses, taken)
-            return there, losses, taken
+                losses, result = self._drop_stationary(losses, result)
+            return present, losses, result
 
     def _losses(self, batch: Any) -> list[Float[Tensor, " p"]]:
         self.evaluate.there.clear()
         return list(evaluate_rows(self.evaluate, self.rows, batch))
 
-    def _shares(self, there: list[int]) -> Float[Tensor, "p k"]:
-        """The preferences among the objectives that have a label."""
+    def _shares(self, present: list[int]) -> Float[Tensor, "p k"]:
+        """Return the preferences, renormalised to the objectives that have a label."""
         r = self.preferences[self.live]
-        missing = [name for i, name in enumerate(self.problem.names) if i not in there]
+        missing = [name for i, name in enumerate(self.problem.names) if i not in present]
         check_state(self.solver, missing)
-        if missing and not r[:, there].any(dim=1).all():
+        if missing and not r[:, present].any(dim=1).all():
             raise ValueError(
                 f"a batch has no label of {missing}, and a point to which nothing else matters cannot skip it in a "
                 "fleet; leave fleet= out"
             )
-        return renormalise(r, there)
+        return renormalise(r, present)
 
-    def _note(self, there: list[int], losses: list[Tensor], taken: StepResult) -> None:
-        self.state, self.status = taken.state, taken.status
-        for name, code in COUNTED.items():
-            self.counts[name][self.live] += (taken.status.code == code).cpu().numpy()
-        if taken.norms is not None:
-            self.norms.add(self.steps, there, self._all(to_float64(taken.norms)))
+    def _count(self, present: list[int], losses: list[Tensor], result: StepResult) -> None:
+        """Keep the state and the status of a step, and add it to the counts and the running means."""
+        self.state, self.status = result.state, result.status
+        for name, code in STATUS_COUNTS.items():
+            self.counts[name][self.live] += (result.status.code == code).cpu().numpy()
+        if result.norms is not None:
+            self.norms.add(self.steps, present, self._spread(to_float64(result.norms)))
         if not self.problem.deterministic:
-            weights = None if taken.weights is None else self._all(to_float64(taken.weights))
-            self.means.add(there, self._all(to_float64(torch.stack(losses, dim=-1))), weights)
+            weights = None if result.weights is None else self._spread(to_float64(result.weights))
+            self.means.add(present, self._spread(to_float64(torch.stack(losses, dim=-1))), weights)
 
-    def _all(self, values: np.ndarray) -> np.ndarray:
-        """The rows of those in training among all points; those of the others are never read."""
-        found = np.zeros((len(self.jobs), *values.shape[1:]))
-        found[self.live] = values
-        return found
+    def _spread(self, values: np.ndarray) -> np.ndarray:
+        """Spread the rows of the points in training over all points; rows of the others are 0 and never read."""
+        rows = np.zeros((len(self.jobs), *values.shape[1:]))
+        rows[self.live] = values
+        return rows
 
-    def _stop(self, losses: list[Tensor], taken: StepResult) -> tuple[list[Tensor], StepResult]:
-        """Let points go that have nowhere to go, before a step that would be rounding."""
-        stationary = (taken.status.code == Code.STATIONARY).tolist()
+    def _drop_stationary(self, losses: list[Tensor], result: StepResult) -> tuple[list[Tensor], StepResult]:
+        """Take stationary points out of the program, before a step that would be rounding."""
+        stationary = (result.status.code == Code.STATIONARY).tolist()
         if not any(stationary):
-            return losses, taken
-        going = [k for k, stays in enumerate(stationary) if not stays]
+            return losses, result
+        moving = [k for k, stays in enumerate(stationary) if not stays]
         self._leave([k for k, stays in zip(self.live, stationary, strict=True) if stays])
-        weights = None if taken.weights is None else taken.weights[going]
-        return [loss[going] for loss in losses], taken._replace(weights=weights)
+        weights = None if result.weights is None else result.weights[moving]
+        return [loss[moving] for loss in losses], result._replace(weights=weights)
 
     def _fail(self, row: int, error: NonFiniteError) -> None:
         self.errors[self.live[row]] = error
         self._leave([self.live[row]])
 
     def _leave(self, points: Sequence[int]) -> None:
-        """Take points out of the program, with what each has come to."""
+        """Take points out of the program, and keep the weights and the outcome of each."""
         if not points:
             return
         for k in points:
-            row, run = self.live.index(k), self.runs[k]
+            row, outcome = self.live.index(k), self.outcomes[k]
             self.left[k] = {name: p.detach()[row].clone() for name, p in self.rows.items()}
-            run.state = _take_rows(self.state, row)
+            outcome.state = take_rows(self.state, row)
             if self.status is not None:
-                run.status = Status(self.status.code[row], self.status.residual[row])
-            run.counts |= {"steps": self.steps, "skipped": self.skipped}
-            run.counts |= {name: int(counts[k]) for name, counts in self.counts.items()}
-            run.epochs = means_of_point(self.epochs, k)
+                outcome.status = Status(self.status.code[row], self.status.residual[row])
+            outcome.counts |= {"steps": self.steps, "skipped": self.skipped}
+            outcome.counts |= {name: int(counts[k]) for name, counts in self.counts.items()}
+            outcome.epochs = means_of_point(self.epochs, k)
         keep = [row for row, k in enumerate(self.live) if k not in points]
         self.live = [self.live[row] for row in keep]
         if self.live:
-            self.state = _take_rows(self.state, keep)
+            self.state = take_rows(self.state, keep)
             if self.status is not None:
                 self.status = Status(self.status.code[keep], self.status.residual[keep])
             self.rows = narrow_rows(self.rows, self.optimizer, keep)
 
     def _project(self) -> None:
+        """Apply the problem's bounds, point by point."""
         if self.problem.project is None:
             return
         for row in range(len(self.live)):
-            self._put({name: p[row] for name, p in self.rows.items()})
+            self._load({name: p[row] for name, p in self.rows.items()})
             self.problem.project(self.model)
             with torch.no_grad():
                 for name, p in self.rows.items():
                     p[row] = self.model.get_parameter(name)
 
     @torch.no_grad()
-    def _put(self, weights: dict[str, Tensor]) -> None:
+    def _load(self, weights: dict[str, Tensor]) -> None:
+        """Load one point's weights into the model."""
         for name, value in weights.items():
             self.model.get_parameter(name).copy_(value)
 
-    def _call_back(self, epoch: int, there: list[int], losses: list[Tensor], taken: StepResult) -> None:
+    def _call_back(self, epoch: int, present: list[int], losses: list[Tensor], result: StepResult) -> None:
         if not self.study.callbacks:
             return
         for row, k in enumerate(self.live):
-            weights = {} if taken.weights is None else dict(zip(there, taken.weights[row].tolist(), strict=True))
-            self.runs[k].counts["steps"] = self.steps
-            self.runs[k].call_back(epoch, {i: x[row] for i, x in zip(there, losses, strict=True)}, weights)
+            weights = {} if result.weights is None else dict(zip(present, result.weights[row].tolist(), strict=True))
+            self.outcomes[k].counts["steps"] = self.steps
+            self.outcomes[k].call_back(epoch, {i: x[row] for i, x in zip(present, losses, strict=True)}, weights)
 
-    def ended(self, k: int, error: Exception | None) -> TrainedPoint:
-        """The point of a job, measured; or why it failed."""
-        run, asked = self.runs[k], pending_point(self.problem, self.jobs[k])
-        run.warnings += self.warnings
-        raised = self.errors.get(k, None if k in self.left else error)
-        if raised is None:
+    def conclude(self, k: int, error: Exception | None) -> TrainedPoint:
+        """Return the measured point of a job; a failed one if `error` ended the fleet before the point had left."""
+        outcome, pending = self.outcomes[k], pending_point(self.problem, self.jobs[k])
+        outcome.warnings += self.warnings
+        cause = self.errors.get(k, None if k in self.left else error)
+        if cause is None:
             try:
                 with reproducible():
-                    self._put(self.left[k])
-                    return run.ended(asked, self.model)
+                    self._load(self.left[k])
+                    return outcome.conclude(pending, self.model)
             except Exception as late:
-                raised = late
+                cause = late
         if k not in self.left:
-            run.counts["steps"] = self.steps
-        return run.failed(asked, raised)
+            outcome.counts["steps"] = self.steps
+        return outcome.failed(pending, cause)
 
 
 def means_of_point(epochs: Sequence[EpochMeans], k: int) -> list[EpochMeans]:
-    """The epochs' means of one point."""
+    """Return the epochs' means of one point."""
     return [EpochMeans(epoch.losses[k], epoch.weights[k]) for epoch in epochs]
-
-
-def _take_rows(state: Any, rows: int | list[int]) -> Any:
-    """Rows of a solver's state, whose tensors lead with the points."""
-    return tree_map(lambda x: x[rows] if isinstance(x, Tensor) else x, state)
-
-
-def stack_weights(model: nn.Module, n: int) -> dict[str, nn.Parameter]:
-    """The trained parameters n times, (n, *shape) each, by their names."""
-    return {
-        name: nn.Parameter(p.detach().expand(n, *p.shape).clone())
-        for name, p in model.named_parameters()
-        if p.requires_grad
-    }
-
-
-def evaluate_rows(
-    evaluate: SeparateLosses, rows: dict[str, nn.Parameter], batch: Any
-) -> tuple[Float[Tensor, " p"], ...]:
-    """The losses of a batch at each row of weights."""
-    named: dict[str, Any] = {f"model.{name}": p for name, p in rows.items()}
-    with vmapped_attention(next(iter(named.values()))):
-        return torch.vmap(lambda weights: functional_call(evaluate, weights, (batch,)), randomness="error")(named)
-
-
-def narrow_rows(
-    rows: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, keep: list[int]
-) -> dict[str, nn.Parameter]:
-    """Fewer rows of weights, in an optimizer that goes on with them, and with their gradients."""
-    new: dict[int, nn.Parameter] = {}
-    for p in rows.values():
-        fewer = nn.Parameter(p.detach()[keep].clone())
-        fewer.grad = None if p.grad is None else p.grad[keep]
-        new[id(p)] = fewer
-        if p in optimizer.state:
-            optimizer.state[fewer] = {
-                key: value[keep] if isinstance(value, Tensor) and value.shape == p.shape else value
-                for key, value in optimizer.state.pop(p).items()
-            }
-    for group in optimizer.param_groups:
-        group["params"] = [new[id(p)] for p in group["params"]]
-    return {name: new[id(p)] for name, p in rows.items()}
-
-
-def rehearse_fleet(study: Study, model: nn.Module, batch: Any) -> None:
-    """Whether points of this study can be trained in one program.
-
-    Raises:
-        ValueError: they cannot; with the reason.
-    """
-    if isinstance(study.solver, Stepper):
-        raise _refusal(f"{type(study.solver).__name__} asks for one network's losses at other weights")
-    for name, layer in model.named_modules():
-        chance = isinstance(layer, _DropoutNd) and layer.p > 0
-        if chance or isinstance(layer, _BatchNorm):
-            raise _refusal(f"{name!r} is a {type(layer).__name__}, which would mix points or treat them unalike")
-    evaluate, rows = SeparateLosses(study.problem, model, []), stack_weights(model, 2)
-    try:
-        found = evaluate_rows(evaluate, rows, batch)
-        alone = evaluate(batch)
-    except NoLabelError:
-        return
-    except UNFIT as error:
-        raise _refusal(
-            f"torch cannot call it at several weights at once: {(str(error).splitlines() or [''])[0]}"
-        ) from error
-    for name, row, loss in zip([study.problem.names[i] for i in evaluate.there], found, alone, strict=True):
-        near = torch.isclose(row, loss.expand(2), rtol=CLOSE, equal_nan=True)
-        if not near.all():
-            raise _refusal(
-                f"at several weights at once loss {name!r} is {row.tolist()}, and alone {float(loss.detach())}"
-            )
-    _check_optimizer(study, model)
-
-
-def _refusal(why: str) -> ValueError:
-    return ValueError(f"fleet: {why}; leave fleet= out")
-
-
-def _check_optimizer(study: Study, model: nn.Module) -> None:
-    """An error where points would not move as they do alone, as where a step is scaled by a layer's norm.
-
-    In double precision, where weights that decay for one and not for the other differ by more than rounding.
-    """
-    draw = torch.Generator().manual_seed(0)
-    plain = [p.detach().double().cpu() for p in model.parameters() if p.requires_grad]
-    alone = [[nn.Parameter(p + torch.randn(p.shape, generator=draw, dtype=p.dtype)) for p in plain] for _ in range(2)]
-    rows = [nn.Parameter(torch.stack([p.detach() for p in pair])) for pair in zip(*alone, strict=True)]
-    optimizers = [study.build(parameters)[0] for parameters in (*alone, rows)]
-    for _ in range(TRIED):
-        for row, *pair in zip(rows, *alone, strict=True):
-            for p in pair:
-                p.grad = torch.randn(p.shape, generator=draw, dtype=p.dtype)
-            row.grad = torch.stack([p.grad for p in pair])
-        for optimizer in optimizers:
-            optimizer.step()
-    for row, *pair in zip(rows, *alone, strict=True):
-        if not torch.allclose(row, torch.stack([p.detach() for p in pair]), rtol=1e-9, atol=1e-12):
-            raise _refusal(f"{type(optimizers[-1]).__name__} does not treat each number of a weight on its own")

@@ -1,4 +1,4 @@
-"""The mean losses over all of train as a function of the parameters: exact, where those of a batch are noisy."""
+"""The mean losses over all of train as a function of the parameters; unlike a batch's losses, they have no noise."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -16,21 +16,21 @@ from paretomtl.training.seeds import reseed, reseed_loader, seed_of
 
 
 class MeanLosses(Closure):
-    """The mean losses over all batches of train, as `measure` weighs them; a batch at a time is in memory.
+    """The mean losses over all batches of train, weighed as `measure` does; one batch at a time is in memory.
 
-    Every reading of the data starts from one seed, so that order and augmentation are the same in all. The model stays
-    in the mode that it is in. Of a deterministic problem these are its losses.
+    Every pass over the data starts from the same seed, so that order and augmentation repeat. The model stays in its
+    mode, train or eval. For a deterministic problem the mean losses are its losses.
 
     Args:
-        problem: whose losses.
-        model: at which.
+        problem: defines the losses.
+        model: holds the parameters.
         train: the problem's batches; None for a deterministic problem.
-        device: where batches go.
-        hessian_batches: how many batches Hessian-vector products are taken on; None for all.
+        device: the device for the batches.
+        hessian_batches: the number of batches for Hessian-vector products; None for all.
 
     Attributes:
         moves: how often the model was moved.
-        products: how many Hessian-vector products were taken.
+        products: the number of Hessian-vector products so far.
 
     Raises:
         ValueError: an objective has no label in any batch.
@@ -48,7 +48,7 @@ class MeanLosses(Closure):
         self._train = [None] if train is None else train
         self._place = closure(problem, model)
         self._few = hessian_batches
-        self._labels: list[tuple[int, list[int]]] = []  # of each batch: its length, and the objectives with a label
+        self._labels: list[tuple[int, list[int]]] = []  # a batch: its length, objectives with a label
         with torch.no_grad():
             for batch in self._batches():
                 losses = problem.loss_list(model, batch)
@@ -56,12 +56,12 @@ class MeanLosses(Closure):
         for name, total in zip(problem.names, self._totals(None).tolist(), strict=True):
             if not total:
                 raise ValueError(f"no batch of train has a label for {name!r}; there is no way to lower it")
-        self._found: Gradients | None = None
+        self._gradients: Gradients | None = None
         self.products = 0
 
     @property
     def parameters(self) -> Float[Tensor, " n"]:
-        """Where the model stands."""
+        """The parameters of the model, flattened."""
         return self._place.parameters
 
     @property
@@ -70,69 +70,69 @@ class MeanLosses(Closure):
         return self._place.moves
 
     def __call__(self, parameters: Float[Tensor, " n"] | None = None) -> Float[Tensor, " m"]:
-        """The losses there, without gradients; at None, where the model stands."""
+        """Return the losses at the parameters, without gradients; by default at those of the model."""
         return self._by_loss(lambda part: part(parameters))
 
     def gradients(self) -> Gradients:
-        """The losses and their Jacobian where the model stands; asked for again, they are at hand."""
-        if self._found is None:
+        """Return the losses and their Jacobian at the model's parameters; they are cached until it moves."""
+        if self._gradients is None:
             shared = torch.zeros_like(self.parameters, dtype=torch.bool)
 
             def both(part: BatchLosses) -> Tensor:
-                found = part.gradients()
-                shared.logical_or_(found.shared)
-                return torch.cat([found.losses.double()[:, None], found.jacobian.double()], dim=1)
+                gradients = part.gradients()
+                shared.logical_or_(gradients.shared)
+                return torch.cat([gradients.losses.double()[:, None], gradients.jacobian.double()], dim=1)
 
-            found = self._by_loss(both)
-            self._found = Gradients(found[:, 0], found[:, 1:].to(self.parameters), shared)
-        return self._found
+            rows = self._by_loss(both)
+            self._gradients = Gradients(rows[:, 0], rows[:, 1:].to(self.parameters), shared)
+        return self._gradients
 
     def gradient(self, weights: Float[Tensor, " m"], parameters: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """The gradient of the weighted sum of the losses there, by one backward pass a batch."""
+        """Return the gradient of the weighted sum of the losses at the parameters; one backward pass a batch."""
         return self._sum(lambda part, shares: part.gradient(shares, parameters), weights)
 
     def hessian_product(self, weights: Float[Tensor, " m"], vector: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """The Hessian of the weighted sum of the losses, where the model stands, times a vector."""
+        """Return the Hessian of the weighted sum of the losses, at the model's parameters, times a vector."""
         self.products += 1
         return self._sum(lambda part, shares: part.hessian_product(shares, vector), weights, self._few)
 
     def squared_gradients(self) -> Float[Tensor, "m n"]:
-        """The mean over all samples of each sample's squared gradient, where the model stands."""
+        """Return the mean over all samples of each sample's squared gradient, at the model's parameters."""
         return self._by_loss(lambda part: part.squared_gradients())
 
     def within(self, parameters: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """The place within the model's bounds at which `move` would put it; the same where there are none."""
+        """Return the parameters as `move` would bound them; unchanged where the problem has no bounds."""
         return self._place.within(parameters)
 
     def move(self, parameters: Float[Tensor, " n"]) -> None:
-        """Put the model there, within its bounds."""
+        """Move the model to the parameters, within its bounds."""
         self._place.move(parameters)
-        self._found = None
+        self._gradients = None
 
     def _by_loss(self, of: Callable[[BatchLosses], Tensor]) -> Tensor:
-        """The mean over batches of what each has for each loss, in float64."""
+        """Return the mean over batches of a quantity that each batch has a row of for each loss, in float64."""
         total: Any = 0
-        for part, there, shares in self._parts(None):
-            found = of(part).double()
-            rows = found.new_zeros((len(self._problem.names), *found.shape[1:]))
-            rows[there] = found * shares.reshape(-1, *[1] * (found.ndim - 1)).to(found)
+        for part, present, shares in self._parts(None):
+            values = of(part).double()
+            rows = values.new_zeros((len(self._problem.names), *values.shape[1:]))
+            rows[present] = values * shares.reshape(-1, *[1] * (values.ndim - 1)).to(values)
             total = total + rows
         return total
 
     def _sum(self, of: Callable[[BatchLosses, Tensor], Tensor], weights: Tensor, few: int | None = None) -> Tensor:
-        """The sum over batches of what each has for its weighted losses."""
+        """Return the sum over batches of a quantity of their weighted losses."""
         total = torch.zeros_like(self.parameters)
-        for part, there, shares in self._parts(few):
-            total += of(part, weights[there] * shares.to(weights))
+        for part, present, shares in self._parts(few):
+            total += of(part, weights[present] * shares.to(weights))
         return total
 
     def _parts(self, few: int | None) -> Iterator[tuple[BatchLosses, list[int], Tensor]]:
-        """Of each batch: its losses as a function, which objectives these are, and its share in the mean of each."""
+        """Yield each batch's losses as a function, the objectives they belong to, and its share in the mean of each."""
         totals = self._totals(few)
-        for batch, (size, there) in zip(self._batches(few), self._labels[:few], strict=True):
-            if there:
-                # the seed of the reading is enough
-                yield closure(self._problem, self._model, batch, noisy=False), there, size / totals[there]
+        for batch, (size, present) in zip(self._batches(few), self._labels[:few], strict=True):
+            if present:
+                # the seed of the pass is enough
+                yield closure(self._problem, self._model, batch, noisy=False), present, size / totals[present]
 
     def _batches(self, few: int | None = None) -> Iterator[Any]:
         if not self._problem.deterministic:
@@ -143,8 +143,8 @@ class MeanLosses(Closure):
             yield to_device(batch, self._device)
 
     def _totals(self, few: int | None) -> Float[Tensor, " m"]:
-        """How many samples have a label of each objective."""
+        """Return the number of samples that have a label of each objective."""
         totals = torch.zeros(len(self._problem.names), dtype=torch.float64)
-        for size, there in self._labels[:few]:
-            totals[there] += size
+        for size, present in self._labels[:few]:
+            totals[present] += size
         return totals

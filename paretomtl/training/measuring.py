@@ -1,4 +1,4 @@
-"""Measuring a trained model: mean losses, and the problem's own measures."""
+"""The measures of a trained model: its mean losses, and the problem's own measures."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from paretomtl.problem import Problem
 class SplitMeasures(NamedTuple):
     """Mean losses and measures on one split, in the order of the objectives.
 
-    errors: standard errors of the measures; None where these did not tell them.
+    errors: standard errors of the measures; None where the problem's measure gives none.
     """
 
     losses: tuple[float, ...]
@@ -23,11 +23,11 @@ class SplitMeasures(NamedTuple):
 
 
 def evaluate(problem: Problem, model: nn.Module, split: str = "validate") -> dict[str, float]:
-    """The mean losses of a model on a split, by objective, measured as the points of a front are.
+    """Return the mean losses of a model on a split, by objective, measured as the points of a front are.
 
     Args:
-        problem: what the model was trained for.
-        model: is put into eval mode for it, and back.
+        problem: the problem that the model was trained for.
+        model: the model; it is in eval mode while it is measured.
         split: "train", "validate" or "test".
     """
     batches = problem.open()
@@ -38,7 +38,7 @@ def evaluate(problem: Problem, model: nn.Module, split: str = "validate") -> dic
 
 
 class MeasuresBySplit(NamedTuple):
-    """What was measured, by split; these are fields of a Point."""
+    """Losses, measures and their standard errors by split, as a Point has them."""
 
     losses: dict[str, tuple[float, ...]]
     values: dict[str, tuple[float, ...]]
@@ -48,24 +48,24 @@ class MeasuresBySplit(NamedTuple):
 def measure_splits(
     problem: Problem, model: nn.Module, splits: Mapping[str, Iterable[Any]], device: Any
 ) -> MeasuresBySplit:
-    """Mean losses and measures on each split that is not trained on; see `measure`."""
-    found = {
+    """Measure a model on each split but train; see `measure`."""
+    measures = {
         split: measure(problem, model, batches, device, split) for split, batches in splits.items() if split != "train"
     }
     return MeasuresBySplit(
-        {split: m.losses for split, m in found.items()},
-        {split: m.values for split, m in found.items()},
-        {split: m.errors for split, m in found.items() if m.errors is not None},
+        {split: m.losses for split, m in measures.items()},
+        {split: m.values for split, m in measures.items()},
+        {split: m.errors for split, m in measures.items() if m.errors is not None},
     )
 
 
 def measure(problem: Problem, model: nn.Module, batches: Iterable[Any], device: Any, split: str) -> SplitMeasures:
-    """Mean losses and measures on a split.
+    """Measure mean losses and the problem's own measures on a split.
 
     The mean of a loss is over the batches that have its label, each weighed by the length of its first tensor.
 
     Raises:
-        NonFinite: a mean or a measure is NaN or infinite; a non-finite number never gets onto a front.
+        NonFiniteError: a mean or a measure is NaN or infinite; such a number never gets onto a front.
     """
     training = model.training
     model.eval()
@@ -76,15 +76,15 @@ def measure(problem: Problem, model: nn.Module, batches: Iterable[Any], device: 
             values, errors = (losses, None) if problem.measure is None else _measures(problem, model, batches)
     finally:
         model.train(training)
-    for kind, numbers in (("loss", losses), ("measure", values)):
-        check_finite(torch.tensor(numbers), problem.names, before=f"the {kind} ", after=f" on {split}")
+    for kind, row in (("loss", losses), ("measure", values)):
+        check_finite(torch.tensor(row), problem.names, before=f"the {kind} ", after=f" on {split}")
     if errors is not None:
         check_finite(torch.tensor(errors), problem.names, before="the standard error of ", after=f" on {split}")
     return SplitMeasures(losses, values, errors)
 
 
 class DeviceBatches:
-    """Batches that are moved to a device as they are read; can be read again and again."""
+    """Batches that are moved to a device as they are read; they can be read any number of times."""
 
     def __init__(self, batches: Iterable[Any], device: Any):
         self._batches, self._device = batches, device
@@ -98,7 +98,7 @@ class DeviceBatches:
 
 
 def to_device(batch: Any, device: Any) -> Any:
-    """A batch with its tensors on the device: a tensor, a mapping, or a (named) tuple or list of such."""
+    """Move the tensors of a batch to a device; it is a tensor, a mapping, or a (named) tuple or list of such."""
     if isinstance(batch, (Tensor, nn.Module)) or hasattr(batch, "to"):
         return batch.to(device)
     if isinstance(batch, Mapping):
@@ -126,17 +126,17 @@ def _mean_losses(problem: Problem, model: nn.Module, batches: Iterable[Any], spl
 def _measures(
     problem: Problem, model: nn.Module, batches: Iterable[Any]
 ) -> tuple[tuple[float, ...], tuple[float, ...] | None]:
-    """What the problem's measure returns: values, and their standard errors if it has them."""
+    """Return the values of the problem's measure, and their standard errors if it gives them."""
     assert problem.measure is not None
-    found = problem.measure(model, batches)
-    if set(found) != set(problem.names):
-        raise ValueError(f"measure returned the keys {sorted(map(str, found))}; give {list(problem.names)}")
-    pairs = [found[name] for name in problem.names]
-    told = [isinstance(pair, (tuple, list)) for pair in pairs]
-    if not any(told):
+    measures = problem.measure(model, batches)
+    if set(measures) != set(problem.names):
+        raise ValueError(f"measure returned the keys {sorted(map(str, measures))}; give {list(problem.names)}")
+    pairs = [measures[name] for name in problem.names]
+    is_pair = [isinstance(pair, (tuple, list)) for pair in pairs]
+    if not any(is_pair):
         return tuple(float(value) for value in pairs), None  # type: ignore[arg-type]
-    for name, pair, known in zip(problem.names, pairs, told, strict=True):
-        if not known or len(pair) != 2:  # type: ignore[arg-type]
+    for name, pair, has_error in zip(problem.names, pairs, is_pair, strict=True):
+        if not has_error or len(pair) != 2:  # type: ignore[arg-type]
             raise ValueError(
                 f"measure returned {pair!r} for {name!r}; give (value, standard error) for every objective, with 0 for "
                 "what is exact, or plain values for all"
@@ -148,7 +148,7 @@ def _measures(
 
 
 def batch_length(batch: Any) -> int:
-    """The length of the first tensor or array in a batch; 1 where there is none."""
+    """Return the length of the first tensor or array in a batch; 1 where there is none."""
     if getattr(batch, "shape", None):
         return int(batch.shape[0])
     parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (tuple, list)) else ()

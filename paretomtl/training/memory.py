@@ -1,4 +1,4 @@
-"""Running out of memory: how it is told from other errors, what is said of it, and how all that was held is let go."""
+"""Lack of memory: recognised among other errors, described with the amounts, and followed by a release."""
 
 import gc
 import re
@@ -7,56 +7,56 @@ import traceback
 
 import torch
 
-OOM = "oom: "  # how the reason of a point begins that ran out of memory
+OOM = "oom: "  # the beginning of the reason of a point that ran out of memory
 MESSAGES = re.compile(r"DefaultCPUAllocator: .*memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED")
-ASKED = re.compile(r"allocate ((?:more than )?[\d.]+ ?(?:bytes|[KMGTPE]?i?B))\b")
+AMOUNT = re.compile(r"allocate ((?:more than )?[\d.]+ ?(?:bytes|[KMGTPE]?i?B))\b")
 
 
 def out_of_memory_reason(error: Exception) -> str | None:
-    """The reason that an error gives which is, or was raised from, one of a lack of memory; None of another."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, (MemoryError, torch.cuda.OutOfMemoryError)) or MESSAGES.search(str(found)):
-            return _reason(found)
-        found = found.__cause__
+    """Return the reason of an error that is, or was raised from, a lack of memory; None for any other error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (MemoryError, torch.cuda.OutOfMemoryError)) or MESSAGES.search(str(cause)):
+            return _describe(cause)
+        cause = cause.__cause__
     return None
 
 
-def _reason(error: BaseException) -> str:
-    asked = ASKED.search(str(error))
-    number = "how many bytes were asked for is not said"
-    if asked:
-        number = f"{re.sub(r'^[0-9]+(?= bytes)', lambda n: f'{int(n[0]):,}', asked[1])} were asked for"
+def _describe(error: BaseException) -> str:
+    amount = AMOUNT.search(str(error))
+    request = "how many bytes were asked for is not said"
+    if amount:
+        request = f"{re.sub(r'^[0-9]+(?= bytes)', lambda n: f'{int(n[0]):,}', amount[1])} were asked for"
     on_cpu = isinstance(error, MemoryError) or "CPUAllocator" in str(error)
-    peak = f"{_peak():,} bytes of this process" if on_cpu else f"{_peak_of_gpus():,} bytes on a GPU"
+    peak = f"{_peak():,} bytes of this process" if on_cpu else f"{_gpu_peak():,} bytes on a GPU"
     return (
-        f"{OOM}{number}, and the most in use so far was {peak}; smaller batches help, fewer points in a fleet, or "
+        f"{OOM}{request}, and the most in use so far was {peak}; smaller batches help, fewer points in a fleet, or "
         "fewer workers a GPU or node"
     )
 
 
 def _peak() -> int:
-    """The most bytes that this process has held in memory at once."""
-    import resource  # which not every system has
+    """Return the most bytes that this process has had in memory at once."""
+    import resource  # not on every system
 
-    found = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return found if sys.platform == "darwin" else 1024 * found
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def _peak_of_gpus() -> int:
-    """The most bytes that tensors of this process have had at once on one GPU."""
+def _gpu_peak() -> int:
+    """Return the most bytes that tensors of this process have had at once on one GPU."""
     return max((torch.cuda.max_memory_allocated(k) for k in range(torch.cuda.device_count())), default=0)
 
 
 def forget(error: BaseException | None) -> None:
-    """Let go of what the frames hold through which an error came, and those that led to it: graphs, batches, models."""
+    """Clear the frames of an error and of its causes, which hold graphs, batches and models."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
 
 
 def release() -> None:
-    """Give back what nothing refers to any more, also to others on the GPU."""
+    """Free the memory that nothing refers to any more, also for other processes on the GPU."""
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""Training one network for the whole front: from a study and a seed to points, and the network that they come of."""
+"""The training of one network for the whole front: from a study and a seed to the network and its points."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,24 +19,32 @@ from paretomtl.points import score
 from paretomtl.preference import control_error, even_design
 from paretomtl.problem import Problem
 from paretomtl.solver import Sweep
-from paretomtl.training import loop as apart
 from paretomtl.training.batches import Batches, Splits
 from paretomtl.training.calibration import calibrate
 from paretomtl.training.checkpoint import Checkpointer, Resumable, describe_jobs, learner_state, restore_learner
 from paretomtl.training.measuring import DeviceBatches, batch_length, measure_splits
+from paretomtl.training.outcome import (
+    Tick,
+    TrainedPoint,
+    failed_point,
+    pending_point,
+    ray_warnings,
+    step_warnings,
+)
 from paretomtl.training.seeds import INITIAL, MEASURING, SAMPLING, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Step, Study
-from paretomtl.training.weights import layout_of
+from paretomtl.training.watch import check_seen
+from paretomtl.training.weights import layout_of, weights_of
 
-CHECKS = 6  # looks at the validation split, evenly over the second half of the training
-CHANGED = ("step", "epoch", "seen", "counts", "warnings", "best", "best_weights", "vmapped")  # by the steps
-COUNTED = ("steps", "best_step", "skipped", "relaxed", "fell_back")
-ENOUGH = 100  # samples a preference of a batch of the validation split; where it has fewer, all see all of it
-WATCHED = 5  # preferences, or two an objective if that is more, at which it is looked at
+CHECKS = 6  # evaluations on the validation split, evenly over the second half of the training
+STEP_STATE = ("step", "epoch", "seen", "counts", "warnings", "best", "best_weights", "vmapped")  # changed by steps
+COUNTS = ("steps", "best_step", "skipped", "relaxed", "fell_back")
+SAMPLES_EACH = 100  # samples that a preference needs of a validation batch; with fewer, each gets the whole batch
+CHECK_PREFERENCES = 5  # preferences of an evaluation, or two an objective if that is more
 
 
 class LearnedNetwork(NamedTuple):
-    """A trained network: its weights and buffers, the counts of its steps, and what happened on the way."""
+    """A trained network: its weights and buffers, the counts of its steps, and its warnings."""
 
     weights: dict[str, Tensor]
     counts: dict[str, int]
@@ -44,7 +52,7 @@ class LearnedNetwork(NamedTuple):
 
 
 def network_id(study: Study, seed: int) -> str:
-    """What the network of a seed is called."""
+    """Return the name of a seed's network."""
     return "network" if study.seeds == 1 else f"network-seed-{seed + 1}"
 
 
@@ -52,9 +60,9 @@ class NetworkRun(Resumable):
     """The training of one network, for the jobs of one seed.
 
     Args:
-        study, jobs, splits: what is asked for.
-        tick: told the share of the steps done, now and then.
-        keeper: of its checkpoints.
+        study, jobs, splits: the exploration, the seed's points and the problem's data.
+        tick: called now and then with the share of the steps that is done.
+        keeper: stores checkpoints.
     """
 
     def __init__(
@@ -62,7 +70,7 @@ class NetworkRun(Resumable):
         study: Study,
         jobs: Sequence[Job],
         splits: Splits,
-        tick: apart.Tick | None = None,
+        tick: Tick | None = None,
         keeper: Checkpointer | None = None,
     ):
         assert study.front_model is not None
@@ -73,67 +81,66 @@ class NetworkRun(Resumable):
         self._clear()
 
     def _clear(self) -> None:
-        """What its steps change."""
-        self.counts: dict[str, int] = dict.fromkeys(COUNTED, 0)
+        """Reset all that the steps change."""
+        self.counts: dict[str, int] = dict.fromkeys(COUNTS, 0)
         self.warnings: list[str] = []
         self.step: int | None = None
         self.best: float | None = None
         self.best_weights: dict[str, Tensor] = {}
-        self.seen, self.epoch = 0, 0  # preferences, over all steps
-        self.labels: set[int] = set()  # seen in this epoch
+        self.seen, self.epoch = 0, 0  # preferences over all steps; the epoch in work
+        self.labels: set[int] = set()  # objectives with a label in this epoch
         self.vmapped: bool | None = None
 
     @property
     def asked(self) -> list:
-        """All jobs of its seed, whatever is left of them: it is the same network."""
+        """All jobs of the seed, also those that are done: they share the network."""
         return describe_jobs([job for job in self.study.jobs if job.seed == self.seed])
 
     def begin(self) -> None:
-        """A new network, and all that trains it."""
+        """Make a new network, its optimizer, and the stream of preferences."""
         self._clear()
-        self.network = self._network()
+        self.network = self._make_network()
         self.budget = self.study.budget(self.splits)
         self.optimizer, self.scheduler = self.study.build([p for p in self.network.parameters() if p.requires_grad])
         seed = seed_of(self.study.seed, self.seed, SAMPLING)
         self.preferences = Preferences(self.sampling, len(self.problem.names), seed)
-        self.step, self.best_weights = 0, apart.weights_of(self.network)
+        self.step, self.best_weights = 0, weights_of(self.network)
         self.batches = Batches(self.study, self.seed, self.splits, self.budget, self.warnings)
 
     def checkpoint(self) -> dict[str, Any]:
-        """The network and what trains it, the best so far, and what is counted; solvers keep no state here."""
+        """Return the network and what trains it, the best weights, and the counts; solvers have no state here."""
         return {
             "learner": learner_state(self.network, self.optimizer, self.scheduler),
             "batches": self.batches.checkpoint(),
             "drawn": self.preferences.drawn,
             "labels": sorted(self.labels),
-            **{name: getattr(self, name) for name in CHANGED},
+            **{name: getattr(self, name) for name in STEP_STATE},
         }
 
-    def restore(self, found: dict[str, Any]) -> None:
-        """All of it, as it was."""
-        restore_learner(found["learner"], self.network, self.optimizer, self.scheduler)
-        self.batches.restore(found["batches"])
-        self.preferences.skip(found["drawn"])
-        self.labels, warnings = set(found["labels"]), self.warnings
-        for name in CHANGED:
-            setattr(self, name, found[name])
-        warnings[:] = found["warnings"]
-        self.warnings = warnings  # the list that the batches know
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the training that `checkpoint` returned."""
+        restore_learner(checkpoint["learner"], self.network, self.optimizer, self.scheduler)
+        self.batches.restore(checkpoint["batches"])
+        self.preferences.skip(checkpoint["drawn"])
+        self.labels, warnings = set(checkpoint["labels"]), self.warnings
+        for name in STEP_STATE:
+            setattr(self, name, checkpoint[name])
+        warnings[:] = checkpoint["warnings"]
+        self.warnings = warnings  # the list that the batches add to
 
-    def learn(self) -> LearnedNetwork | list[apart.TrainedPoint]:
-        """Train the network; where that fails, all points failed."""
+    def learn(self) -> LearnedNetwork | list[TrainedPoint]:
+        """Train the network; return all points as failed where that fails."""
         try:
             with reproducible():
                 return self._learn()
         except Exception as error:
-            told = [*self.warnings, *apart.step_warnings(self.study.solver, self.counts, self.seen)]
-            asked = [apart.pending_point(self.problem, job) for job in self.jobs]
+            warnings = [*self.warnings, *step_warnings(self.study.solver, self.counts, self.seen)]
+            pending = [pending_point(self.problem, job) for job in self.jobs]
             return [
-                apart.TrainedPoint(apart.failed_point(point, error, self.step, self.counts, told), None)
-                for point in asked
+                TrainedPoint(failed_point(point, error, self.step, self.counts, warnings), None) for point in pending
             ]
 
-    def _network(self) -> Conditioned:
+    def _make_network(self) -> Conditioned:
         reseed(seed_of(self.study.seed, self.seed, INITIAL))
         assert self.study.front_model is not None
         plain = self.problem.model().to(self.study.device)
@@ -150,54 +157,54 @@ class NetworkRun(Resumable):
             network.train()
             self.optimizer.zero_grad(set_to_none=True)
             try:
-                r, taken = self._taken(batch)
+                r, result = self._take_step(batch)
             except NoLabelError:
                 self.counts["skipped"] += 1
             else:
                 self.optimizer.step()
                 if self.scheduler is not None:
                     self.scheduler.step()
-                self._count(taken)
-                self._call_back(epoch, r, taken)
+                self._count(result)
+                self._call_back(epoch, r, result)
             self.step += 1
             self.counts["steps"] = self.step
             if self.tick is not None:
                 self.tick(self.step / self.budget)
-            if self._due() and self._better(network):
-                self.best_weights = apart.weights_of(network)
+            if self._check_due() and self._improves(network):
+                self.best_weights = weights_of(network)
             self.keep()
         self._end_epoch(self.epoch, partial=self.study.epochs is None)
         self.step = None
-        told = apart.step_warnings(self.study.solver, self.counts, self.seen)
-        return LearnedNetwork(self.best_weights, self.counts, (*self.warnings, *told))
+        warnings = (*self.warnings, *step_warnings(self.study.solver, self.counts, self.seen))
+        return LearnedNetwork(self.best_weights, self.counts, warnings)
 
-    def _taken(self, batch: Any) -> tuple[Float[Tensor, "p m"], ConditionedStep]:
-        """A batch at the next preferences: these, and what became of them; the gradients are set."""
+    def _take_step(self, batch: Any) -> tuple[Float[Tensor, "p m"], ConditionedStep]:
+        """Fill the gradients from a batch at the next preferences; return these and the result."""
         sampling, study = self.sampling, self.study
         size = None if sampling.each == "batch" else count_samples(batch)
         r = self.preferences.draw(sampling.in_step(size)).to(study.device)
         self.seen += len(r)
-        state = study.solver.init(self._sweep(len(r), self.budget))
+        state = study.solver.init(self._make_sweep(len(r), self.budget))
         if self.vmapped is None:
-            dealt_out = sampling.each == "part" and not self.problem.deterministic
-            self.vmapped = not dealt_out and supports_vmap(self.network, self.problem, batch, r)
+            dealt = sampling.each == "part" and not self.problem.deterministic
+            self.vmapped = not dealt and supports_vmap(self.network, self.problem, batch, r)
         return r, take_step(
             self.network, self.problem, study.solver, state, batch, r, sampling.each, self.vmapped, study.clip
         )
 
-    def _count(self, taken: ConditionedStep) -> None:
-        self.labels |= set(taken.there)
+    def _count(self, result: ConditionedStep) -> None:
+        self.labels |= set(result.there)
         for code, name in ((Code.RELAXED, "relaxed"), (Code.FELL_BACK, "fell_back")):
-            self.counts[name] += int((taken.status.code == code).sum())
+            self.counts[name] += int((result.status.code == code).sum())
 
     def _end_epoch(self, epoch: int, partial: bool = False) -> None:
-        """Close an epoch; an objective that had no label in all of it is an error, as for a point trained apart."""
+        """Close an epoch; raise if an objective had no label in it, as for a point that is trained alone."""
         seen, self.labels = self.labels, set()
         if partial and epoch > 0:
             return
-        apart.check_seen(self.problem.names, [i in seen for i in range(len(self.problem.names))], epoch)
+        check_seen(self.problem.names, [i in seen for i in range(len(self.problem.names))], epoch)
 
-    def _sweep(self, n: int, steps: int) -> Sweep:
+    def _make_sweep(self, n: int, steps: int) -> Sweep:
         return Sweep(
             preferences=torch.tensor(self.study.preferences),
             points=torch.zeros(n, dtype=torch.int64),
@@ -206,30 +213,30 @@ class NetworkRun(Resumable):
             generators=(),
         )
 
-    def _due(self) -> bool:
-        """Whether the network is looked at after this step: evenly over the second half, and after the last."""
+    def _check_due(self) -> bool:
+        """Whether the network is evaluated after this step: evenly over the second half, and after the last one."""
         assert self.step is not None
         return self.step in {self.budget - round(k * self.budget / (2 * CHECKS)) for k in range(CHECKS)}
 
-    def _better(self, network: Conditioned) -> bool:
-        """Whether the network is the best so far on the validation split, in what its method is after.
+    def _improves(self, network: Conditioned) -> bool:
+        """Whether the network is the best so far on the validation split; record it if so.
 
-        That is a small largest r_i l_i, on average, where it promises a ray: off their rays points can have a larger
-        hypervolume. Else it is the hypervolume.
+        Where the method promises a ray, the figure of merit is the largest r_i l_i, averaged and made small: off their
+        rays points can have a larger hypervolume. Elsewhere it is the hypervolume.
 
         Raises:
-            NonFinite: a loss is; such a network is not passed over in silence for an earlier one.
+            NonFiniteError: a loss is not finite; falling back silently on earlier weights would hide it.
         """
-        asked = even_design(len(self.problem.names), max(WATCHED, 2 * len(self.problem.names)))
+        preferences = even_design(len(self.problem.names), max(CHECK_PREFERENCES, 2 * len(self.problem.names)))
         network.eval()
         seen, rows = mean_losses_over(
-            network, self.problem, DeviceBatches(self.splits["validate"], self.study.device), asked
+            network, self.problem, DeviceBatches(self.splits["validate"], self.study.device), preferences
         )
         check_finite(torch.tensor(rows).sum(dim=0), self.problem.names, before="the loss ", after=" on validate")
         if not len(rows):
             figure = 0.0
         elif self.study.solver.follows_ray:
-            figure = -float((asked[seen] * rows).max(axis=1).mean())
+            figure = -float((preferences[seen] * rows).max(axis=1).mean())
         else:
             figure = score.hypervolume(rows, self.problem.ref_point) or 0.0
         if self.best is not None and figure < self.best:
@@ -237,73 +244,71 @@ class NetworkRun(Resumable):
         self.best, self.counts["best_step"] = figure, self.counts["steps"]
         return True
 
-    def _call_back(self, epoch: int, r: Float[Tensor, "p m"], taken: ConditionedStep) -> None:
+    def _call_back(self, epoch: int, r: Float[Tensor, "p m"], result: ConditionedStep) -> None:
         if not self.study.callbacks:
             return
-        names = [self.problem.names[i] for i in taken.there]
-        told = Step(
+        names = [self.problem.names[i] for i in result.there]
+        step = Step(
             point=self.name,
             preference=r.mean(dim=0).cpu().numpy(),
             epoch=epoch,
             step=self.counts["steps"],
-            losses=dict(zip(names, taken.losses.tolist(), strict=True)),
-            weights={} if taken.weights is None else dict(zip(names, taken.weights.tolist(), strict=True)),
+            losses=dict(zip(names, result.losses.tolist(), strict=True)),
+            weights={} if result.weights is None else dict(zip(names, result.weights.tolist(), strict=True)),
         )
         for callback in self.study.callbacks:
-            callback(told)
+            callback(step)
 
     def fits(self, weights: Mapping[str, Tensor]) -> bool:
-        """Whether weights are of such a network, as those that a front's folder names may not be."""
+        """Whether weights have the layout of this network; those in a foreign folder may not."""
         with reproducible():
-            return layout_of(self._network().state_dict()) == layout_of(weights)
+            return layout_of(self._make_network().state_dict()) == layout_of(weights)
 
-    def points(self, learned: LearnedNetwork) -> Iterator[apart.TrainedPoint]:
-        """The plain network at each preference asked for, measured."""
+    def points(self, learned: LearnedNetwork) -> Iterator[TrainedPoint]:
+        """Write out the plain network at each job's preference, measure it, and yield its point."""
         with reproducible():
-            network = self._network()
+            network = self._make_network()
             network.load_state_dict(learned.weights)
         for job in self.jobs:
-            asked = apart.pending_point(self.problem, job)
+            pending = pending_point(self.problem, job)
             try:
                 with reproducible():
-                    trained = self._point(asked, job, network, learned)
+                    trained = self._measure_point(pending, job, network, learned)
             except Exception as error:
-                trained = apart.TrainedPoint(
-                    apart.failed_point(asked, error, None, learned.counts, learned.warnings), None
-                )
+                trained = TrainedPoint(failed_point(pending, error, None, learned.counts, learned.warnings), None)
             yield trained
 
-    def _point(self, asked: Point, job: Job, network: Conditioned, learned: LearnedNetwork) -> apart.TrainedPoint:
+    def _measure_point(self, pending: Point, job: Job, network: Conditioned, learned: LearnedNetwork) -> TrainedPoint:
         model = write_out(network, self.problem, job.preference)
         calibrate(self.problem, model, self.splits.get("train"), self.study.device, self.study.seed, self.seed)
         reseed(seed_of(self.study.seed, self.seed, MEASURING))
-        found = measure_splits(self.problem, model, self.splits, self.study.device)
-        error = float(control_error(np.array(found.losses["validate"]), job.preference))
-        far = apart.ray_warnings(self.study.solver, error, Code.SUSPECTED)
+        measures = measure_splits(self.problem, model, self.splits, self.study.device)
+        error = float(control_error(np.array(measures.losses["validate"]), job.preference))
+        off_ray = ray_warnings(self.study.solver, error, Code.SUSPECTED)
         point = Point(
-            asked.id, asked.preference, None, "done",
-            **found._asdict(),
+            pending.id, pending.preference, None, "done",
+            **measures._asdict(),
             control_error=error,
-            status=(Code.SUSPECTED if far else Code.SOLVED).word,
+            status=(Code.SUSPECTED if off_ray else Code.SOLVED).word,
             counts=dict(learned.counts),
-            warnings=(*learned.warnings, *far),
-            seed=asked.seed,
+            warnings=(*learned.warnings, *off_ray),
+            seed=pending.seed,
         )  # fmt: skip
-        return apart.TrainedPoint(point, apart.weights_of(model))
+        return TrainedPoint(point, weights_of(model))
 
 
 @torch.no_grad()
 def mean_losses_over(
-    network: Conditioned, problem: Problem, data: DeviceBatches, asked: Float[np.ndarray, "k m"]
+    network: Conditioned, problem: Problem, data: DeviceBatches, preferences: Float[np.ndarray, "k m"]
 ) -> tuple[Bool[np.ndarray, " k"], Float[np.ndarray, "n m"]]:
-    """Which preferences were seen with all labels, and their mean losses, by one pass over the data.
+    """Return which preferences saw all labels in one pass over the data, and their mean losses.
 
-    The data are dealt out to the preferences, by batches or else by samples; where there are few, all see all of them.
+    The data are dealt out to the preferences, by batches or else by samples; where there are few, each gets all.
     """
-    models = [write_out(network, problem, r) for r in asked]
-    totals, weights = np.zeros(asked.shape), np.zeros(asked.shape)
+    models, k = [write_out(network, problem, r) for r in preferences], len(preferences)
+    totals, weights = np.zeros(preferences.shape), np.zeros(preferences.shape)
     for i, batch in enumerate(data):
-        for j, part in [(i % len(asked), batch)] if len(data) >= len(asked) else _shares(batch, len(asked)):
+        for j, part in [(i % k, batch)] if len(data) >= k else _deal(batch, k):
             for objective, loss in enumerate(problem.loss_list(models[j], part)):
                 if loss is not None:
                     totals[j, objective] += batch_length(part) * float(loss)
@@ -312,7 +317,7 @@ def mean_losses_over(
     return seen, totals[seen] / weights[seen]
 
 
-def _shares(batch: Any, k: int) -> Iterable[tuple[int, Any]]:
-    if batch is not None and can_deal(batch) and (count_samples(batch) or 0) >= ENOUGH * k:
+def _deal(batch: Any, k: int) -> Iterable[tuple[int, Any]]:
+    if batch is not None and can_deal(batch) and (count_samples(batch) or 0) >= SAMPLES_EACH * k:
         return enumerate(deal_batch(batch, k))
     return [(j, batch) for j in range(k)]

@@ -1,4 +1,4 @@
-"""A plain network at any preference, out of the files of a front."""
+"""A plain network at any preference, made from the files of a front."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -26,15 +26,15 @@ def serve(
     seed: int,
     problem: Problem | None,
 ) -> nn.Module:
-    """The network of a study at a preference.
+    """Return the plain network of a study at a preference.
 
     Args:
-        study: as it is stored.
-        weights: of the conditioned network.
-        r: on the simplex.
+        study: the study as it is stored.
+        weights: the weights of the conditioned network.
+        r: the preference, on the simplex.
         build: makes the plain network.
-        seed: which of the study's repetitions the weights are of.
-        problem: for running statistics, where the network has some, and for the bounds of weights.
+        seed: the number of the study's seed that the weights belong to.
+        problem: needed for running statistics, where the network has some, and for bounds of the weights.
 
     Raises:
         ValueError: the weights belong to another network, or the problem is missing.
@@ -43,7 +43,7 @@ def serve(
         raise ValueError("the study of this front has no front_model")
     front_model, plain = from_options(study["front_model"]), build()
     _check_layout(weights, plain, _layout_of(front_model, plain, len(r)))
-    with reproducible():  # what it starts from is drawn, and then replaced
+    with reproducible():  # its initial weights are drawn, and then replaced
         network = front_model.attach(plain, len(r))
     network.load_state_dict(weights)
     model = network.at(r) if problem is None else write_out(network, problem, r)
@@ -55,17 +55,17 @@ def serve(
 
 
 def _layout_of(front_model: FrontModel, plain: nn.Module, m: int) -> dict[str, str]:
-    """What the conditioned network has, found without memory for it: a study from elsewhere may ask for any size."""
+    """Return the layout of the conditioned network without allocating it: a foreign study may name any size."""
     shadow = copy.deepcopy(plain).to("meta")
     with torch.device("meta"):
         return layout_of(front_model.attach(shadow, m).state_dict())
 
 
 def _check_layout(weights: Mapping[str, Tensor], plain: nn.Module, expected: dict[str, str]) -> None:
-    stored, before = layout_of(weights), "plain."
-    mine = {key.removeprefix(before): text for key, text in stored.items() if key.startswith(before)}
-    if mine != layout_of(plain.state_dict()):  # of which the rest follows
-        stored, expected = mine, layout_of(plain.state_dict())
+    stored, prefix = layout_of(weights), "plain."
+    stored_plain = {key.removeprefix(prefix): text for key, text in stored.items() if key.startswith(prefix)}
+    if stored_plain != layout_of(plain.state_dict()):  # the rest follows from the plain network
+        stored, expected = stored_plain, layout_of(plain.state_dict())
     if stored != expected:
         raise ValueError(
             f"the network is not of the model that build() makes: {describe_layout_difference(stored, expected)}"
@@ -73,7 +73,7 @@ def _check_layout(weights: Mapping[str, Tensor], plain: nn.Module, expected: dic
 
 
 def _calibrate(study: Mapping[str, Any], model: nn.Module, seed: int, problem: Problem | None) -> None:
-    """As it was done for the points that are stored."""
+    """Calibrate the running statistics as the training did for the points of the front."""
     names = tuple(o["name"] for o in study["objectives"])
     if problem is None:
         raise ValueError(
@@ -82,7 +82,7 @@ def _calibrate(study: Mapping[str, Any], model: nn.Module, seed: int, problem: P
         )
     if problem.names != names:
         raise ValueError(f"problem= has the objectives {problem.names}, the front {names}; give the front's problem")
-    of_study = study.get("seed", 0)
+    study_seed = study.get("seed", 0)
     with reproducible():
-        reseed(seed_of(of_study, 0, OPENING))
-        calibrate(problem, model, problem.open().get("train"), "cpu", of_study, seed)
+        reseed(seed_of(study_seed, 0, OPENING))
+        calibrate(problem, model, problem.open().get("train"), "cpu", study_seed, seed)

@@ -1,4 +1,4 @@
-"""What one exploration asks for: the problem, the method, the preferences and the budget."""
+"""One exploration: the problem, the method, the preferences, the budget, and how its points are trained."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from paretomtl.training.seeds import OPENING, SOLVING, reproducible, reseed, see
 
 
 def adam(parameters: Any) -> torch.optim.Optimizer:
-    """The optimizer of a study that names none: Adam at a learning rate of 1e-3."""
+    """Build the default optimizer: Adam at a learning rate of 1e-3."""
     return torch.optim.Adam(parameters, lr=1e-3)
 
 
 class Job(NamedTuple):
-    """One point to be trained: a preference, or the objective of a corner that is trained alone; and its seed."""
+    """A point to train: a preference, or a corner's objective that is trained alone; and its seed."""
 
     id: str
     preference: Float[np.ndarray, " m"]
@@ -32,10 +32,10 @@ class Job(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a callback is told after each step; no weights where the method answers with a direction.
+    """A training step, as callbacks get it; `weights` is empty if the method returns a direction.
 
-    Of a step of a front model, the point is "network" ("network-seed-1" of several seeds), and the rest are means over
-    the preferences that it has seen.
+    For a front model, `point` is "network" ("network-seed-1" with several seeds), and the other fields are means over
+    the step's preferences.
     """
 
     point: str
@@ -48,13 +48,13 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class WalkPlan:
-    """How a walk's points follow one another along the front.
+    """A walk from one solution along the front, point by point.
 
     Args:
-        points: how many at most, the start included.
-        by: how much what it lowers is to fall from each to the next; None for a share of what it is.
-        hessian_batches: how many batches Hessian-vector products are taken on; None for all of train.
-        start: the hash of the weights that it starts from.
+        points: the largest number of points, the start included.
+        by: how far the loss that the walk lowers falls from point to point; None for a share of its value.
+        hessian_batches: the number of batches for Hessian-vector products; None for all of train.
+        start: the hash of the weights at the start.
     """
 
     points: int
@@ -76,13 +76,40 @@ class WalkPlan:
 
 
 @dataclass(frozen=True)
+class FleetPlan:
+    """Points in one program, at most `size` of them."""
+
+    size: int
+
+    def __post_init__(self):
+        if not isinstance(self.size, int) or isinstance(self.size, bool) or self.size < 2:
+            raise ValueError(f"fleet={self.size!r}: give a whole number of at least 2, or leave it out")
+
+
+Mode = FleetPlan | FrontModel | WalkPlan | None  # None: one by one
+
+
+def choose_mode(front_model: FrontModel | None, fleet: int | None) -> Mode:
+    """Return how the points of an exploration are trained.
+
+    Raises:
+        ValueError: a fleet of fewer than two points; a fleet and a front model.
+    """
+    plan = None if fleet is None else FleetPlan(fleet)
+    if plan is not None and front_model is not None:
+        raise ValueError(f"fleet={fleet}: with front_model= there is one network to train; leave one of the two out")
+    return plan or front_model
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """One exploration, as it travels to the workers.
 
     Args:
-        problem, solver: what is solved, and how.
+        problem, solver: the problem and the method.
         preferences: (K, m), checked.
         corners: whether the corners are trained as well, as the ideals.
+        mode: how points are trained: in a fleet, as one network, along a walk; None trains them one by one.
         epochs, steps: the budget of each point; one of the two.
         optimizer: `(parameters) -> optimizer`, or `-> (optimizer, scheduler)`; the scheduler steps after every step.
         seed: of the study.
@@ -90,30 +117,25 @@ class Study:
         callbacks: called with a `Step` after each step, where the point is trained; see `Callback` for more.
         clip: the largest norm of each loss's gradient on the shared parameters; None leaves them as they are.
         seeds: how often each point is trained, each time with other initial weights and another order of the data.
-        front_model: one network for all points, in place of one a point.
-        fleet: the most points that are trained in one program; None trains each alone.
-        refine: how more preferences are placed, in rounds; None where these are all.
-        earlier: how many of the preferences were trained in earlier rounds.
-        walk: how points follow one another from a solution; the one preference is what it walks towards.
+        refine: how further rounds place more preferences; None if these are all.
+        earlier: the number of preferences that were trained in earlier rounds.
     """
 
     problem: Problem
     solver: Solver
     preferences: Float[np.ndarray, "K m"]
     corners: bool
-    epochs: int | None
-    steps: int | None
+    mode: Mode = None
+    epochs: int | None = None
+    steps: int | None = None
     optimizer: Callable[[Any], Any] = adam
     seed: int = 0
     device: str = "cpu"
     callbacks: tuple[Callable[[Step], None], ...] = ()
     clip: float | None = None
     seeds: int = 1
-    front_model: FrontModel | None = None
-    fleet: int | None = None
     refine: Refine | None = None
     earlier: int = 0
-    walk: WalkPlan | None = None
 
     def __post_init__(self):
         if not isinstance(self.solver, Solver):
@@ -131,20 +153,9 @@ class Study:
                 raise TypeError(
                     f"callbacks[{k}]={callback!r} cannot be called; give a function of a Step, or a Callback"
                 )
-        self._check_fleet()
         self._check_refine()
         check_fit(self.front_model, self.solver, self.problem, len(self.preferences), self.fleet)
         self._check_budget()
-
-    def _check_fleet(self):
-        if self.fleet is None:
-            return
-        if not isinstance(self.fleet, int) or isinstance(self.fleet, bool) or self.fleet < 2:
-            raise ValueError(f"fleet={self.fleet!r}: give a whole number of at least 2, or leave it out")
-        if self.front_model is not None:
-            raise ValueError(
-                f"fleet={self.fleet}: with front_model= there is one network to train; leave one of the two out"
-            )
 
     def _check_refine(self):
         if self.refine is None:
@@ -169,10 +180,25 @@ class Study:
             raise ValueError("a deterministic problem has no epochs; give steps=")
 
     @property
-    def jobs(self) -> tuple[Job, ...]:
-        """The points of this round, in their order: preferences first, then the corners; and so for each seed.
+    def fleet(self) -> int | None:
+        """The size of the fleet, if points are trained in one."""
+        return self.mode.size if isinstance(self.mode, FleetPlan) else None
 
-        A sweep that is cut short has whole fronts of its first seeds.
+    @property
+    def front_model(self) -> FrontModel | None:
+        """The front model, if one network is trained for all points."""
+        return None if isinstance(self.mode, FleetPlan | WalkPlan) else self.mode
+
+    @property
+    def walk(self) -> WalkPlan | None:
+        """The plan of the walk; the one preference is what it walks towards."""
+        return self.mode if isinstance(self.mode, WalkPlan) else None
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The points of this round: for each seed, the preferences and then the corners.
+
+        So a sweep that is cut short has whole fronts of its first seeds.
         """
         alone = np.eye(len(self.problem.names))
         jobs = []
@@ -185,20 +211,20 @@ class Study:
 
     @property
     def places(self) -> list[tuple[str, int | None, int | None, int]]:
-        """Of every point of all rounds: its id, which preference or which corner it is, and its seed."""
+        """Every point of all rounds: its id, the number of its preference or of its corner, and its seed."""
         total = len(self.preferences) if self.refine is None else self.refine.total
         total = total if self.walk is None else self.walk.points
         rows: list[tuple[str, int | None, int | None]] = [(f"point-{k + 1:03d}", k, None) for k in range(total)]
         if self.corners and self.front_model is None:
             rows += [(f"ideal-{i + 1}", None, i) for i in range(len(self.problem.names))]
-        last = "-seed-{}" if self.seeds > 1 else ""
-        return [(id + last.format(s + 1), k, corner, s) for s in range(self.seeds) for id, k, corner in rows]
+        suffix = "-seed-{}" if self.seeds > 1 else ""
+        return [(id + suffix.format(s + 1), k, corner, s) for s in range(self.seeds) for id, k, corner in rows]
 
     def tasks(self, jobs: Sequence[Job]) -> list[list[Job]]:
-        """What is trained together: each job apart; of a front model, all of a seed; of a fleet, as many as fit."""
+        """Group jobs by what is trained together: single jobs; all of a seed for a front model; fleets."""
         if self.fleet is not None:
-            asked = {job.id for job in jobs}
-            parts = [[job for job in fleet if job.id in asked] for fleet in self.fleets]
+            ids = {job.id for job in jobs}
+            parts = [[job for job in fleet if job.id in ids] for fleet in self.fleets]
             return [part for part in parts if part]
         if self.front_model is None:
             return [[job] for job in jobs]
@@ -206,38 +232,38 @@ class Study:
 
     @property
     def fleets(self) -> list[list[Job]]:
-        """All jobs by the fleet that each belongs to, whatever is left of them: a seed's preferences, or its corners.
+        """All jobs by fleet, finished ones included: the preferences of a seed, or its corners.
 
-        A point's last bits may depend on how many others are in its program.
+        Whole fleets, because a point's last bits may depend on how many others are in its program.
         """
         assert self.fleet is not None
-        found = []
+        fleets = []
         for seed in range(self.seeds):
             for corners in (False, True):
-                mine = [job for job in self.jobs if job.seed == seed and (job.corner is not None) == corners]
-                found += [mine[i : i + self.fleet] for i in range(0, len(mine), self.fleet)]
-        return found
+                jobs = [job for job in self.jobs if job.seed == seed and (job.corner is not None) == corners]
+                fleets += [jobs[i : i + self.fleet] for i in range(0, len(jobs), self.fleet)]
+        return fleets
 
     def build(self, parameters: Sequence[torch.Tensor]) -> tuple[torch.optim.Optimizer, Any]:
-        """The optimizer of parameters, and its scheduler or None."""
-        built = self.optimizer(list(parameters))
-        return built if isinstance(built, tuple) else (built, None)
+        """Build the optimizer for parameters, and its scheduler or None."""
+        result = self.optimizer(list(parameters))
+        return result if isinstance(result, tuple) else (result, None)
 
     def budget(self, splits: dict[str, Iterable[Any]]) -> int:
-        """The steps that each point gets."""
+        """Return the number of steps for each point."""
         if self.steps is not None:
             return self.steps
         assert self.epochs is not None
         return self.epochs * len(splits["train"])  # type: ignore[arg-type]
 
     def open(self) -> dict[str, Iterable[Any]]:
-        """The problem's data by split; factories are called under the study's seed."""
+        """Open the problem's data by split; factories are called under the study's seed."""
         with reproducible():
             reseed(seed_of(self.seed, 0, OPENING))
             return self.problem.open()
 
     def sweep(self, jobs: Job | Sequence[Job], steps: int) -> Sweep:
-        """What the solver may know while it works on a preference's job, or on several at once."""
+        """Return what the solver may know of a preference's job, or of several that are trained together."""
         several = [jobs] if isinstance(jobs, Job) else jobs
         rows = [next(k for k, r in enumerate(self.preferences) if np.array_equal(r, job.preference)) for job in several]
         return Sweep(

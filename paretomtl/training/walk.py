@@ -1,4 +1,4 @@
-"""One way along the front: from the weights of a point to those of the next."""
+"""A walk along the front: from the weights of a point to those of the next."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,32 +13,39 @@ from paretomtl.errors import NonFiniteError
 from paretomtl.point import Code, Point
 from paretomtl.preference import control_error
 from paretomtl.solver import Gradients, Walker
-from paretomtl.training.loop import Splits, TrainedPoint, failed_point, weights_of
+from paretomtl.training.batches import Splits
 from paretomtl.training.mean_losses import MeanLosses
 from paretomtl.training.measuring import measure_splits
+from paretomtl.training.outcome import TrainedPoint, failed_point
 from paretomtl.training.seeds import MEASURING, reseed, seed_of
 from paretomtl.training.study import Study
+from paretomtl.training.weights import weights_of
 
-BY = 0.05  # of the loss, from point to point, where nothing else is asked
-HALF = 0.5  # of the fall that was predicted must come; else the step is halved
-SHORTEST = 1 / 16  # of what is asked for; where not even that comes, the walk ends
+FALL = 0.05  # share of the loss by which it falls from point to point, by default
+REALISED = 0.5  # share of the predicted fall that a step must bring; else it is halved
+SHORTEST = 1 / 16  # shortest step, as a share of the whole one; where it brings too little, the walk ends
 
 
 class WalkStep(NamedTuple):
-    """Along the front: where it leads (None where it ends), what it cost, and whether MINRES or its like converged."""
+    """A step along the front.
 
-    there: Float[Tensor, " n"] | None
+    target: the parameters that it leads to; None where the front ends.
+    products: Hessian-vector products that it took.
+    relaxed: whether its linear solver, such as MINRES, stopped before it converged.
+    """
+
+    target: Float[Tensor, " n"] | None
     products: int
     relaxed: bool
 
 
 class WalkRun:
-    """A model on its way.
+    """A walk of one model.
 
     Args:
-        study: what is asked for.
+        study: the walk.
         splits: the problem's data, opened.
-        start: weights.
+        start: the weights to start from.
 
     Raises:
         ValueError: a loss or a gradient is not finite at the start, or can never be measured.
@@ -57,10 +64,10 @@ class WalkRun:
             self._gradients()
         except NonFiniteError as error:
             raise ValueError(f"model: {error} on train; give one whose losses and gradients are finite") from error
-        self._ahead: WalkStep | None = None  # from where the model stands, where it was looked for
+        self._ahead: WalkStep | None = None  # the step from where the model stands; None before it is computed
 
     def go_to(self, weights: dict[str, Tensor]) -> None:
-        """Stand there; where the model stands there already, what is known of the way ahead is kept."""
+        """Move the model to weights; the step ahead is kept if it stands there already."""
         here = weights_of(self._model)
         if any(not torch.equal(here[name], weights[name]) for name in here):
             self._model.load_state_dict(weights)
@@ -68,20 +75,20 @@ class WalkRun:
             self._ahead = None
 
     def next(self, id: str, first: bool, final: bool) -> TrainedPoint:
-        """Go to the next point, or stay for the first one; unless it is the final one, see if the way ends there."""
-        asked, counts = Point(id, tuple(self._preference.tolist())), {}
+        """Go to the next point, or stay for the first one; unless it is the final one, also check if the front ends."""
+        pending, counts = Point(id, tuple(self._preference.tolist())), {}
         try:
-            return TrainedPoint(self._found(id, first, final, counts), weights_of(self._model))
+            return TrainedPoint(self._next_point(id, first, final, counts), weights_of(self._model))
         except Exception as error:
-            return TrainedPoint(failed_point(asked, error, None, counts, ()), None)
+            return TrainedPoint(failed_point(pending, error, None, counts, ()), None)
 
-    def _found(self, id: str, first: bool, final: bool, counts: dict[str, int]) -> Point:
-        """The next point; what it took is counted on the way."""
+    def _next_point(self, id: str, first: bool, final: bool, counts: dict[str, int]) -> Point:
+        """Compute the next point; `counts` is filled on the way, for a point that fails."""
         steps = []
         if not first:
             steps.append(self._ahead or self._look_ahead())
-            assert steps[0].there is not None
-            self._losses.move(steps[0].there)
+            assert steps[0].target is not None
+            self._losses.move(steps[0].target)
         before = self._losses.moves
         status = self._solver.finish(self._losses, None, self._preference)
         assert status is not None
@@ -91,17 +98,17 @@ class WalkRun:
             warnings.append("not quite on the front: its corrections ended before its gradients cancelled out")
         weights = self._solver.weights(self._losses).tolist()
         self._ahead = None if final else self._look_ahead()
-        if self._ahead is not None and self._ahead.there is None:
+        if self._ahead is not None and self._ahead.target is None:
             steps.append(self._ahead)
             code = Code.ENDED
-            warnings.append(self._why_it_ends(weights))
+            warnings.append(self._end_warning(weights))
         counts |= {"products": sum(s.products for s in steps), "relaxed": sum(s.relaxed for s in steps)}
         reseed(seed_of(0, 0, MEASURING))
-        found = measure_splits(self._study.problem, self._model, self._splits, self._study.device)
+        measures = measure_splits(self._study.problem, self._model, self._splits, self._study.device)
         return Point(
             id, tuple(weights), None, "done",
-            **found._asdict(),
-            control_error=float(control_error(np.array(found.losses["validate"]), np.array(weights))),
+            **measures._asdict(),
+            control_error=float(control_error(np.array(measures.losses["validate"]), np.array(weights))),
             status=code.word,
             residual=float(status.residual),
             counts=dict(counts),
@@ -109,44 +116,50 @@ class WalkRun:
         )  # fmt: skip
 
     def _look_ahead(self) -> WalkStep:
-        """The step from here: as long as its prediction says, and halved until the fall that it predicts comes."""
+        """Return the step from here: as long as predicted for the fall, and halved until that fall comes."""
         before = self._losses.products
-        found, r = self._gradients(), self._preference
+        gradients, r = self._gradients(), self._preference
         direction, _, status = self._solver.update(None, self._losses, r)
-        slope = float(r.to(found.jacobian) @ (found.jacobian @ direction))
-        there = self._tried(direction / slope, float(r.to(found.losses) @ found.losses)) if slope > 0 else None
-        return WalkStep(there, self._losses.products - before, bool(status.code == Code.RELAXED))
+        slope = float(r.to(gradients.jacobian) @ (gradients.jacobian @ direction))
+        value = float(r.to(gradients.losses) @ gradients.losses)
+        target = self._longest_step(direction / slope, value) if slope > 0 else None
+        return WalkStep(target, self._losses.products - before, bool(status.code == Code.RELAXED))
 
-    def _tried(self, unit: Float[Tensor, " n"], value: float) -> Float[Tensor, " n"] | None:
-        """The longest step in units of predicted fall that brings half of it; None where not even the shortest does."""
+    def _longest_step(self, unit: Float[Tensor, " n"], value: float) -> Float[Tensor, " n"] | None:
+        """Return where the longest step leads that brings half of its predicted fall; None if even the shortest fails.
+
+        Args:
+            unit: the step whose predicted fall is 1.
+            value: what is to fall, here.
+        """
         here, share = self._losses.parameters, 1.0
         while share >= SHORTEST:
-            fall = share * self._asked(value)
-            there = self._losses.within(here - fall * unit)
-            losses = self._losses(there)
-            if fall > 0 and value - float(self._preference.to(losses) @ losses) >= HALF * fall:
-                return there
+            fall = share * self._whole_fall(value)
+            target = self._losses.within(here - fall * unit)
+            losses = self._losses(target)
+            if fall > 0 and value - float(self._preference.to(losses) @ losses) >= REALISED * fall:
+                return target
             share /= 2
         return None
 
-    def _asked(self, value: float) -> float:
-        """How much what is asked for is to fall, from a value on."""
+    def _whole_fall(self, value: float) -> float:
+        """Return the fall of a whole step from a value."""
         assert self._study.walk is not None
-        return BY * abs(value) if self._study.walk.by is None else self._study.walk.by
+        return FALL * abs(value) if self._study.walk.by is None else self._study.walk.by
 
     def _gradients(self) -> Gradients:
-        """Losses and gradients here, which must be finite."""
-        found = self._losses.gradients()
-        check_finite(found.losses, self._names)
-        check_finite(found.jacobian.norm(dim=1), self._names, before="the gradient of ")
-        return found
+        """Return the losses and gradients here; raise where one is not finite."""
+        gradients = self._losses.gradients()
+        check_finite(gradients.losses, self._names)
+        check_finite(gradients.jacobian.norm(dim=1), self._names, before="the gradient of ")
+        return gradients
 
-    def _why_it_ends(self, weights: Sequence[float]) -> str:
+    def _end_warning(self, weights: Sequence[float]) -> str:
         losses = self._losses.gradients().losses
         value = float(self._preference.to(losses) @ losses)
         shown = " and ".join(f"{w:.3g} of {name!r}" for name, w in zip(self._names, weights, strict=True))
         return (
             f"the walk ends: what was asked to fall is {value:.3g} on train, and no step lowers it by "
-            f"{SHORTEST * self._asked(value):.2g}. The weights are {shown}: where these are about what was asked for, "
-            "the front ends; elsewhere a smaller by= may lead on"
+            f"{SHORTEST * self._whole_fall(value):.2g}. The weights are {shown}: where these are about what was asked "
+            "for, the front ends; elsewhere a smaller by= may lead on"
         )

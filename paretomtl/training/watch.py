@@ -1,6 +1,6 @@
-"""What the training loop keeps an eye on: means over an epoch, a stall, a gradient that explodes in one loss alone.
+"""What a training loop tracks: means over an epoch, a stall, and a gradient that explodes in one loss alone.
 
-Each keeps an array that leads with the points axes: () for a point that is trained alone, (P,) in a fleet.
+Arrays lead with the points axes: () for a point that is trained alone, (P,) in a fleet.
 """
 
 from collections.abc import Sequence
@@ -10,15 +10,17 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
+from paretomtl.problem import Problem
 from paretomtl.solver import EpochMeans
 
-STALL = 100  # steps of a deterministic problem without a smaller residual, after which more of the same is no use
-EXPLODED = 1e3  # times the mean of a loss's gradient norm so far
-LONG_ENOUGH = 10  # steps, before a mean is a measure
+TRACKERS = ("means", "norms", "stalled")  # attributes of a run that its checkpoint includes
+STALL = 100  # steps of a deterministic problem without a smaller residual, after which it is stopped
+EXPLODED = 1e3  # times the mean of a loss's gradient norm so far: a norm above this is a jump
+LONG_ENOUGH = 10  # steps that a mean needs before norms are compared with it
 
 
 class Means:
-    """Running means of losses and weights over an epoch, per objective, over the batches that have its label."""
+    """Means of losses and weights over an epoch, for each objective over the batches that have its label."""
 
     def __init__(self, m: int, points: tuple[int, ...] = ()):
         self._shape = (*points, m)
@@ -29,85 +31,110 @@ class Means:
         self.seen = np.zeros(self._shape[-1], int)
 
     def checkpoint(self) -> tuple[np.ndarray, ...]:
-        """The sums so far."""
+        """Return the sums so far."""
         return self.losses, self.weights, self.seen
 
-    def restore(self, found: tuple[np.ndarray, ...]) -> None:
-        """Go on with them."""
-        self.losses, self.weights, self.seen = found
+    def restore(self, checkpoint: tuple[np.ndarray, ...]) -> None:
+        """Restore the sums that `checkpoint` returned."""
+        self.losses, self.weights, self.seen = checkpoint
 
     def add(
         self,
-        there: Sequence[int],
+        present: Sequence[int],
         losses: Float[np.ndarray, "*points k"],
         weights: Float[np.ndarray, "*points k"] | None = None,
     ) -> None:
-        """Take a step's losses and weights, of the objectives that were there."""
-        there = list(there)
-        self.losses[..., there] += losses
+        """Add a step's losses and weights; `present` are the objectives that have a label in it."""
+        present = list(present)
+        self.losses[..., present] += losses
         if weights is not None:
-            self.weights[..., there] += weights
-        self.seen[there] += 1
+            self.weights[..., present] += weights
+        self.seen[present] += 1
 
     def close(self) -> EpochMeans:
-        """The means so far, (*points, m) each; the next epoch starts anew."""
+        """Return the means so far, (*points, m) each, and start the next epoch."""
         means = EpochMeans(torch.from_numpy(self.losses / self.seen), torch.from_numpy(self.weights / self.seen))
         self._clear()
         return means
 
 
 class Stall:
-    """True, point by point, once the residual has not fallen for `STALL` steps and is not 0."""
+    """A detector of stalls: a point stalls once its residual has not fallen for `STALL` steps and is not 0."""
 
     def __init__(self, points: tuple[int, ...] = ()):
         self._best, self._since = np.full(points, np.inf), np.zeros(points, int)
 
     def checkpoint(self) -> tuple[np.ndarray, ...]:
-        """The smallest residuals, and since how many steps they are."""
+        """Return the smallest residuals, and the number of steps since each."""
         return np.asarray(self._best), np.asarray(self._since)
 
-    def restore(self, found: tuple[np.ndarray, ...]) -> None:
-        """Go on with them."""
-        self._best, self._since = found
+    def restore(self, checkpoint: tuple[np.ndarray, ...]) -> None:
+        """Restore the residuals that `checkpoint` returned."""
+        self._best, self._since = checkpoint
 
     def __call__(self, residual: Float[np.ndarray, "*points"]) -> Bool[np.ndarray, "*points"]:
-        """Take the residuals of a step; whether it is one too many."""
+        """Add the residuals of a step; return which points have stalled."""
         self._since = np.where((residual < self._best) | (residual == 0), 0, self._since + 1)
         self._best = np.minimum(self._best, residual)
         return np.asarray(self._since >= STALL)
 
 
 class Norms:
-    """Running means of the gradient norm of each loss, and the first jump above them: what follows may come of it."""
+    """Running means of each loss's gradient norm, and the first jump above them, which may explain a later failure."""
 
     def __init__(self, m: int, points: tuple[int, ...] = ()):
         self._sums, self._seen = np.zeros((*points, m)), np.zeros(m, int)
         self._first: dict[tuple[int, ...], tuple[float, int, int]] = {}  # by point: times its mean, objective, step
 
     def checkpoint(self) -> tuple[Any, ...]:
-        """The sums so far, and the jumps."""
+        """Return the sums so far, and the jumps."""
         return self._sums, self._seen, self._first
 
-    def restore(self, found: tuple[Any, ...]) -> None:
-        """Go on with them."""
-        self._sums, self._seen, self._first = found
+    def restore(self, checkpoint: tuple[Any, ...]) -> None:
+        """Restore the sums and jumps that `checkpoint` returned."""
+        self._sums, self._seen, self._first = checkpoint
 
-    def add(self, step: int, there: Sequence[int], norms: Float[np.ndarray, "*points k"]) -> None:
-        """Take the norms of a step, of the objectives that were there."""
-        there = list(there)
-        mean = self._sums[..., there] / np.maximum(self._seen[there], 1)
-        jumped = (self._seen[there] >= LONG_ENOUGH) & (mean > 0) & (norms > EXPLODED * mean)
+    def add(self, step: int, present: Sequence[int], norms: Float[np.ndarray, "*points k"]) -> None:
+        """Add the norms of a step; `present` are the objectives that have a label in it."""
+        present = list(present)
+        mean = self._sums[..., present] / np.maximum(self._seen[present], 1)
+        jumped = (self._seen[present] >= LONG_ENOUGH) & (mean > 0) & (norms > EXPLODED * mean)
         if jumped.any():
             for *point, i in np.argwhere(jumped).tolist():
                 at = (*point, i)
-                self._first.setdefault(tuple(point), (float(norms[at] / mean[at]), there[i], step))
-        self._sums[..., there] += norms
-        self._seen[there] += 1
+                self._first.setdefault(tuple(point), (float(norms[at] / mean[at]), present[i], step))
+        self._sums[..., present] += norms
+        self._seen[present] += 1
 
-    def told(self, names: Sequence[str], point: tuple[int, ...] = ()) -> list[str]:
-        """A warning, if a gradient of that point exploded."""
+    def warnings_of(self, names: Sequence[str], point: tuple[int, ...] = ()) -> list[str]:
+        """Return a warning if a gradient of the point exploded."""
         if point not in self._first:
             return []
         times, i, step = self._first[point]
         return [f"the gradient of {names[i]!r} jumped to {times:.2g} times its mean at step {step}; "
                 "clip= bounds the gradient of each loss"]  # fmt: skip
+
+
+def end_epoch(problem: Problem, means: Means, epochs: list[EpochMeans], partial: bool = False) -> None:
+    """Add the means of an epoch to the epochs.
+
+    Args:
+        problem: a deterministic one has no epochs.
+        means: those of the epoch.
+        epochs: the epochs so far.
+        partial: whether the epoch was cut short; then it counts only if every objective had a label, or as the first.
+
+    Raises:
+        ValueError: an objective had no label in the epoch.
+    """
+    if problem.deterministic or (partial and epochs and not means.seen.all()):
+        return
+    check_seen(problem.names, means.seen.tolist(), len(epochs))
+    epochs.append(means.close())
+
+
+def check_seen(names: Sequence[str], seen: Sequence[int], epoch: int) -> None:
+    """Raise where an objective had no label in an epoch."""
+    for name, count in zip(names, seen, strict=True):
+        if not count:
+            raise ValueError(f"no batch of train had a label for {name!r} in epoch {epoch}")

@@ -1,24 +1,29 @@
-"""What tensors a model has, and how two differ."""
+"""A model's weights: a copy of them, their types and shapes, and how two models differ."""
 
 from collections.abc import Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Copy a model's weights and buffers to the CPU."""
+    return {key: value.detach().to("cpu", copy=True) for key, value in model.state_dict().items()}
 
 
 def layout_of(weights: Mapping[str, Tensor]) -> dict[str, str]:
-    """The type and shape of each tensor."""
+    """Return the type and shape of each tensor."""
     return {key: f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}" for key, value in weights.items()}
 
 
-def describe_layout_difference(stored: Mapping[str, str], there: Mapping[str, str]) -> str:
-    """Keys that one of two models lacks, and types and shapes that differ; the first few of each."""
+def describe_layout_difference(stored: Mapping[str, str], present: Mapping[str, str]) -> str:
+    """Name the keys that one of two models lacks, and those whose types or shapes differ; the first few of each."""
     parts = []
     for text, keys in (
-        ("stored only", [f"{k} {stored[k]}" for k in stored if k not in there]),
-        ("in the model only", [f"{k} {there[k]}" for k in there if k not in stored]),
+        ("stored only", [f"{k} {stored[k]}" for k in stored if k not in present]),
+        ("in the model only", [f"{k} {present[k]}" for k in present if k not in stored]),
         (
             "different",
-            [f"{k} {stored[k]} stored, {there[k]} here" for k in stored if k in there and stored[k] != there[k]],
+            [f"{k} {stored[k]} stored, {present[k]} here" for k in stored if k in present and stored[k] != present[k]],
         ),
     ):
         if keys:

@@ -1,7 +1,7 @@
 """Augmented Tchebycheff scalarization (Steuer and Choo, Mathematical Programming 26, 1983).
 
-It is max_j r_j (l_j - z_j) + rho sum_j r_j (l_j - z_j). The sum keeps weakly Pareto-optimal points, where a loss could
-still fall for nothing, from being minimisers. It is weighted here, so that the scale of a loss counts the same in both
+The value is max_j r_j (l_j - z_j) + rho sum_j r_j (l_j - z_j). With the sum, weakly Pareto-optimal points, where a loss
+could still fall at no cost, are not minimisers. The sum is weighted here, so that a loss has the same scale in both
 terms; many texts write it without weights.
 """
 
@@ -12,15 +12,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paretomtl.solver import Scalarization, Status, solved_status
-from paretomtl_solvers.tchebycheff import above, worst
+from paretomtl_solvers.tchebycheff import mark_worst, subtract_ideal
 
 
 @dataclass(frozen=True)
 class AugmentedTchebycheff(Scalarization):
-    """The worst weighted loss, and a little of all.
+    """The worst weighted loss, plus a small share of the weighted sum.
 
     Args:
-        rho: of the weighted sum, at least 0; dimensionless. Its points are off the ray by about as much.
+        rho: the share of the weighted sum, at least 0; dimensionless. The points are off the ray by about as much.
         ideal: z, the losses to measure from, in their units; by default 0.
 
     The weights (*points, m) are r_j rho, and r_j (1 + rho) on the worst objective.
@@ -35,13 +35,13 @@ class AugmentedTchebycheff(Scalarization):
 
     @property
     def nonnegative(self) -> bool:
-        """The losses are measured from z, which they must not fall below; z = 0 can be checked."""
+        """True where z = 0: the losses are measured from z and must not fall below it, which can then be checked."""
         return self.ideal is None
 
     def update(
         self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
-        """The weights, the state as it came, and "solved"."""
+        """Return the weights, the unchanged state and "solved"."""
         r = preference.to(losses.device)
-        above_ideal = above("AugmentedTchebycheff", losses, self.ideal)
-        return r * (worst(r * above_ideal) + self.rho), state, solved_status(losses)
+        above_ideal = subtract_ideal("AugmentedTchebycheff", losses, self.ideal)
+        return r * (mark_worst(r * above_ideal) + self.rho), state, solved_status(losses)

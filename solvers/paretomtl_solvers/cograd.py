@@ -1,6 +1,6 @@
 """CoGrad: gradients coordinated to maximise transference between tasks (Yang et al., SIGIR 2023, arXiv 2303.05847).
 
-The transference of task j to task i is what a step along j's gradient on the shared parameters brings i:
+The transference of task j to task i is how much a step along j's gradient on the shared parameters lowers loss i:
 
     Z_{j->i} = L_i(theta) - L_i(theta - a g_j)      (positive: j helps i)
 
@@ -12,8 +12,8 @@ a (H_i g_j + H_j g_i), H the losses' Hessians. With gamma_j = 2 a lambda_j the s
 which counts the second term by symmetry. The published form puts the squared batch gradient for H_i: g_i o g_i o g_j,
 cubic in the gradients' scale.
 
-How sure: the elementwise form and the look-ahead follow the paper's introduction and a public implementation of it by
-others; that the tasks' shares r_i are the preference, the scale-free option and the other Hessians are this library's.
+Sources: the elementwise form and the look-ahead follow the paper's introduction and a public implementation of it by
+others. The preference as the tasks' shares r_i, the scale-free option and the other Hessians are this library's.
 """
 
 from dataclasses import dataclass
@@ -31,24 +31,25 @@ HESSIANS = ("paper", "fisher", "hvp")
 
 @dataclass(frozen=True)
 class CoGrad(Stepper):
-    """The weighted sum of the losses, with the shared gradients bent to where tasks help one another.
+    """The weighted sum of the losses, with the shared gradients bent towards where tasks help one another.
 
     Args:
-        gamma: how much, one number or one a source task j; in units of loss^-2 with "paper" and "fisher" and of
-            parameter^2 / loss with "hvp", dimensionless if scale-free.
-        hessian: what stands for H_i. "paper": the squared batch gradient, elementwise, at no cost. "fisher": the mean
-            of the samples' squared gradients, elementwise; a diagonal, too, but of the right size. "hvp": no stand-in:
-            the gradient of Z itself, exact, with a Hessian-vector product and a look-ahead per task.
+        gamma: the strength of the bend, one number or one a source task j. Its unit is loss^-2 with "paper" and
+            "fisher", and parameter^2 / loss with "hvp"; with `scale_free` it is dimensionless.
+        hessian: the form of H_i. "paper": the squared batch gradient, elementwise, at no cost. "fisher": the mean of
+            the samples' squared gradients, elementwise; a diagonal as well, but of the right size. "hvp": the exact
+            gradient of Z, at the cost of a Hessian-vector product and a look-ahead per task.
         look_ahead: a, the length of the step that Z looks ahead, in units of the learning rate; for "hvp" and
             `transference`.
-        scale_free: divide gamma by the mean squared norm of the shared gradients ("hvp": gamma and a by its root), so
-            that a common factor of the losses only scales the direction.
+        scale_free: whether to divide gamma by the mean squared norm of the shared gradients ("hvp": gamma and a by its
+            root), so that a common factor of the losses only scales the direction.
 
-    The direction (n,) holds, on shared parameters, sum_i r_i (g_i - ...), and on the others the plain gradient of the
-    one loss that reaches them. `Status`: "stationary" where all gradients vanish; the residual is 0.
+    The direction (n,) is sum_i r_i (g_i - ...) on shared parameters, and the plain gradient of the only loss elsewhere.
+    `Status`: "stationary" where all gradients vanish; the residual is 0.
 
     Raises:
-        ValueError: gamma has another length than the losses; or "fisher", and the samples cannot be told apart.
+        ValueError: gamma has another length than the losses; or, with "fisher", the losses cannot be taken sample by
+            sample.
     """
 
     gamma: float | tuple[float, ...] = 0.01
@@ -67,19 +68,19 @@ class CoGrad(Stepper):
     def update(
         self, state: Any, closure: Closure, preference: Float[Tensor, " m"]
     ) -> tuple[Float[Tensor, " n"], Any, Status]:
-        """The direction, the state as it came, the status."""
-        found = closure.gradients()
-        losses, jacobian, shared = found
+        """Return the direction, the unchanged state and the status."""
+        gradients = closure.gradients()
+        losses, jacobian, shared = gradients
         status = solved_status(losses)
         if not jacobian.any():
             return jacobian[0], state, Status(status.code + Code.STATIONARY, status.residual)
         r = preference.to(jacobian)
         common = jacobian * shared
         if self.hessian == "hvp":
-            bend = self.gradient_of_transference(closure, found, r, self._gamma(r) / (2 * self.look_ahead))
+            bend = self.gradient_of_transference(closure, gradients, r, self._gamma(r) / (2 * self.look_ahead))
         else:
             curvature = common.square() if self.hessian == "paper" else closure.squared_gradients() * shared
-            bend = _elementwise(common, curvature, r, self._gamma(r))
+            bend = _bend_elementwise(common, curvature, r, self._gamma(r))
             squared = common.square().sum(dim=1).mean()
             if self.scale_free and squared > 0:
                 bend = bend / squared
@@ -87,24 +88,27 @@ class CoGrad(Stepper):
         return r @ common - bend + heads, state, status
 
     def transference(self, closure: Closure) -> Float[Tensor, "m m"]:
-        """Z, with Z[j, i] the transference of task j to task i, in the unit of loss i; the diagonal is a task's own."""
-        found = closure.gradients()
-        here, a = closure.parameters, self._step(found)
-        return torch.stack([found.losses - closure(here - a * row) for row in found.jacobian * found.shared])
+        """Return Z: Z[j, i] is the transference of task j to task i, in the unit of loss i; the diagonal is j to j."""
+        gradients = closure.gradients()
+        parameters, a = closure.parameters, self._step(gradients)
+        return torch.stack(
+            [gradients.losses - closure(parameters - a * row) for row in gradients.jacobian * gradients.shared]
+        )
 
     def gradient_of_transference(
         self, closure: Closure, found: Gradients, weights: Float[Tensor, " m"], shares: Float[Tensor, " m"]
     ) -> Float[Tensor, " n"]:
-        """The gradient of sum_j shares_j sum_{i != j} weights_i Z_{j->i} on the shared parameters.
+        """Return the gradient of sum_j shares_j sum_{i != j} weights_i Z_{j->i} on the shared parameters.
 
-        That of Z_{j->i} is g_i - (I - a H_j) g_i(theta - a g_j): exact, for any a, with the step a g_j differentiated.
+        The gradient of Z_{j->i} is g_i - (I - a H_j) g_i(theta - a g_j). It is exact for any a, as the step a g_j is
+        differentiated as well.
         """
-        common, here, a = found.jacobian * found.shared, closure.parameters, self._step(found)
-        total = torch.zeros_like(here)
+        common, parameters, a = found.jacobian * found.shared, closure.parameters, self._step(found)
+        total = torch.zeros_like(parameters)
         for j, row in enumerate(common):
             others, alone = weights.clone(), torch.zeros_like(weights)
             others[j], alone[j] = 0, 1
-            ahead = closure.gradient(others, here - a * row) * found.shared
+            ahead = closure.gradient(others, parameters - a * row) * found.shared
             turned = closure.hessian_product(alone, ahead) * found.shared
             total += shares[j] * (others @ common - ahead + a * turned)
         return total
@@ -117,16 +121,16 @@ class CoGrad(Stepper):
             )
         return gamma.expand_as(r)
 
-    def _step(self, found: Gradients) -> float:
-        """How far to look ahead along a gradient."""
+    def _step(self, gradients: Gradients) -> float:
+        """Return how far to look ahead along a gradient."""
         if not self.scale_free:
             return self.look_ahead
-        size = float((found.jacobian * found.shared).square().sum(dim=1).mean().sqrt())
+        size = float((gradients.jacobian * gradients.shared).square().sum(dim=1).mean().sqrt())
         return self.look_ahead / size if size > 0 else self.look_ahead
 
 
-def _elementwise(common: Tensor, curvature: Tensor, r: Tensor, gamma: Tensor) -> Tensor:
-    """Sum_i r_i h_i o sum_{j != i} gamma_j g_j, with h_i the diagonal that stands for H_i."""
-    all_of_them = gamma @ common
-    others = all_of_them - gamma[:, None] * common
+def _bend_elementwise(common: Tensor, curvature: Tensor, r: Tensor, gamma: Tensor) -> Tensor:
+    """Return sum_i r_i h_i o sum_{j != i} gamma_j g_j, with h_i the diagonal that stands for H_i."""
+    total = gamma @ common
+    others = total - gamma[:, None] * common
     return r @ (curvature * others)

@@ -8,8 +8,8 @@ Where a model is on the front, some weights a of the simplex make sum_i a_i g_i 
 one for each preference r. For r = e_i loss i falls along it, at the price of the others. MINRES solves the system by
 Hessian-vector products alone.
 
-As released, steps add up to a way beside the front. Here `finish` comes back to it: down the gradients' min-norm point,
-which lowers all losses. The sign of v, and what holds at bounds, are this library's, too.
+As released, the steps add up to a path beside the front. Here `finish` leads back to the front, down the gradients'
+min-norm point, which lowers all losses. The sign of v and the treatment of bounds are this library's, too.
 """
 
 from dataclasses import dataclass
@@ -30,21 +30,22 @@ ARMIJO, HALVINGS = 1e-4, 40
 
 @dataclass(frozen=True)
 class ContinuousPareto(Walker):
-    """Along the front, towards a preference.
+    """A walk along the front, towards a preference.
 
     Args:
-        damping: is added to the diagonal of the Hessian, in its units. The larger it is, the more the step is a plain
-            gradient's, and the farther it may lead from the front.
-        tolerance: of MINRES, whose residual is to be that small beside the norms of matrix and solution.
-        products: the most Hessian-vector products of a step.
-        stationary: a model is on the front where the gradients cancel out to that share of their weighted lengths, or
-            to its square beside the longest, where one of them vanishes.
-        corrections: the most steps of `finish` back to the front; 0 leaves the model beside it.
+        damping: the number added to the Hessian's diagonal, in its units. A larger one brings the step closer to a
+            plain gradient step, which may lead farther from the front.
+        tolerance: the largest residual of MINRES, relative to the norms of matrix and solution.
+        products: the largest number of Hessian-vector products in a step.
+        stationary: the largest norm of the gradients' weighted sum, relative to their weighted lengths, at which a
+            model is on the front; or, where a gradient vanishes, that number squared, relative to the longest.
+        corrections: the largest number of `finish`'s steps back to the front; 0 leaves the model beside it.
 
-    The direction (n,) is v, of all trained parameters, with the sign by which the preferred losses fall; it is 0 on
-    those that bounds hold. `Status` of a step: "relaxed" where MINRES had not converged after all its products,
-    "stationary" where the preferred gradients vanish; the residual is that of the system, beside its right-hand side.
-    `Status` of `finish`: "stationary" or "not converged"; the residual is the share that `stationary` bounds.
+    The direction (n,) is v on all trained parameters, with the sign that lowers the preferred losses, and 0 on
+    parameters that are held at bounds. `Status` of a step: "relaxed" where MINRES has not converged after all its
+    products, "stationary" where the preferred gradients vanish; the residual is the system's, relative to its
+    right-hand side. `Status` of `finish`: "stationary" or "not converged"; the residual is the number that `stationary`
+    bounds.
 
     Raises:
         ValueError: a gradient is not finite.
@@ -70,52 +71,56 @@ class ContinuousPareto(Walker):
     def update(
         self, state: Any, closure: Closure, preference: Float[Tensor, " m"]
     ) -> tuple[Float[Tensor, " n"], Any, Status]:
-        """The tangent, the state as it came, the status."""
-        here = _Place.of(closure)
-        wanted = preference.to(here.jacobian) @ here.jacobian
-        size = wanted.norm()
-        if size <= qp.VANISHED * here.longest:
-            return torch.zeros_like(wanted), state, _status(Code.STATIONARY, 0.0)
-        tangent, residual, converged = self._solved(closure, here, wanted / size)
-        ahead = tangent if tangent @ wanted >= 0 else -tangent  # both are tangents; one lowers what is preferred
-        return ahead * size, state, _status(Code.SOLVED if converged else Code.RELAXED, residual)
+        """Return the tangent, the unchanged state and the status."""
+        place = _Place.of(closure)
+        gradient = preference.to(place.jacobian) @ place.jacobian
+        size = gradient.norm()
+        if size <= qp.VANISHED * place.longest:
+            return torch.zeros_like(gradient), state, _status(Code.STATIONARY, 0.0)
+        tangent, residual, converged = self._solve(closure, place, gradient / size)
+        direction = tangent if tangent @ gradient >= 0 else -tangent  # of the two, this lowers the preferred losses
+        return direction * size, state, _status(Code.SOLVED if converged else Code.RELAXED, residual)
 
     def finish(self, closure: Closure, state: Any, preference: Float[Tensor, " m"]) -> Status:
-        """Move the model down to the front, so that no loss rises."""
+        """Move the model down to the front; no loss rises."""
         del state, preference
-        here, step = _Place.of(closure), 1.0
+        place, step = _Place.of(closure), 1.0
         for _ in range(self.corrections):
-            if here.on_front(self.stationary):
+            if place.on_front(self.stationary):
                 break
-            step = _lower(closure, here, 2 * step)
-            if step == 0:  # what is left to fall is below rounding
+            step = _descend(closure, place, 2 * step)
+            if step == 0:  # the losses can fall by less than rounding
                 break
-            here = _Place.of(closure)
-        return _status(Code.STATIONARY if here.on_front(self.stationary) else Code.NOT_CONVERGED, here.residual)
+            place = _Place.of(closure)
+        return _status(Code.STATIONARY if place.on_front(self.stationary) else Code.NOT_CONVERGED, place.residual)
 
     def weights(self, closure: Closure) -> Float[Tensor, " m"]:
-        """Those of the gradients' min-norm point."""
+        """Return the weights of the gradients' min-norm point."""
         return _Place.of(closure).weights
 
-    def _solved(
-        self, closure: Closure, here: "_Place", wanted: Float[Tensor, " n"]
+    def _solve(
+        self, closure: Closure, place: "_Place", target: Float[Tensor, " n"]
     ) -> tuple[Float[Tensor, " n"], float, bool]:
-        """The solution of the system for a right-hand side of norm 1, its residual, and whether MINRES converged."""
+        """Solve the system for a right-hand side of norm 1.
+
+        Returns:
+            The solution, its residual, and whether MINRES converged.
+        """
         from scipy.sparse.linalg import LinearOperator, minres
 
         def product(vector: np.ndarray) -> np.ndarray:
-            v = wanted.new_tensor(vector) * here.free
-            turned = closure.hessian_product(here.weights, v) * here.free + self.damping * v
+            v = target.new_tensor(vector) * place.free
+            turned = closure.hessian_product(place.weights, v) * place.free + self.damping * v
             return turned.double().cpu().numpy()
 
-        n, right = len(wanted), wanted.double().cpu().numpy()
+        n, right = len(target), target.double().cpu().numpy()
         system = LinearOperator((n, n), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]
-        found, left = minres(system, right, rtol=self.tolerance, maxiter=self.products)
-        return wanted.new_tensor(found), float(np.linalg.norm(product(found) - right)), left == 0
+        solution, info = minres(system, right, rtol=self.tolerance, maxiter=self.products)
+        return target.new_tensor(solution), float(np.linalg.norm(product(solution) - right)), info == 0
 
 
 class _Place(NamedTuple):
-    """Where the model stands: losses, Jacobian and weights of the min-norm point, on what bounds do not hold (free)."""
+    """The model's current place: its losses, and the Jacobian and min-norm weights on parameters free of bounds."""
 
     losses: Float[Tensor, " m"]
     jacobian: Float[Tensor, "m n"]
@@ -126,12 +131,12 @@ class _Place(NamedTuple):
     @classmethod
     def of(cls, closure: Closure) -> "_Place":
         losses, jacobian, _ = closure.gradients()
-        here = closure.parameters
-        there = here - jacobian
-        put = torch.stack([closure.within(row) for row in there])
-        back = (put != there) & (put == here)
-        # held where bounds undo a step down any gradient that there is
-        free = ~(back.any(dim=0) & (back | (jacobian == 0)).all(dim=0))
+        parameters = closure.parameters
+        lower = parameters - jacobian
+        bounded = torch.stack([closure.within(row) for row in lower])
+        undone = (bounded != lower) & (bounded == parameters)
+        # a parameter is held where bounds undo a step down every gradient that is not 0 on it
+        free = ~(undone.any(dim=0) & (undone | (jacobian == 0)).all(dim=0))
         jacobian = jacobian * free
         gramian = gramian_of(jacobian).cpu().numpy()
         weights, _ = qp.min_norm(gramian)
@@ -150,22 +155,22 @@ class _Place(NamedTuple):
 
     @property
     def residual(self) -> float:
-        """What is left of the gradients' weighted lengths: 1 where they agree, 0 where they cancel out."""
+        """The min-norm point's length over the gradients' weighted lengths: 1 where they agree, 0 on the front."""
         total = float(self.weights.cpu() @ self.lengths)
         return float(self.down.norm()) / total if total > 0 else 0.0
 
     def on_front(self, share: float) -> bool:
-        """Whether they cancel out to a share of that, or to its square beside the longest, at the ends of a front."""
+        """Return whether the gradients cancel out to `share`; at a front's ends, to its square beside the longest."""
         return self.residual <= share or float(self.down.norm()) <= share**2 * self.longest
 
 
-def _lower(closure: Closure, here: _Place, step: float) -> float:
-    """Move down as far as all losses fall enough; the step's length, 0 where none is short enough."""
-    start, down = closure.parameters, here.down
+def _descend(closure: Closure, place: _Place, step: float) -> float:
+    """Move down as far as all losses fall enough; return the step's length, 0 where no step is short enough."""
+    start, down = closure.parameters, place.down
     for _ in range(HALVINGS):
-        there = closure.within(start - step * down)
-        if (closure(there) <= here.losses - ARMIJO * (down @ (start - there))).all():
-            closure.move(there)
+        target = closure.within(start - step * down)
+        if (closure(target) <= place.losses - ARMIJO * (down @ (start - target))).all():
+            closure.move(target)
             return step
         step /= 2
     return 0.0

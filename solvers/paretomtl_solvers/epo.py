@@ -2,8 +2,8 @@
 
 Notation: m losses l, preference r (simplex), Gramian C of the gradients, lhat_j = r_j l_j / sum_i r_i l_i,
 non-uniformity mu = KL(lhat || 1/m), anchor a_j = r_j (log(m lhat_j) - mu); J' a is the gradient of mu up to a positive
-factor, and a' l = 0. While mu > eps a step balances: it lowers mu as fast as the worst objective's not rising allows.
-Else it descends: all losses at once, as far as possible without undoing the balance.
+factor, and a' l = 0. While mu > eps a step balances: it lowers mu as fast as it can while the worst objective does not
+rise. Else it descends: it lowers all losses as far as it can without undoing the balance.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from paretomtl.solver import Closure, EpochMeans, Status, Sweep, Weighting
 from paretomtl_solvers import qp
 from paretomtl_solvers.polish import polish
 
-EXACT, NOISY = 1e-8, 1e-4  # eps, where it is not given: for exact losses, for a batch's
+EXACT, NOISY = 1e-8, 1e-4  # the default eps: for exact losses, for losses of a batch
 TIE = 1e-9  # relative: objectives this close to the worst are all worst
 
 
@@ -28,9 +28,9 @@ class EPO(Weighting):
     """Exact Pareto optimal search: reaches the front where r_i l_i is equal over i.
 
     Args:
-        eps: the non-uniformity mu at which a step turns from balancing to descent; dimensionless. It governs how close
-            to the ray the points come: mu is quadratic in the error, 4e-7 is .05 degrees at the diagonal. By default
-            1e-8 on deterministic problems and 1e-4 (the published value) on noisy ones.
+        eps: the non-uniformity mu at which a step turns from balancing to descent; dimensionless. It sets how close the
+            points come to the ray: mu is quadratic in the error, 4e-7 is .05 degrees at the diagonal. By default 1e-8
+            on deterministic problems and 1e-4 (the published value) on noisy ones.
         backend: "auto" is the closed form at m = 2 and cvxpy above; "cvxpy" forces cvxpy.
 
     The weights (*points, m) are on the simplex, without the factor m that the released code multiplies by. `Status`:
@@ -51,16 +51,16 @@ class EPO(Weighting):
 
     @property
     def follows_ray(self) -> bool:
-        """It does."""
+        """True: EPO promises r_i l_i equal over i."""
         return True
 
     @property
     def nonnegative(self) -> bool:
-        """The anchor takes logarithms of r_i l_i."""
+        """True: the anchor takes logarithms of r_i l_i."""
         return True
 
     def init(self, sweep: Sweep) -> Float[Tensor, "*points"]:
-        """The eps in force for each point."""
+        """Return each point's eps."""
         if sweep.preferences.shape[-1] > 2 or self.backend == "cvxpy":
             qp.check_installed()
         eps = self.eps or (EXACT if sweep.deterministic else NOISY)
@@ -73,7 +73,7 @@ class EPO(Weighting):
         gramian: Float[Tensor, "*points m m"],
         preference: Float[Tensor, "*points m"],
     ) -> tuple[Float[Tensor, "*points m"], Float[Tensor, "*points"] | None, Status]:
-        """The weights, the state as it came, the status."""
+        """Return the weights, the unchanged state and the status."""
         l, C, r = (_array(x) for x in (losses, gramian, preference))
         qp.check_finite("EPO", losses=l, Gramian=C)
         if (l < 0).any():
@@ -92,7 +92,7 @@ class EPO(Weighting):
         return torch.from_numpy(alpha).to(losses.device), state, status
 
     def finish(self, closure: Closure, state: Float[Tensor, "*points"], preference: Float[Tensor, " m"]) -> Status:
-        """Polish a point that is off its ray, and say whether its ray meets the front."""
+        """Polish a point that is off its ray, and return whether the ray meets the front."""
         eps, r = float(state), raise_to_floor(_array(preference))
         mu = float(anchor(_array(closure()), r)[0])
         code = Code.SOLVED
@@ -104,10 +104,10 @@ class EPO(Weighting):
         return Status(torch.tensor(int(code)), torch.tensor(max(mu - eps, 0.0), dtype=torch.float64))
 
     def suspect(self, epochs: list[EpochMeans], preference: Float[Tensor, " m"]) -> bool:
-        """True if the last epoch worked on the worst objectives alone, in vain: off the ray, and no closer than before.
+        """Return whether the last epoch weighed the worst objectives alone, yet stayed off the ray and came no closer.
 
-        "Off" is over 5 degrees, "alone" 95 % of the weight on objectives within 5 % of the worst, "no closer" less than
-        5 % of the angle won since the epoch before. On noisy losses this is a suspicion, not a proof.
+        "Alone" is 95 % of the weight on objectives within 5 % of the worst; "off" is over 5 degrees; "no closer" is an
+        angle less than 5 % smaller than an epoch ago. On noisy losses this is a suspicion, not a proof.
         """
         if len(epochs) < 2:
             return False
@@ -121,7 +121,7 @@ class EPO(Weighting):
 def anchor(
     l: Float[np.ndarray, "*points m"], r: Float[np.ndarray, "*points m"]
 ) -> tuple[Float[np.ndarray, "*points"], Float[np.ndarray, "*points m"]]:
-    """The non-uniformity mu and the anchor a. A zero loss has lhat = 0 and its logarithm clipped at log(m 1e-12)."""
+    """Return the non-uniformity mu and the anchor a; lhat = 0 has its logarithm clipped at log(m 1e-12)."""
     m = l.shape[-1]
     rl = r * l
     total = rl.sum(axis=-1, keepdims=True)
@@ -134,7 +134,7 @@ def anchor(
 
 
 def _closed_form(l, C, r, a, balance):
-    """The linear programs at m = 2, for any number of points: their optimum is an end of the segment or a breakpoint.
+    """Solve the linear programs at m = 2, for any number of points: an end of the segment, or a breakpoint, is optimal.
 
     Write i for the worse objective, k for the other, alpha = t e_i + (1 - t) e_k, q = C a; then a_i > 0 > a_k.
     """
@@ -166,7 +166,7 @@ def _closed_form(l, C, r, a, balance):
 
 
 def _programs(l, C, r, a, balance: bool) -> tuple[np.ndarray, Code]:
-    """One point's linear program, through cvxpy, for any m."""
+    """Solve one point's linear program, for any m, through cvxpy."""
     scale = qp.scale_of(C)
     if scale == 0:
         return r, Code.STATIONARY

@@ -24,11 +24,11 @@ from paretomtl.solver import Status, Sweep, Weighting
 from paretomtl_solvers import qp
 
 MOST_STEPS = 100
-LONGEST = 3.0  # of a step, in logarithms
+LONGEST = 3.0  # the longest step, in logarithms
 STEEP = 0.3  # p below which the limit p = 0 is the better start
-CONVERGED, ACCEPTED = 1e-14, 1e-8  # relative residual: where Newton may stop, and what an answer must keep
-ROUGH = 1e-3  # what an answer through cvxpy must keep
-LEAST = 1e-300  # a weight; smaller ones underflow
+CONVERGED, ACCEPTED = 1e-14, 1e-8  # relative residual at which Newton may stop; the largest of an accepted answer
+ROUGH = 1e-3  # the largest residual of an accepted answer through cvxpy
+LEAST = 1e-300  # the least weight; smaller ones underflow
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class FairGrad(Weighting):
     """Alpha-fair sharing of the progress among the losses.
 
     Args:
-        alpha: from 0 (the sum alone counts) to infinity (the worst-off alone counts); dimensionless. The authors' runs
-            use 2.
+        alpha: from 0 (only the sum matters) to infinity (only the worst-off loss matters); dimensionless. The authors'
+            runs use 2.
         backend: "auto" is damped Newton; "cvxpy" forces cvxpy, which is exact to about 1e-4.
 
-    The weights (*points, m) are those of the equations, in units of |g|^(-2 alpha / (1 + alpha)); the released code
-    multiplies them by m and clips the norm of the direction, which is left to the optimizer here. At alpha = infinity,
-    the limit: MGDA's weights over the squared norm of its direction. `Status`: "stationary" where no direction lowers
-    all losses; the weights are then the min-norm ones, whose direction is zero. "fell back" where the solver did not
-    converge and min-norm weights, brought to the same progress, stand in. The residual is 0.
+    The weights (*points, m) are those of the equations, in units of |g|^(-2 alpha / (1 + alpha)). The released code
+    multiplies them by m and clips the norm of the direction; here that is left to the optimizer. At alpha = infinity
+    they are the limit: MGDA's weights over the squared norm of its direction. `Status`: "stationary" where no direction
+    lowers all losses; then the weights are the min-norm ones, whose direction is zero. "fell back" where the solver did
+    not converge and min-norm weights, scaled to the same progress, stand in. The residual is 0.
 
     Raises:
         ValueError: the Gramian is not finite.
@@ -61,7 +61,7 @@ class FairGrad(Weighting):
         qp.check_backend(self.backend)
 
     def init(self, sweep: Sweep) -> None:
-        """Nothing to keep."""
+        """Check that cvxpy finds a solver, if it is forced; there is no state."""
         if self.backend == "cvxpy":
             qp.check_installed()
 
@@ -72,7 +72,7 @@ class FairGrad(Weighting):
         gramian: Float[Tensor, "*points m m"],
         preference: Float[Tensor, "*points m"],
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
-        """The weights, the state as it came, the status."""
+        """Return the weights, the unchanged state and the status."""
         points, m = gramian.shape[:-2], gramian.shape[-1]
         C = gramian.detach().cpu().double().numpy().reshape(-1, m, m)
         qp.check_finite("FairGrad", Gramian=C)
@@ -81,12 +81,12 @@ class FairGrad(Weighting):
         return torch.from_numpy(weights.reshape(*points, m)).to(losses.device), state, status
 
     def _solve(self, C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weights and codes of points in a row."""
+        """Return the weights and codes of several points."""
         squares = np.diagonal(C, axis1=-2, axis2=-1)
         if self.alpha == 0:
             code = np.where((squares <= 0).all(axis=-1), Code.STATIONARY, Code.SOLVED)
             return np.ones(squares.shape), code
-        # a hull holds zero or does not whatever the gradients' lengths, so these are taken out before asking
+        # whether a hull holds zero does not depend on the gradients' lengths, so these are divided out first
         sizes = np.sqrt(np.where(squares > 0, squares, 1))
         cosines = C / (sizes[:, :, None] * sizes[:, None, :])
         hull, code = qp.min_norm(cosines)
@@ -94,74 +94,74 @@ class FairGrad(Weighting):
         weights = hull / sizes / (hull / sizes).sum(axis=-1, keepdims=True)
         code = np.where(stationary, Code.STATIONARY, code)
         if not stationary.all():
-            weights[~stationary], code[~stationary] = self._fair(C[~stationary], code[~stationary])
+            weights[~stationary], code[~stationary] = self._solve_fair(C[~stationary], code[~stationary])
         return weights, code
 
-    def _fair(self, C: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Away from stationarity, where the weights exist."""
+    def _solve_fair(self, C: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return weights and codes of points that are not stationary, where the weights exist."""
         if np.isinf(self.alpha):
             least, code = qp.min_norm(C, self.backend)
-            return least / _squared(least, C), code
+            return least / _squared_norm(least, C), code
         scale = np.trace(C, axis1=-2, axis2=-1)[:, None] / C.shape[-1]
         scaled, p = C / scale[:, :, None], 1 / self.alpha
         if self.backend == "cvxpy":
-            weights, residual = through_cvxpy(scaled, p)
+            weights, residual = solve_with_cvxpy(scaled, p)
         else:
             weights, residual = newton(scaled, p)
-        lost = ~(residual <= (ROUGH if self.backend == "cvxpy" else ACCEPTED))
-        if lost.any():
-            least, _ = qp.min_norm(scaled[lost])
-            weights[lost] = least / _squared(least, scaled[lost]) ** (1 / (1 + p))
-            code = np.where(lost, Code.FELL_BACK, code)
+        failed = ~(residual <= (ROUGH if self.backend == "cvxpy" else ACCEPTED))
+        if failed.any():
+            least, _ = qp.min_norm(scaled[failed])
+            weights[failed] = least / _squared_norm(least, scaled[failed]) ** (1 / (1 + p))
+            code = np.where(failed, Code.FELL_BACK, code)
         return weights * scale ** (-1 / (1 + p)), code
 
 
 def newton(
     C: Float[np.ndarray, "points m m"], p: float
 ) -> tuple[Float[np.ndarray, "points m"], Float[np.ndarray, " points"]]:
-    """The w > 0 with C w = w^-p, and the residual |C w - w^-p| relative to the terms that C w is summed from.
+    """Return the w > 0 with C w = w^-p, and the residual |C w - w^-p| relative to the terms that add up to C w.
 
-    Damped Newton on the convex problem's condition of optimality, in the logarithms of w and of the slopes s = C w,
-    which are variables of their own: C w - s = 0 and log s + p log w = 0. So the slopes stay positive, a gradient's
+    The method is damped Newton on the convex problem's condition of optimality. Its variables are the logarithms of w
+    and of the slopes s = C w, with C w - s = 0 and log s + p log w = 0. So the slopes stay positive, a gradient's
     length does not matter, and the condition is linear in a weight too small to matter to the others.
     """
-    y, z = _near(C, p) if p < STEEP else _orthogonal(C, p)  # log w, log s
+    y, z = _start_near_limit(C, p) if p < STEEP else _start_orthogonal(C, p)  # log w, log s
     sizes, diagonal = np.abs(C), np.arange(C.shape[-1])
     best, least = y, np.full(len(C), np.inf)
     for _ in range(MOST_STEPS):
         w, s = np.exp(y), np.exp(z)
         slopes, terms = (C @ w[..., None])[..., 0], (sizes @ w[..., None])[..., 0]
-        residual = (np.abs(slopes - np.exp(-p * y)) / terms * ~_met(y, slopes, p)).max(axis=-1)
+        residual = (np.abs(slopes - np.exp(-p * y)) / terms * ~_is_negligible(y, slopes, p)).max(axis=-1)
         better = residual < least
         best, least = np.where(better[:, None], y, best), np.where(better, residual, least)
         if (least <= CONVERGED).all() or (not better.any() and (least <= ACCEPTED).all()):
             break
-        off = (z + p * y) * ~_met(y, s, p)
+        off = (z + p * y) * ~_is_negligible(y, s, p)
         jacobian = C * w[:, None, :]
         jacobian[:, diagonal, diagonal] += p * s
         right = (slopes - s + s * off)[..., None]
         try:
             dy = -np.linalg.solve(jacobian, right)[..., 0]
-        except np.linalg.LinAlgError:  # equal gradients, whose slopes are nothing beside what they are summed from
+        except np.linalg.LinAlgError:  # equal gradients, whose slopes vanish beside the terms that add up to them
             dy = -(np.linalg.pinv(jacobian) @ right)[..., 0]
         dz = -off - p * dy
         if max(dy.max(), dz.max(), -dz.min()) > LONGEST:
-            # a weight may grow until its share of the slopes has grown so far; so may a slope, and fall
+            # a weight may grow until its share of the slopes has grown by LONGEST; a slope may grow or fall so far
             room = LONGEST - np.log(np.maximum((sizes * w[:, None, :] / terms[:, :, None]).max(axis=1), LEAST))
             over = np.maximum((dy / room).max(axis=-1), np.abs(dz).max(axis=-1) / LONGEST)
             shorter = (1 / np.maximum(over, 1))[:, None]
             dy, dz = dy * shorter, dz * shorter
         y, z = np.maximum(y + dy, np.log(LEAST)), z + dz
-    # of equal gradients only the sum is seen beside one far longer
-    return qp.alike(C, np.exp(best)), least
+    # beside a far longer gradient only the sum of equal gradients' weights is determined
+    return qp.average_twins(C, np.exp(best)), least
 
 
-def through_cvxpy(
+def solve_with_cvxpy(
     C: Float[np.ndarray, "points m m"], p: float
 ) -> tuple[Float[np.ndarray, "points m"], Float[np.ndarray, " points"]]:
-    """The same through cvxpy; the residual is infinite where it gave no answer.
+    """Solve the same problem through cvxpy; the residual is infinite where it returns no answer.
 
-    It does not resolve weights too small to matter, so these may be too large for their slopes, but none too small.
+    It does not resolve weights too small to matter: these may be too large for their slopes, but none is too small.
     """
     weights, residual = np.ones(C.shape[:-1]), np.full(len(C), np.inf)
     for k, one in enumerate(C):
@@ -172,29 +172,29 @@ def through_cvxpy(
     return weights, residual
 
 
-def _met(y: np.ndarray, slopes: np.ndarray, p: float) -> np.ndarray:
-    """Which weights count as met: they are as small as they can be, and would have to be smaller."""
+def _is_negligible(y: np.ndarray, slopes: np.ndarray, p: float) -> np.ndarray:
+    """Return which weights count as solved: they are at the least weight, and would have to be smaller."""
     return (
         np.zeros(1, dtype=bool) if p >= STEEP else (y <= np.log(LEAST)) & (np.log(np.maximum(slopes, LEAST)) > -p * y)
     )
 
 
-def _orthogonal(C: np.ndarray, p: float) -> tuple[np.ndarray, np.ndarray]:
-    """A start: the weights and slopes of orthogonal gradients, in logarithms."""
+def _start_orthogonal(C: np.ndarray, p: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return a start for Newton: the logarithms of orthogonal gradients' weights and slopes."""
     y = -np.log(np.diagonal(C, axis1=-2, axis2=-1)) / (1 + p)
     return y, -p * y
 
 
-def _near(C: np.ndarray, p: float) -> tuple[np.ndarray, np.ndarray]:
-    """A start where p is small: near the limit p = 0, the min-norm point, at which no slope is below 1."""
+def _start_near_limit(C: np.ndarray, p: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return a start for small p: near the limit p = 0, the min-norm point, at which no slope is below 1."""
     least, _ = qp.min_norm(C)
-    w = least / _squared(least, C)
+    w = least / _squared_norm(least, C)
     slopes = np.maximum((C @ w[..., None])[..., 0], 1)
     free = least <= 1e-12  # these weights are 0 in the limit, and s^(-1/p) before it
     w = np.where(free, np.exp(np.maximum(-np.log(slopes) / p, np.log(LEAST))).clip(max=0.01 * w.max()), w)
     return np.log(w), np.log(np.maximum((C @ w[..., None])[..., 0], 0.5))
 
 
-def _squared(w: np.ndarray, C: np.ndarray) -> np.ndarray:
-    """|sum_i w_i g_i|^2, (points, 1)."""
+def _squared_norm(w: np.ndarray, C: np.ndarray) -> np.ndarray:
+    """Return |sum_i w_i g_i|^2, (points, 1)."""
     return np.einsum("pi,pij,pj->p", w, C, w)[:, None]

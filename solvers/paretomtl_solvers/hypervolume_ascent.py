@@ -3,13 +3,13 @@
 "Hypervolume Indicator Gradient Ascent Multi-objective Optimization", "Multi-Objective Learning to Predict Pareto Fronts
 Using Hypervolume Maximization".
 
-Each point moves along the direction in which it adds most to the hypervolume of all: the negative gradient of the
-hypervolume with respect to its losses, at length 1. A dominated point adds nothing; it takes the gradient among those
-that are left when all that dominate it are gone (non-dominated sorting).
+Each point moves in the direction in which it adds most to the hypervolume of all points: the negative gradient of the
+hypervolume with respect to its losses, at length 1. A dominated point adds nothing; it takes the gradient among the
+points that remain once all that dominate it are removed (non-dominated sorting).
 
-All points of a study start alike, and of equal points only the first moves: they would part one after the other. So in
-the first phase each goes to its preference's ray, by Tchebycheff; then the preference is forgotten, and the points
-share out the front.
+All points of a study start alike, and of equal points only the first moves, so they would part one after the other. So
+in the first phase each point goes to its preference's ray, by Tchebycheff. Then the preferences no longer matter, and
+the points spread over the front.
 """
 
 from collections.abc import Sequence
@@ -25,24 +25,24 @@ from paretomtl.objective import check_reference
 from paretomtl.points.hypervolume_gradient import hypervolume_gradient
 from paretomtl.points.score import is_nondominated
 from paretomtl.solver import Scalarization, Status, Sweep, solved_status
-from paretomtl_solvers.phase_one import check_part, steps_of_phase_one
-from paretomtl_solvers.tchebycheff import Tchebycheff, above
+from paretomtl_solvers.phase_one import check_share, steps_of_phase_one
+from paretomtl_solvers.tchebycheff import Tchebycheff, subtract_ideal
 
-MARGIN = 1.1  # published: the reference is at least this many times the largest loss of the step
+MARGIN = 1.1  # as published: the reference is at least this many times the largest loss of the step
 
 
 @dataclass(frozen=True)
 class HypervolumeAscent(Scalarization):
-    """The hypervolume of all points, which move together: `explore(…, preferences=K, fleet=K)`.
+    """Ascent of the hypervolume of all points, which move together: `explore(…, preferences=K, fleet=K)`.
 
     Args:
-        ref_point: of the hypervolume, m numbers in the losses' units. An objective whose largest loss of the step,
-            times 1.1, is beyond it is measured up to there instead.
+        ref_point: the reference of the hypervolume, m numbers in the losses' units. Where 1.1 times the largest loss of
+            the step is beyond it, that is the objective's reference.
         phase_one: the share of the steps in which each point goes to its ray.
 
-    All points of a call, over all points axes, are one set. The weights (*points, m) have length 1, or 0 where points
-    with equal losses stand behind the first of them. State: the steps left of phase one, by point; a call without one
-    has no phase one.
+    All points of a call, over all points axes, are one set. The weights (*points, m) have length 1; of points with
+    equal losses, all but the first have length 0. State: the remaining steps of phase one, by point; a call without a
+    state has no phase one.
     """
 
     ref_point: tuple[float, ...]
@@ -53,22 +53,22 @@ class HypervolumeAscent(Scalarization):
 
     def __post_init__(self):
         check_reference(self.ref_point, len(self.ref_point))
-        check_part(self.phase_one)
+        check_share(self.phase_one)
 
     @property
     def nonnegative(self) -> bool:
-        """Rays are those of losses from 0 on."""
+        """True: a ray starts at 0."""
         return True
 
     def init(self, sweep: Sweep) -> Int[Tensor, "*points"]:
-        """How long phase one lasts."""
+        """Return each point's number of steps in phase one."""
         return steps_of_phase_one(self.phase_one, sweep)
 
     def update(
         self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
-        """The weights, the state with a step of phase one spent, and "solved"."""
-        weights = growth("HypervolumeAscent", losses, self.ref_point)
+        """Return the weights, the state with one step of phase one less, and "solved"."""
+        weights = ascent_directions("HypervolumeAscent", losses, self.ref_point)
         if state is None:
             return weights, None, solved_status(losses)
         to_ray, _, _ = Tchebycheff().update(None, losses, preference)
@@ -76,26 +76,30 @@ class HypervolumeAscent(Scalarization):
         return torch.where(early, to_ray, weights), (state - 1).clamp(min=0), solved_status(losses)
 
 
-def growth(method: str, losses: Float[Tensor, "*points m"], ref_point: Sequence[float]) -> Float[Tensor, "*points m"]:
-    """The direction in which each point adds most to the hypervolume, at length 1 or 0, in float64.
+def ascent_directions(
+    method: str, losses: Float[Tensor, "*points m"], ref_point: Sequence[float]
+) -> Float[Tensor, "*points m"]:
+    """Return the direction in which each point adds most to the hypervolume, at length 1 or 0, in float64.
 
     Raises:
-        ValueError: the reference has another length, or a loss is not finite; it names the method.
+        ValueError: the reference has another length, or a loss is not finite; the message names the method.
     """
-    l, m = above(method, losses, None), losses.shape[-1]
+    l, m = subtract_ideal(method, losses, None), losses.shape[-1]
     if len(ref_point) != m:
         raise ValueError(f"{method}: ref_point={tuple(ref_point)} has not one number a loss; there are {m}")
     rows = l.detach().cpu().numpy().reshape(-1, m)
     reference = np.maximum(ref_point, MARGIN * rows.max(axis=0))
-    return l.new_tensor(_directions(rows, reference)).reshape(l.shape)
+    return l.new_tensor(_compute_directions(rows, reference)).reshape(l.shape)
 
 
-def _directions(losses: Float[np.ndarray, "n m"], reference: Float[np.ndarray, " m"]) -> Float[np.ndarray, "n m"]:
-    """The negative gradient of the hypervolume of each point's own front, at length 1; 0 stays 0."""
-    found, left = np.zeros(losses.shape), np.arange(len(losses))
-    while len(left):
-        best = is_nondominated(losses[left])
-        found[left[best]] = -hypervolume_gradient(losses[left[best]], reference)
-        left = left[~best]
-    length = np.linalg.norm(found, axis=1, keepdims=True)
-    return found / np.where(length > 0, length, 1)
+def _compute_directions(
+    losses: Float[np.ndarray, "n m"], reference: Float[np.ndarray, " m"]
+) -> Float[np.ndarray, "n m"]:
+    """Return the negative gradient of the hypervolume of each point's own front, at length 1; 0 stays 0."""
+    directions, remaining = np.zeros(losses.shape), np.arange(len(losses))
+    while len(remaining):
+        best = is_nondominated(losses[remaining])
+        directions[remaining[best]] = -hypervolume_gradient(losses[remaining[best]], reference)
+        remaining = remaining[~best]
+    length = np.linalg.norm(directions, axis=1, keepdims=True)
+    return directions / np.where(length > 0, length, 1)

@@ -1,6 +1,6 @@
 """Linear scalarization: the weighted sum of the losses, sum_i r_i l_i.
 
-The baseline of every comparison. It reaches every point of a convex front, and only the ends of a concave one.
+It is the baseline of every comparison. It reaches every point of a convex front, and only the ends of a concave one.
 """
 
 from dataclasses import dataclass
@@ -21,5 +21,5 @@ class Linear(Scalarization):
     def update(
         self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
-        """The preference, as it is."""
+        """Return the preference, the unchanged state and "solved"."""
         return preference, state, solved_status(losses)

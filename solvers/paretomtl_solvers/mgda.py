@@ -2,7 +2,7 @@
 NeurIPS 2018).
 
 The direction is the min-norm point of the convex hull of the gradients: a descent direction for all objectives, and
-zero exactly where the point is Pareto-stationary. It asks for no preference, and ends on some point of the front.
+zero exactly where the point is Pareto-stationary. MGDA ignores the preference, and ends on some point of the front.
 """
 
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ class MGDA(Weighting):
     """The min-norm point of the gradients' hull.
 
     Args:
-        normalisation: what each gradient is divided by first: "none", its norm ("l2"), its loss ("loss"), or both
-            ("loss+"); the last two need positive losses.
+        normalisation: the divisor of each gradient: 1 ("none"), its norm ("l2"), its loss ("loss"), or both ("loss+");
+            the last two need positive losses.
         backend: "auto" is the closed form at m = 2 and non-negative least squares above; "cvxpy" forces cvxpy.
 
-    The weights (*points, m) apply to the raw gradients: those of the normalised ones, on the simplex, divided by what
-    these were divided by. `Status`: "stationary" where the direction vanishes; "fell back" where the first solver's
-    answer did not pass the check and the other's stands in; the residual is 0.
+    The weights (*points, m) apply to the raw gradients: they are the normalised gradients' weights, on the simplex,
+    over the divisors. `Status`: "stationary" where the direction vanishes; "fell back" where the first solver's answer
+    failed the check and the other solver's stands in; the residual is 0.
 
     Raises:
         ValueError: losses or Gramian are not finite, or a loss to divide by is not positive.
@@ -48,7 +48,7 @@ class MGDA(Weighting):
         qp.check_backend(self.backend)
 
     def init(self, sweep: Sweep) -> None:
-        """Nothing to keep."""
+        """Check that cvxpy finds a solver, if it is forced; there is no state."""
         if self.backend == "cvxpy":
             qp.check_installed()
 
@@ -59,7 +59,7 @@ class MGDA(Weighting):
         gramian: Float[Tensor, "*points m m"],
         preference: Float[Tensor, "*points m"],
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
-        """The weights, the state as it came, the status."""
+        """Return the weights, the unchanged state and the status."""
         l, C = losses.detach().cpu().double().numpy(), gramian.detach().cpu().double().numpy()
         qp.check_finite("MGDA", losses=l, Gramian=C)
         sizes = self._sizes(l, C)
@@ -70,7 +70,7 @@ class MGDA(Weighting):
         return torch.from_numpy(weights / sizes).to(losses.device), state, status
 
     def _sizes(self, l: np.ndarray, C: np.ndarray) -> np.ndarray:
-        """What each gradient is divided by; 1 in place of the norm of a gradient that vanishes."""
+        """Return each gradient's divisor; 1 in place of the norm of a gradient that vanishes."""
         sizes = np.ones_like(l)
         if self.normalisation in ("loss", "loss+"):
             if not (l > 0).all():

@@ -1,15 +1,15 @@
 """MOO-SVGD: Liu, Tong and Liu, "Profiling Pareto Front With Multi-Objective Stein Variational Gradient Descent", 2021.
 
-NeurIPS 2021. A set of n points goes down and apart: point i along
+NeurIPS 2021. A set of n points moves down and apart: point i in the direction
 
     d_i = 1/n [ sum_j k_ij g_j - 2/h sum_j k_ij (l_i - l_j)' J_i ],    k_ij = exp(-|l_i - l_j|^2 / h),
 
 with g_j the min-norm point of the gradients of point j (MGDA), and h the median of the squared distances over log n.
-The first term is smoothed over points with like losses, the second drives these apart. The released code multiplies by
-h where the paper divides, which its authors note.
+The first term is smoothed over points with similar losses; the second drives them apart. The released code multiplies
+by h where the paper divides, as its authors note.
 
-All points of a study start alike, and equal points move as one. So in the first phase each goes to its preference's
-ray, by Tchebycheff; then the preference is forgotten.
+All points of a study start alike, and equal points move as one. So in the first phase each point goes to its
+preference's ray, by Tchebycheff. Then the preferences no longer matter.
 """
 
 import math
@@ -23,20 +23,20 @@ from torch import Tensor
 from paretomtl.autograd.gradients import gramian_of
 from paretomtl.solver import Aggregation, Status, Sweep, solved_status
 from paretomtl_solvers.mgda import MGDA
-from paretomtl_solvers.phase_one import check_part, steps_of_phase_one
-from paretomtl_solvers.tchebycheff import Tchebycheff, above
+from paretomtl_solvers.phase_one import check_share, steps_of_phase_one
+from paretomtl_solvers.tchebycheff import Tchebycheff, subtract_ideal
 
 
 @dataclass(frozen=True)
 class MOOSVGD(Aggregation):
-    """Down by the min-norm points, and apart in the losses: `explore(…, preferences=K, fleet=K)`.
+    """A step down by the min-norm points, and apart in the losses: `explore(…, preferences=K, fleet=K)`.
 
     Args:
         phase_one: the share of the steps in which each point goes to its ray.
 
     All points of a call, over all points axes, are one set. Losses should be of one scale: distances between them are
-    Euclidean. Heads keep their own gradients. State: the steps left of phase one, by point; a call without one has no
-    phase one.
+    Euclidean. Heads keep their own gradients. State: the remaining steps of phase one, by point; a call without a state
+    has no phase one.
     """
 
     phase_one: float = 0.1
@@ -45,15 +45,15 @@ class MOOSVGD(Aggregation):
     stateful: ClassVar[bool] = True
 
     def __post_init__(self):
-        check_part(self.phase_one)
+        check_share(self.phase_one)
 
     @property
     def nonnegative(self) -> bool:
-        """Rays are those of losses from 0 on."""
+        """True: a ray starts at 0."""
         return True
 
     def init(self, sweep: Sweep) -> Int[Tensor, "*points"]:
-        """How long phase one lasts."""
+        """Return each point's number of steps in phase one."""
         return steps_of_phase_one(self.phase_one, sweep)
 
     def update(
@@ -63,9 +63,9 @@ class MOOSVGD(Aggregation):
         jacobian: Float[Tensor, "*points m n"],
         preference: Float[Tensor, "*points m"],
     ) -> tuple[Float[Tensor, "*points n"], Any, Status]:
-        """The directions, the state with a step of phase one spent, and "solved"."""
-        l = above("MOOSVGD", losses, None)
-        direction = _apart(l, jacobian, MGDA().update(None, l, gramian_of(jacobian), preference)[0])
+        """Return the directions, the state with one step of phase one less, and "solved"."""
+        l = subtract_ideal("MOOSVGD", losses, None)
+        direction = _svgd_direction(l, jacobian, MGDA().update(None, l, gramian_of(jacobian), preference)[0])
         if state is None:
             return direction, None, solved_status(losses)
         worst = Tchebycheff().update(None, losses, preference)[0].to(jacobian)
@@ -74,10 +74,10 @@ class MOOSVGD(Aggregation):
         return torch.where(early, to_ray, direction), (state - 1).clamp(min=0), solved_status(losses)
 
 
-def _apart(
+def _svgd_direction(
     losses: Float[Tensor, "*points m"], jacobian: Float[Tensor, "*points m n"], weights: Float[Tensor, "*points m"]
 ) -> Float[Tensor, "*points n"]:
-    """d, with the min-norm points' weights given."""
+    """Return d for given weights of the min-norm points."""
     m = losses.shape[-1]
     l, w, rows = losses.reshape(-1, m), weights.to(losses).reshape(-1, m), jacobian.reshape(-1, *jacobian.shape[-2:])
     n = len(l)

@@ -19,12 +19,12 @@ from paretomtl.solver import Closure, Status, Sweep, Weighting
 from paretomtl_solvers import qp
 from paretomtl_solvers.phase_one import steps_of_phase_one
 
-COINCIDE = 1e-4  # rays closer than this have no sector of their own; those of (0, .25, .75), (0, .5, .5) are 2e-6 apart
-INSIDE = 1e-3  # how far outside, relative to |l|, losses still count as in their sector once training ends
+COINCIDE = 1e-4  # rays closer than this share a sector; those of (0, .25, .75) and (0, .5, .5) are 2e-6 apart
+INSIDE = 1e-3  # losses this far outside, relative to |l|, still count as in their sector once training ends
 
 
 class Sectors(NamedTuple):
-    """State: the rays u of all preferences, which of them is asked for, the steps left of phase 1."""
+    """State: the rays u of all preferences, the index of the point's own, and the remaining steps of phase 1."""
 
     rays: Float[Tensor, "*points K m"]
     own: Int[Tensor, "*points"]
@@ -33,20 +33,20 @@ class Sectors(NamedTuple):
 
 @dataclass(frozen=True)
 class ParetoMTL(Weighting):
-    """A Pareto-stationary point in the sector of the preference asked for.
+    """Descent to a Pareto-stationary point in the preference's sector.
 
     Args:
         phase_one: the largest share of the steps for phase 1, which ends as soon as the losses are in their sector.
         backend: "auto" is the closed form for two vectors and non-negative least squares above; "cvxpy" forces cvxpy.
 
-    It needs the study's other preferences, two at least, no two on one ray. The weights (*points, m) are
-    lam + beta' (u_j - u_k), lam and beta together on the simplex (phase 1: beta alone); they may be negative. The
-    released code multiplies those of phase 2 by m over the sum of their absolute values. `Status`: "stationary" where
-    the direction vanishes, "fell back" where a solver failed; the residual is how far the losses are outside their
+    The method needs all preferences of the study: at least two, no two on one ray. The weights (*points, m) are
+    lam + beta' (u_j - u_k), with lam and beta together on the simplex (phase 1: beta alone); they may be negative. The
+    released code multiplies the weights of phase 2 by m over the sum of their absolute values. `Status`: "stationary"
+    where the direction vanishes, "fell back" where a solver failed; the residual is the losses' distance outside their
     sector, max_j G_j / |l|, 0 inside.
 
     Raises:
-        ValueError: two rays coincide, there is but one, or losses or Gramian are not finite.
+        ValueError: two rays coincide, there is only one, or losses or Gramian are not finite.
     """
 
     phase_one: float = 0.2
@@ -60,7 +60,7 @@ class ParetoMTL(Weighting):
         qp.check_backend(self.backend)
 
     def init(self, sweep: Sweep) -> Sectors:
-        """The rays, and how long phase 1 may last."""
+        """Return the rays, each point's own ray, and the most steps of phase 1."""
         if self.backend == "cvxpy":
             qp.check_installed()
         rays = torch.from_numpy(unit_rays(sweep.preferences.double().numpy()))
@@ -74,7 +74,7 @@ class ParetoMTL(Weighting):
         gramian: Float[Tensor, "*points m m"],
         preference: Float[Tensor, "*points m"],
     ) -> tuple[Float[Tensor, "*points m"], Sectors, Status]:
-        """The weights, the state with a step of phase 1 spent or phase 1 ended, the status."""
+        """Return the weights, the state with one step of phase 1 less, or none inside the sector, and the status."""
         if state is None:
             raise ValueError("ParetoMTL needs the study's other preferences: call init(sweep) first, or use explore")
         l, C = losses.detach().cpu().double().numpy(), gramian.detach().cpu().double().numpy()
@@ -85,18 +85,18 @@ class ParetoMTL(Weighting):
             rows, outside = _constraints(l[p], state.rays[p].numpy(), int(state.own[p]))
             active, residual[p] = rows[outside > 0], max(0.0, outside.max())
             left[p] = left[p] - 1 if len(active) and left[p] > 0 else 0
-            first = len(active) > 0 and state.left[p] > 0
-            vectors = active if first else np.vstack([np.eye(len(l[p])), active])
-            among = vectors @ C[p] @ vectors.T
-            share, code[p] = qp.min_norm(among, self.backend)
-            weights[p] = share @ vectors
-            if qp.vanishes(share, among):
+            in_phase_one = len(active) > 0 and state.left[p] > 0
+            vectors = active if in_phase_one else np.vstack([np.eye(len(l[p])), active])
+            products = vectors @ C[p] @ vectors.T
+            shares, code[p] = qp.min_norm(products, self.backend)
+            weights[p] = shares @ vectors
+            if qp.vanishes(shares, products):
                 code[p] = Code.STATIONARY
         status = Status(torch.as_tensor(code), torch.as_tensor(residual))
         return torch.from_numpy(weights).to(losses.device), state._replace(left=left), status
 
     def finish(self, closure: Closure, state: Sectors, preference: Float[Tensor, " m"]) -> Status:
-        """Whether the losses ended in their sector, to 1e-3 of their length."""
+        """Return "solved" if the losses ended in their sector, to 1e-3 of their length, else "not converged"."""
         l = closure().cpu().double().numpy()
         outside = max(0.0, float(_constraints(l, state.rays.numpy(), int(state.own))[1].max()))
         code = Code.SOLVED if outside <= INSIDE else Code.NOT_CONVERGED
@@ -104,10 +104,10 @@ class ParetoMTL(Weighting):
 
 
 def unit_rays(preferences: Float[np.ndarray, "K m"]) -> Float[np.ndarray, "K m"]:
-    """The rays of the preferences, of length 1.
+    """Return the preferences' rays, at length 1.
 
     Raises:
-        ValueError: fewer than two, or two that coincide.
+        ValueError: there are fewer than two rays, or two coincide.
     """
     if len(preferences) < 2:
         raise ValueError("ParetoMTL divides the front among preferences; give at least 2")
@@ -123,13 +123,13 @@ def unit_rays(preferences: Float[np.ndarray, "K m"]) -> Float[np.ndarray, "K m"]
     return rays
 
 
-def sector(losses: Float[np.ndarray, "n m"], preferences: Float[np.ndarray, "K m"]) -> Int[np.ndarray, " n"]:
-    """For each loss vector, the preference in whose sector it lies: the one whose ray is nearest by angle."""
+def find_sectors(losses: Float[np.ndarray, "n m"], preferences: Float[np.ndarray, "K m"]) -> Int[np.ndarray, " n"]:
+    """Return the index of the preference in whose sector each loss vector lies: the nearest ray by angle."""
     return np.asarray((losses @ unit_rays(preferences).T).argmax(axis=1))
 
 
 def _constraints(l: np.ndarray, rays: np.ndarray, own: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rows u_j - u_k, j != k, and how far outside of each the losses are, relative to their length."""
+    """Return the rows u_j - u_k, j != k, and the losses' distance outside each, relative to their length."""
     rows = np.delete(rays, own, axis=0) - rays[own]
     length = np.linalg.norm(l)
     return rows, rows @ l / (length if length > 0 else 1)

@@ -1,7 +1,7 @@
 """PBI: penalty-based boundary intersection (Zhang and Li, IEEE Trans. on Evolutionary Computation 11(6), 2007).
 
-It is d1 + theta d2: d1 is how far the losses lie along the ray of the preference, d2 how far off it. With u the ray's
-unit vector, d1 = (l - z)' u and d2 = |l - z - d1 u|.
+The value is d1 + theta d2: d1 is the losses' distance along the preference's ray, d2 their distance from it. With u the
+ray's unit vector, d1 = (l - z)' u and d2 = |l - z - d1 u|.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from paretomtl.preference import ray
 from paretomtl.solver import Scalarization, Status, solved_status
-from paretomtl_solvers.tchebycheff import above
+from paretomtl_solvers.tchebycheff import subtract_ideal
 
 ON_RAY = 1e-12  # d2 relative to |l - z|: below, it has no direction
 
@@ -23,10 +23,10 @@ class PBI(Scalarization):
     """Penalty-based boundary intersection: weights u + theta (l - z - d1 u) / d2.
 
     Args:
-        theta: the penalty of leaving the ray, at least 0; dimensionless.
+        theta: the penalty on leaving the ray, at least 0; dimensionless.
         ideal: z, where the ray starts, in the losses' units; by default 0.
 
-    The weights (*points, m) may be negative: a loss that is too small for the ray is let rise. On the ray they are u.
+    The weights (*points, m) may be negative: a loss that is too small for the ray may rise. On the ray they are u.
     """
 
     theta: float = 5.0
@@ -38,17 +38,17 @@ class PBI(Scalarization):
 
     @property
     def follows_ray(self) -> bool:
-        """It does if the ray starts at 0, and the penalty is large enough."""
+        """True if the ray starts at 0; the penalty must also be large enough."""
         return self.ideal is None
 
     def update(
         self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
-        """The weights, the state as it came, and "solved"."""
-        from_ideal = above("PBI", losses, self.ideal)
+        """Return the weights, the unchanged state and "solved"."""
+        from_ideal = subtract_ideal("PBI", losses, self.ideal)
         u = from_ideal.new_tensor(ray(preference.double().cpu().numpy()))
         u = u / u.norm(dim=-1, keepdim=True)
         off = from_ideal - (from_ideal * u).sum(dim=-1, keepdim=True) * u
         distance = off.norm(dim=-1, keepdim=True)
-        there = distance > ON_RAY * from_ideal.norm(dim=-1, keepdim=True)
-        return u + self.theta * (off / distance.where(there, np.inf)), state, solved_status(losses)
+        is_off = distance > ON_RAY * from_ideal.norm(dim=-1, keepdim=True)
+        return u + self.theta * (off / distance.where(is_off, np.inf)), state, solved_status(losses)

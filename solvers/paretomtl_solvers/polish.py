@@ -1,7 +1,7 @@
 """The polish: descent on max_j r_j l_j from where a ray-following method stopped, and the test of an unreachable ray.
 
-The minimiser of M(x) = max_j r_j l_j lies on the ray where the front meets it. Where it does not, some objectives are
-slack at the minimiser: then no point of the front (locally, on a non-convex problem) is on the ray.
+If the front meets the ray, the minimiser of M(x) = max_j r_j l_j lies on it. If not, some objectives are slack at the
+minimiser: then no point of the front (locally, on a non-convex problem) is on the ray.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from paretomtl.solver import Closure
 from paretomtl_solvers import qp
 
 WIDEST, NARROWEST, SHRINK = 0.1, 1e-6, 0.98  # relative width of the active set, over the iterations
-ACTIVE = 1e-3  # relative: the width at which the verdict is read
+ACTIVE = 1e-3  # relative width of the active set for the verdict
 STATIONARY = 1e-4  # residual, relative to the largest r_j |g_j|: below, a KKT point
 ARMIJO, HALVINGS, LONGEST = 1e-4, 40, 1e3
 
@@ -24,7 +24,7 @@ def polish(closure: Closure, r: Float[np.ndarray, " m"]) -> Code:
     """Move the model to a minimiser of max_j r_j l_j and judge it.
 
     Args:
-        closure: exact losses of all parameters; the model is moved.
+        closure: exact losses of all parameters; the polish moves its model.
         r: the preference, without zeros.
 
     Returns:
@@ -33,16 +33,16 @@ def polish(closure: Closure, r: Float[np.ndarray, " m"]) -> Code:
     """
     width, step = WIDEST, 1.0
     while width > NARROWEST:
-        step = _armijo(closure, r, _steepest(closure, r, width), step)
+        step = _search_line(closure, r, _find_descent(closure, r, width), step)
         width *= SHRINK
-    last = _steepest(closure, r, ACTIVE)
+    last = _find_descent(closure, r, ACTIVE)
     if last.active.all():
         return Code.SOLVED
     return Code.UNREACHABLE if last.squared <= (STATIONARY * last.largest) ** 2 else Code.NOT_CONVERGED
 
 
 class _Descent(NamedTuple):
-    """At a place: the active set, the direction and its squared length, M, and the largest r_j |g_j|."""
+    """A descent direction: the active set, the direction, its squared length, M, and the largest r_j |g_j|."""
 
     active: Bool[np.ndarray, " m"]
     direction: Float[Tensor, " n"]
@@ -51,8 +51,8 @@ class _Descent(NamedTuple):
     largest: float
 
 
-def _steepest(closure: Closure, r: np.ndarray, width: float) -> _Descent:
-    """Where the model stands: sum_j w_j r_j g_j, w the min-norm point of the objectives within a width of the worst."""
+def _find_descent(closure: Closure, r: np.ndarray, width: float) -> _Descent:
+    """Find the descent direction: the min-norm point of r_j g_j over the objectives within a width of the worst."""
     losses, jacobian, _ = closure.gradients()
     rl = r * losses.cpu().double().numpy()
     active = rl >= (1 - width) * rl.max()
@@ -63,14 +63,14 @@ def _steepest(closure: Closure, r: np.ndarray, width: float) -> _Descent:
     return _Descent(active, direction, float(direction @ direction), float(rl.max()), float(largest))
 
 
-def _armijo(closure: Closure, r: np.ndarray, descent: _Descent, step: float) -> float:
-    """Move down the direction as far as M falls enough; the length found, from which the next search starts doubled."""
-    here = closure.parameters
+def _search_line(closure: Closure, r: np.ndarray, descent: _Descent, step: float) -> float:
+    """Move down the direction as far as M falls enough; return the step's length, where the next search starts."""
+    start = closure.parameters
     step = min(2 * step, LONGEST)
     for _ in range(HALVINGS):
-        there = here - step * descent.direction
-        if (r * closure(there).cpu().double().numpy()).max() <= descent.worst - ARMIJO * step * descent.squared:
-            closure.move(there)
+        target = start - step * descent.direction
+        if (r * closure(target).cpu().double().numpy()).max() <= descent.worst - ARMIJO * step * descent.squared:
+            closure.move(target)
             return step
         step /= 2
     return 1.0

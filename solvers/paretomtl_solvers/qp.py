@@ -1,8 +1,8 @@
-"""The programs of the methods, each written once.
+"""The quadratic and linear programs of the methods, each written once.
 
-All take a Gramian C (m, m), or what belongs to it, in float64 numpy. They scale it by its largest diagonal entry,
-because general solvers answer wrongly, with status "optimal", on Gramians far from 1; and they check the answer
-afterwards, because a solver's own status is not to be trusted alone.
+All take a Gramian C (m, m), or data that belong to it, in float64 numpy. They scale it by its largest diagonal entry:
+on Gramians far from 1 general solvers return wrong answers with status "optimal". They check each answer: a solver's
+own status is not to be trusted alone.
 """
 
 import warnings
@@ -15,18 +15,18 @@ from jaxtyping import Float, Int
 from paretomtl.errors import ParetomtlError
 from paretomtl.point import Code
 
-FEASIBLE = 1e-6  # how far a checked answer may be outside a scaled constraint
-FREE = -2.0  # a bound that no row of a scaled program can reach; -inf in a parameter breaks solvers
+FEASIBLE = 1e-6  # how far an accepted answer may be outside a scaled constraint
+FREE = -2.0  # a bound below all rows of a scaled program; -inf in a parameter breaks solvers
 TIME_LIMIT = 10.0  # seconds, for a program that takes a millisecond
-EXACT, CONVEX = 1e-9, 1e-6  # KKT residual that an active-set answer, and an interior-point one, must keep
-TWINS = 4e-15  # |g_i - g_j|^2 relative to |g_i|^2: below, it is rounding, and the two are one
+EXACT, CONVEX = 1e-9, 1e-6  # the largest KKT residual of an accepted active-set answer, and of an interior-point one
+TWINS = 4e-15  # |g_i - g_j|^2 relative to |g_i|^2: below, it is rounding, and the gradients are equal
 VANISHED = 1e-7  # a direction's norm relative to the largest gradient's: below, it is zero
 
 Backend = Literal["auto", "cvxpy"]
 
 
 class ProgramError(ParetomtlError):
-    """No solver gave an answer that passes the check."""
+    """No solver returned an answer that passes the check."""
 
 
 class InfeasibleError(ParetomtlError):
@@ -34,21 +34,21 @@ class InfeasibleError(ParetomtlError):
 
 
 def check_backend(backend: str) -> None:
-    """Raise unless it is one of the two."""
+    """Raise unless the backend is "auto" or "cvxpy"."""
     if backend not in ("auto", "cvxpy"):
         raise ValueError(f"backend={backend!r} is not one of 'auto', 'cvxpy'")
 
 
-def check_finite(method: str, **given: np.ndarray) -> None:
-    """Raise where one of the things that the method was given is NaN or infinite."""
-    for name, values in given.items():
+def check_finite(method: str, **arrays: np.ndarray) -> None:
+    """Raise if an array holds NaN or infinity; the message names the method and the array."""
+    for name, values in arrays.items():
         if not np.isfinite(values).all():
             raise ValueError(f"{method}: the {name} {values.tolist()} is not finite")
 
 
 @cache  # cvxpy tries to import every solver that it knows
 def check_installed() -> None:
-    """Raise where no solver is installed that cvxpy could give a program to."""
+    """Raise if cvxpy finds neither Clarabel nor HiGHS."""
     import cvxpy as cp
 
     if not {cp.CLARABEL, cp.HIGHS} & set(cp.installed_solvers()):
@@ -56,7 +56,7 @@ def check_installed() -> None:
 
 
 def scale_of(gramian: Float[np.ndarray, "m m"]) -> float:
-    """The largest squared gradient norm; 0 where all gradients vanish.
+    """Return the largest squared gradient norm; 0 where all gradients vanish.
 
     Raises:
         ValueError: an entry is not finite.
@@ -67,7 +67,7 @@ def scale_of(gramian: Float[np.ndarray, "m m"]) -> float:
 
 
 def vanishes(weights: Float[np.ndarray, "*points m"], gramian: Float[np.ndarray, "*points m m"]) -> np.ndarray:
-    """Whether the direction of the weights is zero, to rounding, beside the largest gradient; (*points,)."""
+    """Return whether the direction of the weights is zero, to rounding, beside the largest gradient; (*points,)."""
     squared = np.einsum("...i,...ij,...j->...", weights, gramian, weights)
     return np.asarray(squared <= VANISHED**2 * np.diagonal(gramian, axis1=-2, axis2=-1).max(axis=-1))
 
@@ -75,37 +75,37 @@ def vanishes(weights: Float[np.ndarray, "*points m"], gramian: Float[np.ndarray,
 def min_norm(
     gramian: Float[np.ndarray, "*points m m"], backend: Backend = "auto"
 ) -> tuple[Float[np.ndarray, "*points m"], Int[np.ndarray, "*points"]]:
-    """Argmin of w' C w over the simplex: the min-norm point of the gradients' convex hull; and a `Code` per point.
+    """Return the argmin of w' C w over the simplex, the min-norm point of the gradients' hull, and a `Code` per point.
 
-    The closed form for two gradients, non-negative least squares for more; equal gradients get equal weights, and so do
-    all where all vanish. cvxpy where it is asked for, or where the first way's answer does not pass the check; then the
-    code is "fell back".
+    It is a closed form for two gradients, and non-negative least squares for more. Equal gradients get equal weights,
+    and so do all gradients where all vanish. cvxpy solves it where `backend` says so, or where the first answer fails
+    the check; then the code is "fell back".
 
     Raises:
         ValueError: the Gramian is not finite.
-        Failed: no way's answer passes the check.
+        ProgramError: no solver's answer passes the check.
     """
     if not np.isfinite(gramian).all():
         raise ValueError(f"the Gramian is not finite: {gramian.tolist()}")
     points, m = gramian.shape[:-2], gramian.shape[-1]
     if m == 2 and backend == "auto":
-        return _segment(gramian), np.zeros(points, dtype=np.int64)
+        return _min_norm_of_two(gramian), np.zeros(points, dtype=np.int64)
     weights, codes = np.empty((*points, m)), np.zeros(points, dtype=np.int64)
     for p in np.ndindex(points):
         weights[p], codes[p] = _min_norm(gramian[p], backend)
     return weights, codes
 
 
-def _segment(C: np.ndarray) -> np.ndarray:
-    """The min-norm point of two gradients, for any number of points.
+def _min_norm_of_two(C: np.ndarray) -> np.ndarray:
+    """Return the min-norm point of two gradients, for any number of points.
 
-    Each weight has its own formula, so that the small one of a large gradient is not lost to rounding.
+    Each weight has its own formula, so that rounding does not lose the small weight of a large gradient.
     """
     first, second = C[..., 1, 1] - C[..., 0, 1], C[..., 0, 0] - C[..., 0, 1]
-    apart = first + second  # |g_1 - g_2|^2
+    distance = first + second  # |g_1 - g_2|^2
     both = np.maximum(C[..., 0, 0], C[..., 1, 1])
     ends = np.clip(np.stack([first, second], axis=-1), 0, None)
-    ends = np.where((apart <= TWINS * both)[..., None], 1.0, ends)
+    ends = np.where((distance <= TWINS * both)[..., None], 1.0, ends)
     return ends / ends.sum(axis=-1, keepdims=True)
 
 
@@ -114,30 +114,30 @@ def _min_norm(gramian: np.ndarray, backend: Backend) -> tuple[np.ndarray, Code]:
     if scale <= 0:
         return np.full(m, 1 / m), Code.SOLVED
     C = (gramian + gramian.T) / (2 * scale)
-    ways = ((_nnls, EXACT), (_clarabel, CONVEX))
-    for k, (way, allowed) in enumerate(ways if backend == "auto" else ways[::-1]):
-        w = way(C)
+    solvers = ((_solve_nnls, EXACT), (_solve_clarabel, CONVEX))
+    for k, (solve, allowed) in enumerate(solvers if backend == "auto" else solvers[::-1]):
+        w = solve(C)
         if w is not None and kkt_residual(C, w) <= allowed:
-            return _share(C, w), Code.SOLVED if k == 0 else Code.FELL_BACK
+            return _share_among_twins(C, w), Code.SOLVED if k == 0 else Code.FELL_BACK
     raise ProgramError(f"no solver found the min-norm point of the Gramian {gramian.tolist()}")
 
 
 def kkt_residual(gramian: Float[np.ndarray, "m m"], w: Float[np.ndarray, " m"]) -> float:
-    """How far w, on the simplex, is from the minimiser of w' C w, where no slope (C w)_i is below w' C w.
+    """Return how far w, on the simplex, is from the minimiser of w' C w, where no slope (C w)_i is below w' C w.
 
-    It is half a bound of the excess of w' C w, relative to the largest diagonal entry.
+    The residual is half a bound on the excess of w' C w, relative to the largest diagonal entry.
     """
     slopes = gramian @ w
     return float((w @ slopes - slopes.min()) / np.diagonal(gramian).max())
 
 
-def _nnls(C: np.ndarray) -> np.ndarray | None:
-    """By non-negative least squares on a factor of C: exact, also where gradient norms differ by 1e4.
+def _solve_nnls(C: np.ndarray) -> np.ndarray | None:
+    """Solve by non-negative least squares on a factor of C.
 
-    An active-set method; interior-point methods go wrong there.
+    This active-set method is exact even where gradient norms differ by 1e4; interior-point methods go wrong there.
 
-    With A'A = C, min |A x|^2 + c^2 (1'x - 1)^2 over x >= 0 is x = s w, w the answer; c is the smallest norm, and the
-    factor is taken of the cosines, so that small gradients are not lost beside large ones.
+    With A'A = C, the x >= 0 of least |A x|^2 + c^2 (1'x - 1)^2 is x = s w, with w the answer and c the smallest norm.
+    A comes from the cosines, so that small gradients are not lost beside large ones.
     """
     from scipy.optimize import nnls
 
@@ -154,22 +154,22 @@ def _nnls(C: np.ndarray) -> np.ndarray | None:
     return x / x.sum() if x.sum() > 0 else None
 
 
-def _share(C: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Min-norm weights with those of equal gradients made equal, which an active-set method leaves to one of them."""
-    shared = alike(C, w)
+def _share_among_twins(C: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Make the min-norm weights of equal gradients equal; an active-set method gives all to one of them."""
+    shared = average_twins(C, w)
     if shared is w:
         return w
     shared = shared / shared.sum()
     return shared if kkt_residual(C, shared) <= max(EXACT, kkt_residual(C, w)) else w
 
 
-def alike(
+def average_twins(
     gramian: Float[np.ndarray, "*points m m"], w: Float[np.ndarray, "*points m"]
 ) -> Float[np.ndarray, "*points m"]:
-    """Weights with those of equal gradients replaced by their mean, which leaves the direction as it is."""
+    """Replace the weights of equal gradients by their mean, which leaves the direction unchanged."""
     squares = np.diagonal(gramian, axis1=-2, axis2=-1)
-    apart = squares[..., :, None] + squares[..., None, :] - 2 * gramian
-    twins = apart <= TWINS * np.maximum(squares[..., :, None], squares[..., None, :])
+    distances = squares[..., :, None] + squares[..., None, :] - 2 * gramian
+    twins = distances <= TWINS * np.maximum(squares[..., :, None], squares[..., None, :])
     twins = twins | np.eye(w.shape[-1], dtype=bool)  # where rounding made a square negative, too
     if np.count_nonzero(twins) == w.size:
         return w
@@ -177,8 +177,8 @@ def alike(
 
 
 @cache
-def _least_norm(m: int) -> tuple[Any, Any, Any]:
-    """Min |F w|^2 over the simplex as a parametrised (DPP) cvxpy problem: it, w and F."""
+def _build_least_norm(m: int) -> tuple[Any, Any, Any]:
+    """Build min |F w|^2 over the simplex as a parametrised (DPP) cvxpy problem; return the problem, w and F."""
     import cvxpy as cp
 
     w, factor = cp.Variable(m, nonneg=True), cp.Parameter((m, m))
@@ -188,21 +188,21 @@ def _least_norm(m: int) -> tuple[Any, Any, Any]:
     return problem, w, factor
 
 
-def _clarabel(C: np.ndarray) -> np.ndarray | None:
-    """By cvxpy, with an interior-point solver."""
-    problem, w, factor = _least_norm(len(C))
-    factor.value = _root(C)
-    return _on_simplex(w.value) if _solve(problem) else None
+def _solve_clarabel(C: np.ndarray) -> np.ndarray | None:
+    """Solve with an interior-point solver, through cvxpy."""
+    problem, w, factor = _build_least_norm(len(C))
+    factor.value = _factorise(C)
+    return _on_simplex(w.value) if _run_clarabel(problem) else None
 
 
-def _root(C: np.ndarray) -> np.ndarray:
-    """F with F'F = C; eigenvalues that rounding made negative are zero."""
+def _factorise(C: np.ndarray) -> np.ndarray:
+    """Return F with F'F = C; eigenvalues that rounding made negative count as zero."""
     values, vectors = np.linalg.eigh(C)
     return np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
 
 
-def _solve(problem: Any) -> bool:
-    """Whether Clarabel ended with what it takes for an answer."""
+def _run_clarabel(problem: Any) -> bool:
+    """Run Clarabel, and return whether it reports an answer."""
     import cvxpy as cp
 
     try:
@@ -215,8 +215,8 @@ def _solve(problem: Any) -> bool:
 
 
 @cache
-def _fair(m: int, p: float) -> tuple[Any, Any, Any]:
-    """Min |F w|^2 / 2 - sum_i w_i^(1-p) / (1-p) over w > 0, the logarithm at p = 1: the problem, w and F."""
+def _build_fair(m: int, p: float) -> tuple[Any, Any, Any]:
+    """Build min |F w|^2 / 2 - sum_i w_i^(1-p) / (1-p) over w > 0, log w_i at p = 1; return the problem, w and F."""
     import cvxpy as cp
 
     w, factor = cp.Variable(m, pos=True), cp.Parameter((m, m))
@@ -227,14 +227,14 @@ def _fair(m: int, p: float) -> tuple[Any, Any, Any]:
 
 
 def alpha_fair(gramian: Float[np.ndarray, "m m"], p: float) -> Float[np.ndarray, " m"]:
-    """The w > 0 with C w = w^-p, through cvxpy, to about 1e-4. C of order 1.
+    """Return the w > 0 with C w = w^-p, through cvxpy, to about 1e-4; C must be of order 1.
 
     Raises:
-        Failed: the solver gave no answer.
+        ProgramError: the solver returned no answer.
     """
-    problem, w, factor = _fair(len(gramian), p)
-    factor.value = _root(gramian)
-    if not _solve(problem) or w.value is None or not (w.value > 0).all():
+    problem, w, factor = _build_fair(len(gramian), p)
+    factor.value = _factorise(gramian)
+    if not _run_clarabel(problem) or w.value is None or not (w.value > 0).all():
         raise ProgramError(f"Clarabel found no alpha-fair weights of the Gramian {gramian.tolist()}")
     return w.value
 
@@ -248,8 +248,8 @@ class _Program(NamedTuple):
 
 
 @cache
-def _program(m: int, k: int) -> _Program:
-    """Max c' alpha over the simplex with A alpha >= b, A (k, m), as a parametrised (DPP) cvxpy problem."""
+def _build_program(m: int, k: int) -> _Program:
+    """Build max c' alpha over the simplex with A alpha >= b, A (k, m), as a parametrised (DPP) cvxpy problem."""
     import cvxpy as cp
 
     alpha = cp.Variable(m, nonneg=True)
@@ -263,11 +263,11 @@ def _program(m: int, k: int) -> _Program:
 def simplex_lp(
     objective: Float[np.ndarray, " m"], rows: Float[np.ndarray, "k m"], bounds: Float[np.ndarray, " k"]
 ) -> Float[np.ndarray, " m"]:
-    """Argmax of c' alpha over the simplex, subject to A alpha >= b; rows with b = -inf are free.
+    """Return the argmax of c' alpha over the simplex, subject to A alpha >= b; rows with b = -inf are free.
 
     Raises:
-        Infeasible: no point of the simplex satisfies the rows.
-        Failed: neither Clarabel nor HiGHS gave an answer that passes the check.
+        InfeasibleError: no point of the simplex satisfies the rows.
+        ProgramError: neither Clarabel nor HiGHS returned an answer that passes the check.
     """
     import cvxpy as cp
 
@@ -275,10 +275,10 @@ def simplex_lp(
         raise ValueError("the program's objective, rows or bounds are not finite")
     sizes = np.maximum(np.abs(rows).max(axis=1), 1e-300)
     scaled, limits = rows / sizes[:, None], np.maximum(bounds / sizes, FREE)
-    program = _program(objective.size, bounds.size)
+    program = _build_program(objective.size, bounds.size)
     program.objective.value = objective / max(np.abs(objective).max(), 1e-300)
     program.rows.value, program.bounds.value = scaled, limits
-    # Clarabel first: a third of the time of HiGHS through cvxpy, and 1e-8 close to its exact vertices
+    # Clarabel first: it takes a third of the time of HiGHS through cvxpy, and its answer is within 1e-8 of the vertex
     for solver in (cp.CLARABEL, cp.HIGHS):
         try:
             with warnings.catch_warnings():
@@ -297,7 +297,7 @@ def simplex_lp(
 
 
 def _on_simplex(alpha: np.ndarray | None) -> Float[np.ndarray, " m"] | None:
-    """The answer with the solver's rounding projected away, or None where it is no such answer."""
+    """Project an answer's rounding away; return None where it is not on the simplex to rounding."""
     if alpha is None or not np.isfinite(alpha).all() or abs(alpha.sum() - 1) > FEASIBLE or alpha.min() < -FEASIBLE:
         return None
     alpha = np.clip(alpha, 0, None)

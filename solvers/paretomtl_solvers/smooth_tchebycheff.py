@@ -1,7 +1,7 @@
 """STCH: smooth Tchebycheff scalarization, mu log sum_j exp(r_j (l_j - z_j) / mu) (Lin et al., ICML 2024).
 
-It lies between the Tchebycheff value and mu log m above it, so its minimiser's worst r_j (l_j - z_j) is at most
-mu log m larger than the least possible.
+The value exceeds Tchebycheff's by at most mu log m, so its minimiser's worst r_j (l_j - z_j) is at most mu log m above
+the least possible.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paretomtl.solver import Scalarization, Status, solved_status
-from paretomtl_solvers.tchebycheff import above
+from paretomtl_solvers.tchebycheff import subtract_ideal
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class SmoothTchebycheff(Scalarization):
     """The worst weighted loss, made smooth: weights r_j softmax_j(r (l - z) / mu).
 
     Args:
-        mu: the width of the smoothing, in the unit of r_j l_j; the smaller, the closer to Tchebycheff and the stiffer.
+        mu: the width of the smoothing, in the unit of r_j l_j. A smaller mu is closer to Tchebycheff, and stiffer.
         ideal: z, the losses to measure from, in their units; by default 0.
 
     The weights (*points, m) are in the scale of the preference.
@@ -35,7 +35,7 @@ class SmoothTchebycheff(Scalarization):
     def update(
         self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
-        """The weights, the state as it came, and "solved"."""
+        """Return the weights, the unchanged state and "solved"."""
         r = preference.to(losses.device)
-        above_ideal = above("SmoothTchebycheff", losses, self.ideal)
+        above_ideal = subtract_ideal("SmoothTchebycheff", losses, self.ideal)
         return r * (r * above_ideal / self.mu).softmax(dim=-1), state, solved_status(losses)

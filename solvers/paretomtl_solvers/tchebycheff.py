@@ -1,8 +1,8 @@
 """Tchebycheff scalarization: the worst weighted loss, max_j r_j (l_j - z_j) (Bowman 1976; Miettinen, "Nonlinear
 Multiobjective Optimization", 1999, section 3.4).
 
-Its minimiser lies where r_j (l_j - z_j) is equal over j, on concave fronts too. The gradient is that of the worst
-objective alone, so it jumps there: let the learning rate go to 0, or take `SmoothTchebycheff`.
+Its minimiser lies where r_j (l_j - z_j) is equal over j, on concave fronts too. The gradient is the worst objective's
+alone, so it jumps at the minimiser: let the learning rate go to 0, or use `SmoothTchebycheff`.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Tchebycheff(Scalarization):
     """The worst weighted loss alone: weight r_j on the objective with the largest r_j (l_j - z_j), shared on a tie.
 
     Args:
-        ideal: z, the losses to measure from, in their units; by default 0, and then it follows the ray.
+        ideal: z, the losses to measure from, in their units; by default 0, where the method follows the ray.
 
     The weights (*points, m) are in the scale of the preference: they sum to r_j of the worst.
     """
@@ -30,29 +30,29 @@ class Tchebycheff(Scalarization):
 
     @property
     def follows_ray(self) -> bool:
-        """It does if it measures from 0."""
+        """True where z = 0."""
         return self.ideal is None
 
     @property
     def nonnegative(self) -> bool:
-        """The losses are measured from z, which they must not fall below; z = 0 can be checked."""
+        """True where z = 0: the losses are measured from z and must not fall below it, which can then be checked."""
         return self.ideal is None
 
     def update(
         self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
-        """The weights, the state as it came, and "solved"."""
+        """Return the weights, the unchanged state and "solved"."""
         r = preference.to(losses.device)
-        return r * worst(r * above("Tchebycheff", losses, self.ideal)), state, solved_status(losses)
+        return r * mark_worst(r * subtract_ideal("Tchebycheff", losses, self.ideal)), state, solved_status(losses)
 
 
-def above(
+def subtract_ideal(
     method: str, losses: Float[Tensor, "*points m"], ideal: tuple[float, ...] | None
 ) -> Float[Tensor, "*points m"]:
-    """The losses in float64, measured from the ideal.
+    """Return the losses less the ideal, in float64.
 
     Raises:
-        ValueError: the ideal has another length, or a loss or the ideal is not finite; it names the method.
+        ValueError: the ideal has another length, or a loss or the ideal is not finite; the message names the method.
     """
     values = losses.double()
     if ideal is not None:
@@ -64,8 +64,8 @@ def above(
     return values
 
 
-def worst(weighted: Float[Tensor, "*points m"]) -> Float[Tensor, "*points m"]:
-    """1 on the largest entry, equal shares on a tie."""
+def mark_worst(weighted: Float[Tensor, "*points m"]) -> Float[Tensor, "*points m"]:
+    """Return 1 on the largest entry and 0 elsewhere; equal shares on a tie."""
     largest = weighted.max(dim=-1, keepdim=True).values
     ties = (weighted >= largest - TIE * largest.abs()).double()
     return ties / ties.sum(dim=-1, keepdim=True)

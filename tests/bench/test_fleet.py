@@ -15,7 +15,7 @@ import paretomtl_solvers as ps
 from paretomtl.preference import even_design
 from paretomtl.training.fleet import train_fleet
 from paretomtl.training.loop import train_point
-from paretomtl.training.study import Study
+from paretomtl.training.study import FleetPlan, Study
 
 pytestmark = pytest.mark.bench
 INPUTS, HIDDEN, POINTS, EPOCHS, TURNS = 64, 120, 50, 4, 3
@@ -55,7 +55,10 @@ def problem() -> pm.Problem:
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_a_fleet_against_one_by_one(solver, device):
     """From new models to measured points, epochs of 20 batches."""
-    study = Study(problem(), solver, even_design(2, POINTS), False, EPOCHS, None, device=device, fleet=POINTS)
+    study = Study(
+        problem=problem(), solver=solver, preferences=even_design(2, POINTS), corners=False, mode=FleetPlan(POINTS),
+        epochs=EPOCHS, device=device,
+    )  # fmt: skip
     splits = study.open()
 
     def alone() -> list[pm.Point]:

@@ -13,10 +13,7 @@ import torch
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.storage.verify import verify
-from paretomtl.sweep import (
-    here,
-    ray_cluster,  # noqa: F401 - before ray, whose settings it makes
-)
+from paretomtl.sweep import ray_cluster  # noqa: F401 - before ray, whose settings it makes
 from studies.analytic import fonseca
 from tests.folders import logged
 
@@ -35,7 +32,7 @@ class Watched(pm.RayTune):
     def run(self, study, jobs, store, report) -> None:
         seen: list[float] = []
 
-        def watched(news: here.ComputedPoint | float) -> None:
+        def watched(news: pm.ComputedPoint | float) -> None:
             report(news)
             seen.append(resident())
 

@@ -358,10 +358,12 @@ def test_workers_do_not_write_the_log(tmp_path, monkeypatch):
     (tensors,) = (out / "checkpoints").glob("*.safetensors")
     tensors.unlink()
     before = (out / "log.jsonl").read_bytes()
-    study = Study(toys.two_regressions(), ps.Linear(), np.array([[0.5, 0.5]]), True, epochs=1, steps=None)
+    study = Study(
+        problem=toys.two_regressions(), solver=ps.Linear(), preferences=np.array([[0.5, 0.5]]), corners=True, epochs=1
+    )
     monkeypatch.setattr(ray_worker.tune, "report", told.append)
     ray_worker.run_trial({"points": ["point-001"]}, cloudpickle.dumps(study), Store(out).study, str(out), 0.0)
     assert [id for news in told for id, _, _ in news["points"]] == ["point-001"]
     (warning,) = [text for news in told for text in news["warnings"]]
-    assert warning.startswith("the checkpoint of point-001 is not gone on with: ")
+    assert warning.startswith("the checkpoint of point-001 is not used: ")
     assert (out / "log.jsonl").read_bytes() == before

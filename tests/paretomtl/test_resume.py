@@ -15,8 +15,8 @@ import torch
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl import exploration
 from paretomtl.preflight import description
+from paretomtl.sweep import keeping
 from paretomtl.sweep.here import Here
 from tests import toys
 from tests.folders import differences, everything, files, logged
@@ -115,8 +115,8 @@ def test_only_what_is_absent_or_damaged_is_computed(whole, begun, harm):
 
 
 def test_progress_starts_at_what_is_there(begun, monkeypatch):
-    made, progress = [], exploration.Progress
-    monkeypatch.setattr(exploration, "Progress", lambda *args: made.append(args) or progress(*args))
+    made, progress = [], keeping.Progress
+    monkeypatch.setattr(keeping, "Progress", lambda *args: made.append(args) or progress(*args))
     (begun / "points/point-002.json").unlink()
     explored(begun)
     assert [(n, there) for _, n, _, there in made] == [(5, 4)]

@@ -8,7 +8,7 @@ import torch
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.preference import control_error, even_design
-from paretomtl.training.study import Study
+from paretomtl.training.study import Study, choose_mode
 from studies.analytic import fonseca, zdt1
 from tests import toys
 
@@ -70,21 +70,20 @@ def test_all_points_must_be_in_one_program(points, fleet):
     more = max(points, 2)
     with pytest.raises(ValueError, match=f"^HypervolumeAscent weighs .* give preferences={more}, fleet={more}$"):
         Study(
-            fonseca(),
-            ps.HypervolumeAscent((1.1, 1.1)),
-            even_design(2, points),
-            False,
-            epochs=None,
+            problem=fonseca(),
+            solver=ps.HypervolumeAscent((1.1, 1.1)),
+            preferences=even_design(2, points),
+            corners=False,
+            mode=choose_mode(None, fleet),
             steps=1,
-            fleet=fleet,
         )
 
 
 def test_a_front_model_would_mix_its_phases():
     with pytest.raises(ValueError, match="front_model=LowRank: HypervolumeAscent carries its state"):
         Study(
-            fonseca(), ps.HypervolumeAscent((1.1, 1.1)), even_design(2, 3), False, epochs=None, steps=1,
-            front_model=pm.LowRank(sampling=pm.Sampling("batch", n=4)),
+            problem=fonseca(), solver=ps.HypervolumeAscent((1.1, 1.1)), preferences=even_design(2, 3), corners=False,
+            steps=1, mode=pm.LowRank(sampling=pm.Sampling("batch", n=4)),
         )  # fmt: skip
 
 

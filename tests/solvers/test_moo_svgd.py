@@ -81,7 +81,7 @@ def test_ten_points_spread_over_fonsecas_front(unchecked):
 
 def test_all_points_must_be_in_one_program():
     with pytest.raises(ValueError, match=r"^MOOSVGD weighs .* give preferences=3, fleet=3$"):
-        Study(fonseca(), ps.MOOSVGD(), even_design(2, 3), False, epochs=None, steps=1)
+        Study(problem=fonseca(), solver=ps.MOOSVGD(), preferences=even_design(2, 3), corners=False, steps=1)
 
 
 def test_the_phase_is_spent_step_by_step():

@@ -9,7 +9,7 @@ import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.point import Code
 from paretomtl.solver import Sweep
-from paretomtl_solvers.pareto_mtl import sector, unit_rays
+from paretomtl_solvers.pareto_mtl import find_sectors, unit_rays
 
 FIVE = ((0.1, 0.9), (0.3, 0.7), (0.5, 0.5), (0.7, 0.3), (0.9, 0.1))
 C = torch.tensor([[1, -0.5], [-0.5, 1]], dtype=torch.float64)
@@ -107,7 +107,7 @@ def test_a_sector_holds_the_losses_whose_direction_is_nearest():
     rng = np.random.default_rng(0)
     preferences, losses = rng.dirichlet(np.ones(3), 6), rng.uniform(0.01, 1, (200, 3))
     cosines = losses @ unit_rays(preferences).T / np.linalg.norm(losses, axis=1)[:, None]
-    found = sector(losses, preferences)
+    found = find_sectors(losses, preferences)
     assert (found == np.degrees(np.arccos(cosines)).argmin(axis=1)).all()
     assert len(set(found)) > 3
     for k in range(6):
@@ -143,7 +143,7 @@ def test_each_preference_ends_in_its_sector_at_a_stationary_point():
         assert status.residual <= 1e-3
         assert abs(closure.parameters[1]) < 0.02  # the front's points lie between the wells
         if status.residual == 0:
-            assert sector(closure().numpy()[None], np.array(FIVE))[0] == k
+            assert find_sectors(closure().numpy()[None], np.array(FIVE))[0] == k
 
 
 @pytest.mark.parametrize(("x", "code"), [((0.05, 0.0), Code.SOLVED), ((0.9, 0.0), Code.NOT_CONVERGED)])

@@ -133,7 +133,7 @@ def test_of_equal_points_the_first_grows_and_the_others_keep_to_their_rays():
 
 def test_one_network_a_point_does_not_train_it():
     with pytest.raises(ValueError, match=r"^PHNHVI weighs .* give preferences=3, fleet=3; or front_model="):
-        Study(fonseca(), ps.PHNHVI((1.1, 1.1)), even_design(2, 3), False, epochs=None, steps=1)
+        Study(problem=fonseca(), solver=ps.PHNHVI((1.1, 1.1)), preferences=even_design(2, 3), corners=False, steps=1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -13,7 +13,7 @@ import paretomtl_solvers as ps
 from paretomtl.point import Code
 from paretomtl.solver import Sweep
 from paretomtl_solvers.epo import anchor
-from paretomtl_solvers.pareto_mtl import sector, unit_rays
+from paretomtl_solvers.pareto_mtl import find_sectors, unit_rays
 
 J_A = ((1, 0), (-1.5, 1.5 * 3**0.5))
 C_A = ((1, -1.5), (-1.5, 9))
@@ -272,7 +272,12 @@ def test_pareto_mtl_rays():
     assert rays[0] == pytest.approx((0.9938837, 0.1104315), abs=1e-6)
     assert rays[1] == pytest.approx((0.9191450, 0.3939193), abs=1e-6)
     assert rays[2] == pytest.approx((0.7071068, 0.7071068), abs=1e-6)
-    assert sector(np.array([(0.8, 0.2), (0.2, 0.8), (0.55, 0.45), (9, 1)]), np.array(FIVE)).tolist() == [0, 4, 2, 0]
+    assert find_sectors(np.array([(0.8, 0.2), (0.2, 0.8), (0.55, 0.45), (9, 1)]), np.array(FIVE)).tolist() == [
+        0,
+        4,
+        2,
+        0,
+    ]
 
 
 class Place(nn.Module):

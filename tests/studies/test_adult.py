@@ -19,7 +19,7 @@ def people():
     """Skipped where the registry cannot be reached."""
     try:
         return adult.people()
-    except data.MissingDataError as error:
+    except data.Missing as error:
         pytest.skip(f"Adult cannot be had: {error}")
 
 
@@ -48,7 +48,7 @@ def test_the_files_are_uci_s(people):
 def test_another_archive_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("PARETOMTL_DATA", str(tmp_path))
     (tmp_path / data.ADULT.file).write_bytes(b"something else")
-    with pytest.raises(data.MissingDataError, match=hashlib.sha256(b"something else").hexdigest()):
+    with pytest.raises(data.Missing, match=hashlib.sha256(b"something else").hexdigest()):
         data.adult.__wrapped__()  # without its cache
 
 

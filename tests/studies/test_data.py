@@ -61,7 +61,7 @@ def test_what_arrives_is_moved_into_place_whatever_the_client_calls_it(folder, n
 
 def test_half_a_download_is_never_in_place(folder):
     half = f"{writes(CONTENT[:5])}; import os; assert os.listdir('..') == [os.path.basename(os.getcwd())]; os.abort()"
-    with pytest.raises(data.MissingDataError, match=r"could not fetch set\.bin"):
+    with pytest.raises(data.Missing, match=r"could not fetch set\.bin"):
         data.fetch(archive(half))
     assert list(folder.iterdir()) == []
 
@@ -73,7 +73,7 @@ def test_half_a_download_is_never_in_place(folder):
 def test_a_wrong_archive_is_refused(folder):
     folder.mkdir()
     (folder / data.MNIST.file).write_bytes(b"something else")
-    with pytest.raises(data.MissingDataError) as caught:
+    with pytest.raises(data.Missing) as caught:
         data.fetch(data.MNIST)
     found = hashlib.sha256(b"something else").hexdigest()
     for part in (str(folder / data.MNIST.file), found, data.MNIST.sha256, "delete the file"):
@@ -82,7 +82,7 @@ def test_a_wrong_archive_is_refused(folder):
 
 @pytest.mark.fault(91)
 def test_a_wrong_download_is_refused(folder):
-    with pytest.raises(data.MissingDataError, match="its SHA-256 is"):
+    with pytest.raises(data.Missing, match="its SHA-256 is"):
         data.fetch(archive(writes(b"poisoned")))
 
 
@@ -98,7 +98,7 @@ def test_a_wrong_download_is_refused(folder):
 )
 def test_a_client_that_fails_says_what_to_do(folder, code, said):
     wanted = archive(code)
-    with pytest.raises(data.MissingDataError) as caught:
+    with pytest.raises(data.Missing) as caught:
         data.fetch(wanted)
     for part in ("could not fetch set.bin", said, " ".join(wanted.command), f"in {folder}"):
         assert part in str(caught.value)
@@ -106,13 +106,13 @@ def test_a_client_that_fails_says_what_to_do(folder, code, said):
 
 
 def test_a_client_that_is_not_installed(folder):
-    with pytest.raises(data.MissingDataError, match="no-such-client"):
+    with pytest.raises(data.Missing, match="no-such-client"):
         data.fetch(data.Archive("set.bin", "0" * 64, ("no-such-client", "--quiet")))
 
 
 @pytest.mark.parametrize(("code", "n"), [("pass", 0), (f"{writes(CONTENT)}; {writes(CONTENT, 'other')}", 2)])
 def test_a_client_that_leaves_another_number_of_files(folder, code, n):
-    with pytest.raises(data.MissingDataError, match=f"left {n} files, not one"):
+    with pytest.raises(data.Missing, match=f"left {n} files, not one"):
         data.fetch(archive(code))
     assert list(folder.iterdir()) == []
 

@@ -27,7 +27,8 @@ FEW_AND_ALL = [(0, 3), *(pytest.param(seed, 1, marks=pytest.mark.slow) for seed 
 def traced(table, solver, optimizer, seed=0) -> pm.Front:
     front = study.trace(table, solver, optimizer, seed)
     angles, volume = front.control_errors, front.hypervolume()
-    print(f"\n{study.called(solver)}, seed {seed}: {angles.mean():.4f} degrees, worst {angles.max():.4f}, {volume:.5f}")
+    name = study.format_method(solver)
+    print(f"\n{name}, seed {seed}: {angles.mean():.4f} degrees, worst {angles.max():.4f}, {volume:.5f}")
     assert len(front) == len(table.preferences)
     assert not front.failed
     return front

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from paretomtl.errors import NoFeasiblePointError
-from paretomtl.selection.select import Candidates, Choice, Rule, check_number, count_points
+from paretomtl.selection.select import Candidates, Choice, Option, Rule, check_number, count_points
 
 
 @dataclass(frozen=True)
@@ -16,10 +17,18 @@ class Constraint(Rule):
     Args:
         best: the objective to be best in.
         subject_to: objective -> bound; "no worse than", in the measure's own sense.
-        margin: None to compare what was measured with the bounds. A level of confidence, such as 0.95, to compare what
-            a model may truly have, at worst, at this one-sided level: the measure, and a margin for its standard error
-            on the split (where the problem's measure tells it) and for the spread over seeds (where there are several).
+        margin: None to keep the bounds with the measures alone. With a level of confidence, such as 0.95, a model keeps
+            them at worst, at this one-sided level: its measure, and a margin for the standard error on the split (where
+            the problem's measure returns one) and for the spread over seeds (where there are several).
     """
+
+    option = Option("--best", "the best in this one …", "OBJECTIVE", str)
+    settings = (
+        Option("--subject-to", "… of those no worse than this …", "OBJECTIVE=BOUND", dict),
+        Option("--margin", "… at this level of confidence, such as 0.95", "LEVEL", float),
+    )
+    label = "Best in one, within bounds"
+    about = "The best point in one measure among those that keep the bounds on others."
 
     best: str
     subject_to: Mapping[str, float] = field(default_factory=dict)
@@ -29,8 +38,13 @@ class Constraint(Rule):
         if self.margin is not None and not 0.5 < check_number(self.margin, "margin") < 1:
             raise ValueError(f"margin={self.margin!r} is a level of confidence, such as 0.95; give one from 0.5 to 1")
 
+    @classmethod
+    def from_options(cls, values: Mapping[str, Any]) -> "Constraint":
+        """Build the rule from the values of `--best`, `--subject-to` and `--margin`."""
+        return cls(values["best"], values["subject_to"], values["margin"])
+
     def choose(self, among: Candidates) -> Choice:
-        """The feasible point with the best measure."""
+        """Return the feasible point with the best measure."""
         i = among.column(self.best)
         excess = np.zeros(among.values.shape)
         margins = None if self.margin is None or not self.subject_to else among.margins(self.margin)
@@ -40,31 +54,32 @@ class Constraint(Rule):
             bound = check_number(bound, f"subject_to[{name!r}]")
             excess[:, j] = np.maximum(at_worst[:, j] - among.objectives[j].sign * bound, 0)
         feasible = np.flatnonzero(~excess.any(axis=1))
-        bounds = self._bounds(among)
+        bounds = self._format_bounds(among)
         if not len(feasible):
-            raise self._none_feasible(among, excess, margins, bounds)
+            raise self._infeasible(among, excess, margins, bounds)
         rest = [j for j in range(len(among.objectives)) if j != i]
         order = feasible[np.lexsort(among.costs[feasible][:, [*reversed(rest), i]].T)].tolist()
         superlative = "highest" if among.objectives[i].sign < 0 else "lowest"
         why = f"{among.points[order[0]].id} has the {superlative} {self.best}, {among.number(order[0], i)}, "
         why += f"of the {count_points(feasible)} " + (f"with {bounds}" if bounds else "that none dominates")
         if margins is not None:
-            why += f"; it keeps {self._kept(among, order[0], at_worst)} at worst"
+            why += f"; it keeps {self._worst_measures(among, order[0], at_worst)} at worst"
         if len(order) > 1:
             why += f"; next is {among.points[order[1]].id} with {among.number(order[1], i)}"
         return among.chosen(order, why)
 
-    def _bounds(self, among: Candidates) -> str:
+    def _format_bounds(self, among: Candidates) -> str:
         signs = {o.name: "≥" if o.sign < 0 else "≤" for o in among.objectives}
         bounds = " and ".join(f"{name} {signs[name]} {bound:g}" for name, bound in self.subject_to.items())
         return bounds + (f" at {self.margin:.4g} confidence" if bounds and self.margin is not None else "")
 
-    def _kept(self, among: Candidates, k: int, at_worst: np.ndarray) -> str:
-        """What the bounded measures of a point may be, at worst."""
-        places = map(among.column, self.subject_to)
-        return ", ".join(f"{among.names[j]} = {among.signs[j] * at_worst[k, j]:.4g}" for j in places)
+    def _worst_measures(self, among: Candidates, k: int, at_worst: np.ndarray) -> str:
+        """Format the bounded measures of a point, at worst."""
+        columns = map(among.column, self.subject_to)
+        return ", ".join(f"{among.names[j]} = {among.signs[j] * at_worst[k, j]:.4g}" for j in columns)
 
-    def _none_feasible(self, among: Candidates, excess, margins, bounds: str) -> NoFeasiblePointError:
+    def _infeasible(self, among: Candidates, excess, margins, bounds: str) -> NoFeasiblePointError:
+        """Return the error that names the nearest point."""
         worst = (excess / np.where(among.spans > 0, among.spans, 1)).max(axis=1)
         k = int(np.argmin(worst))
         nearest, broken = among.points[k], np.flatnonzero(excess[k] > 0)

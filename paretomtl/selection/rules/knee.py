@@ -6,26 +6,30 @@ import numpy as np
 from jaxtyping import Float
 
 from paretomtl.points import score
-from paretomtl.selection.select import Candidates, Choice, Rule, count_points, rank
+from paretomtl.selection.select import Candidates, Choice, Option, Rule, count_points, rank
 
 LEAST_BULGE = 0.05  # of the front's own range: a front closer than this to the line through its ends has no knee
 LEAST_RATIO = 1.1  # of what a move gives up to what it gains; on a flat front it is 1
-FAR = 0.25  # of the front's range in some measure: shorter moves tell of the next point, not of the front
+FAR = 0.25  # of the front's range in some measure: a shorter move says more about the next point than about the front
 
 
 @dataclass(frozen=True)
 class Knee(Rule):
     """The point that is left for another at the worst terms; in measures scaled to the front's range.
 
-    Of two objectives that vary it is the one farthest below the line through the ends, which are the points best in one
-    measure each. Of more it is the one whose best move to a point far from it (a quarter of the range in some measure)
-    gives up most for what it gains: the sum of what gets worse over the sum of what gets better. Objectives that do not
-    vary are left out. There is no knee on fewer than three distinct points, on a flat front, or on one that bulges
-    away.
+    With two objectives that vary, the knee is the point farthest below the line through the ends, which are the points
+    best in one measure each. With more, it is the point whose best move to a distant one (by a quarter of the range in
+    some measure) gives up most for what it gains: the sum of what gets worse over the sum of what gets better.
+    Objectives that do not vary are left out. There is no knee on fewer than three distinct points, on a flat front, or
+    on one that bulges away.
     """
 
+    option = Option("--knee", "where leaving costs most for what it gains")
+    label = "Knee"
+    about = "The point that is left for another at the worst terms."
+
     def choose(self, among: Candidates) -> Choice:
-        """The knee, or no point and the reason."""
+        """Return the knee, or no point and the reason."""
         distinct = len(np.unique(among.costs, axis=0))
         if distinct < 3:
             return Choice(None, f"no knee: it is undefined on {distinct} distinct non-dominated point(s), 3 are needed")
@@ -60,7 +64,7 @@ def _trade(among: Candidates, scaled: Float[np.ndarray, "n k"]) -> Choice:
 
 
 def _largest(among: Candidates, scores: Float[np.ndarray, " n"], how: str) -> Choice:
-    """The point with the largest score, and the one that is next."""
+    """Choose the point with the largest score, and name the next one."""
     order = rank(-scores)
     why = f"{among.named(order[0])} is the knee of the {count_points(order)} that none dominates: {how}"
     if len(order) > 1:

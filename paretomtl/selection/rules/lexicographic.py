@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from paretomtl.selection.select import DIGITS, Candidates, Choice, Rule, check_number, count_points
+from paretomtl.selection.select import DIGITS, Candidates, Choice, Option, Rule, check_number, count_points
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Lexicographic(Rule):
 
     "Within one standard error of the best accuracy, then the smallest gap" is
     `Lexicographic(["accuracy", "gap"], standard_errors={"accuracy": 1})`. Objectives that `order` does not name break
-    the ties that are left, in the order of the front.
+    the remaining ties, in the order of the front.
 
     Args:
         order: objectives, the most important first.
@@ -22,6 +23,10 @@ class Lexicographic(Rule):
         standard_errors: objective -> the same, in standard errors of the best point's measure: of its mean over seeds,
             and on the split's finite data, as far as they are known.
     """
+
+    option = Option("--order", "the best in the last, within so much of the best before", "OBJECTIVE[=WITHIN]", list)
+    label = "One after the other"
+    about = "Of the points near the best in the first measure those near the best in the next."
 
     order: Sequence[str]
     within: Mapping[str, float] = field(default_factory=dict)
@@ -39,11 +44,17 @@ class Lexicographic(Rule):
         for name in self.within.keys() & self.standard_errors.keys():
             raise ValueError(f"{name!r} has a tolerance in within and in standard_errors; give one")
 
+    @classmethod
+    def from_options(cls, values: Mapping[str, Any]) -> "Lexicographic":
+        """Build the rule from the value of `--order`."""
+        pairs = values["order"]
+        return cls([name for name, _ in pairs], {name: within for name, within in pairs if within is not None})
+
     def choose(self, among: Candidates) -> Choice:
-        """The last that is left."""
-        places = [among.column(name) for name in self.order]
-        left, dropped, told = np.arange(len(among.points)), [], []
-        for j in places[:-1]:
+        """Return the best in the last measure of the points near the best in all before."""
+        columns = [among.column(name) for name in self.order]
+        left, dropped, conditions = np.arange(len(among.points)), [], []
+        for j in columns[:-1]:
             costs = among.costs[left, j]
             best = int(left[np.argmin(costs)])
             tolerance = self._tolerance(among, best, j)
@@ -51,15 +62,15 @@ class Lexicographic(Rule):
             dropped = [*left[~near][np.argsort(costs[~near], kind="stable")].tolist(), *dropped]
             left = left[near]
             within = f"within {tolerance:.4g} of " if tolerance else "with "
-            told.append(f"{within}the best {among.names[j]}, {among.number(best, j)}")
-        last = places[-1]
-        rest = [j for j in range(len(among.objectives)) if j not in places]
-        keys = [last, *rest, *places[:-1]]  # of equal ones, the better in what was tolerated
+            conditions.append(f"{within}the best {among.names[j]}, {among.number(best, j)}")
+        last = columns[-1]
+        rest = [j for j in range(len(among.objectives)) if j not in columns]
+        keys = [last, *rest, *columns[:-1]]  # among equals, the better in the measures with a tolerance
         order = left[np.lexsort(among.costs[left][:, keys[::-1]].T)].tolist()
         k = order[0]
         superlative = "highest" if among.objectives[last].sign < 0 else "lowest"
         why = f"{among.points[k].id} has the {superlative} {among.names[last]}, {among.number(k, last)}, "
-        why += f"of the {count_points(left)} " + (" and ".join(told) if told else "that none dominates")
+        why += f"of the {count_points(left)} " + (" and ".join(conditions) if conditions else "that none dominates")
         return among.chosen([*order, *dropped], why)
 
     def _tolerance(self, among: Candidates, best: int, j: int) -> float:

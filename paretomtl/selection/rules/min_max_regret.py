@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from paretomtl.selection.select import Candidates, Choice, Rule, rank
+from paretomtl.selection.select import Candidates, Choice, Option, Rule, rank
 
 
 @dataclass(frozen=True)
@@ -12,13 +12,17 @@ class MinMaxRegret(Rule):
     """The point that is nowhere far from the best there could have been.
 
     The regret in a measure is its distance from the ideal, in units of the ideal's distance from the front's worst. The
-    ideal is the measure of the model that was trained on this objective alone, where the front has it and it is better,
-    else the front's best. Ties go to the smaller sum of regrets. A measure without regret anywhere counts
-    nothing.
+    ideal is the measure of the model that was trained on this objective alone, where the front has one and it is
+    better; otherwise the front's best. Ties go to the smaller sum of regrets. A measure without regret anywhere does
+    not count.
     """
 
+    option = Option("--regret", "where the worst regret, of all objectives, is least")
+    label = "Least worst regret"
+    about = "The point that is nowhere far from the best there could have been."
+
     def choose(self, among: Candidates) -> Choice:
-        """The point with the smallest largest regret."""
+        """Return the point with the smallest worst regret."""
         ideal = among.costs.min(axis=0)
         if among.ideals is not None:
             ideal = np.minimum(ideal, among.signs * among.ideals)

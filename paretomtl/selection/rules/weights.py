@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from paretomtl.selection.select import Candidates, Choice, Rule, rank
+from paretomtl.selection.select import Candidates, Choice, Option, Rule, rank
 
 KINDS = ("linear", "tchebycheff")
 
@@ -15,10 +16,15 @@ class Weights(Rule):
     """The point with the least weighted loss of range: 0 where a point has the best of each measure, 1 the worst.
 
     Args:
-        weights: objective -> how much it matters, at least 0; for every objective; only their ratios count.
+        weights: objective -> how much it matters, at least 0, for every objective; only the ratios count.
         kind: "linear", the weighted sum, which only chooses among points that lie on the front's convex hull; or
             "tchebycheff", the weighted maximum (Bowman, 1976), ties by the sum.
     """
+
+    option = Option("--weigh", "the least weighted sum, of the range …", "OBJECTIVE=WEIGHT", dict)
+    settings = (Option("--tchebycheff", "… or the least weighted maximum"),)
+    label = "Weights"
+    about = "The point with the least weighted distance from the best measures, of the front's range."
 
     weights: Mapping[str, float]
     kind: str = "linear"
@@ -27,8 +33,13 @@ class Weights(Rule):
         if self.kind not in KINDS:
             raise ValueError(f"kind={self.kind!r} is not one of {', '.join(map(repr, KINDS))}")
 
+    @classmethod
+    def from_options(cls, values: Mapping[str, Any]) -> "Weights":
+        """Build the rule from the values of `--weigh` and `--tchebycheff`."""
+        return cls(values["weigh"], "tchebycheff" if values["tchebycheff"] else "linear")
+
     def choose(self, among: Candidates) -> Choice:
-        """The point with the least scalarised measure."""
+        """Return the point with the least weighted loss of range."""
         weights = among.row(self.weights, "weights")
         if (weights < 0).any() or not weights.any():
             raise ValueError(f"weights={dict(self.weights)} must be at least 0, and not all 0")
@@ -38,11 +49,11 @@ class Weights(Rule):
         total = parts.sum(axis=1)
         order = rank(total, scaled.sum(axis=1)) if self.kind == "linear" else rank(parts.max(axis=1), total)
         k = order[0]
-        asked = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(among.names, weights, strict=True))
-        reached = total[k] if self.kind == "linear" else parts[k].max()
+        weight_text = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(among.names, weights, strict=True))
+        least = total[k] if self.kind == "linear" else parts[k].max()
         what = "sum" if self.kind == "linear" else "maximum"
         return among.chosen(
             order,
             f"{among.named(k)} has the least weighted {what} of its distances from the best "
-            f"measures, {reached:.3g} of the front's range, at the weights {asked}",
+            f"measures, {least:.3g} of the front's range, at the weights {weight_text}",
         )

@@ -1,4 +1,4 @@
-"""Parallel coordinates: one upright axis an objective, its smallest loss on top, so that better is up on each."""
+"""Parallel coordinates: one upright axis an objective, with its smallest loss on top, so that up is better."""
 
 import itertools
 from typing import TYPE_CHECKING
@@ -14,14 +14,14 @@ from paretomtl.show.figures.ink import BLUE, DARK, ORANGE, PALE, format_tick, wr
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STEP, LEAST = 1.25, 0.5  # inches between the axes
+STEP, LEAST = 1.25, 0.5  # inches between two axes, usually and at least
 
 
-def draw(shown: FrontFigure, width: float | None = None) -> "Figure":
-    """A line a point."""
+def draw(facts: FrontFigure, width: float | None = None) -> "Figure":
+    """Draw a line a point."""
     from matplotlib.figure import Figure
 
-    m = len(shown.names)
+    m = len(facts.names)
     step = STEP if width is None else (width - 0.6) / m
     if width is not None:
         view.check_room(step, LEAST, f"each of {m} axes", width)
@@ -32,22 +32,22 @@ def draw(shown: FrontFigure, width: float | None = None) -> "Figure":
     axes.spines[:].set_visible(False)
     axes.set_yticks([])
     axes.set_xticks(
-        range(m), [wrap_label(label, step if view.is_narrow(width) else step - 0.1) for label in shown.labels]
+        range(m), [wrap_label(label, step if view.is_narrow(width) else step - 0.1) for label in facts.labels]
     )
     axes.tick_params(length=0, pad=16)
     axes.xaxis.tick_top()
-    ends = shown.ends()
+    ends = facts.ends()
     _draw_axes(axes, ends)
-    _draw_lines(axes, shown, ends)
-    if shown.ideals is not None:
-        heights = _heights(np.array([shown.ideals]), ends)[0]
+    _draw_lines(axes, facts, ends)
+    if facts.ideals is not None:
+        heights = _heights(np.array([facts.ideals]), ends)[0]
         axes.plot(heights, "_", color=DARK, ms=14, mew=1.8, zorder=5, label="trained alone (ideals)")
     view.draw_legend(figure, width, loc="outside lower center", ncols=int(figure.get_figwidth() // 2.4))
     return figure
 
 
 def _heights(losses: Float[np.ndarray, "n m"], ends: Float[np.ndarray, "2 m"]) -> Float[np.ndarray, "n m"]:
-    """1 at the smallest loss, 0 at the largest; halfway up where an objective does not vary."""
+    """Return heights: 1 at the smallest loss, 0 at the largest, 0.5 where an objective is constant."""
     flat = score.is_constant(ends)
     low, span = ends[0], np.where(flat, 1, ends[1] - ends[0])
     return np.where(flat, 0.5, 1 - (losses - low) / span)
@@ -65,25 +65,25 @@ def _draw_axes(axes, ends: Float[np.ndarray, "2 m"]) -> None:
             axes.annotate(format_tick(high, low, high), (k, 0), xytext=(0, -7), va="top", **small)
 
 
-def _draw_lines(axes, shown: FrontFigure, ends: Float[np.ndarray, "2 m"]) -> None:
+def _draw_lines(axes, facts: FrontFigure, ends: Float[np.ndarray, "2 m"]) -> None:
     import matplotlib as mpl
     from matplotlib.collections import LineCollection
 
-    x = np.arange(len(shown.names))
-    for k, heights in enumerate(_heights(shown.losses("dominated"), ends)):
+    x = np.arange(len(facts.names))
+    for k, heights in enumerate(_heights(facts.losses("dominated"), ends)):
         axes.plot(x, heights, color=PALE, lw=1, zorder=1, label=None if k else "dominated")
     shades = mpl.colormaps["viridis"]
-    varies = np.flatnonzero(~score.is_constant(shown.losses()))
+    varies = np.flatnonzero(~score.is_constant(facts.losses()))
     by = int(varies[0]) if len(varies) else None
-    for k, heights in enumerate(_heights(shown.losses("front"), ends)):
+    for k, heights in enumerate(_heights(facts.losses("front"), ends)):
         color = BLUE if by is None else shades(0.85 * (1 - heights[by]))
-        label = "front" if by is None else wrap_label(f"front, coloured by {shown.names[by]}", 1.7)
+        label = "front" if by is None else wrap_label(f"front, coloured by {facts.names[by]}", 1.7)
         axes.plot(x, heights, "o-", color=color, lw=1.3, ms=3, zorder=3, label=None if k else label)
-    if by is not None:  # the scale of the colours, on the axis that gives them
+    if by is not None:  # the colour scale, on the axis of the objective that it shows
         steps = np.linspace(0, 1, 65)
         pieces = [[(by, low), (by, high)] for low, high in itertools.pairwise(steps)]
         axes.add_collection(LineCollection(pieces, colors=shades(0.85 * (1 - steps[:-1])), lw=5, zorder=2))
-    if shown.chosen is not None:
-        heights = _heights(np.array([shown.chosen.losses]), ends)[0]
-        label = f"chosen: {shown.chosen.id}"
+    if facts.chosen is not None:
+        heights = _heights(np.array([facts.chosen.losses]), ends)[0]
+        label = f"chosen: {facts.chosen.id}"
         axes.plot(x, heights, "o-", color=ORANGE, lw=3, ms=6, zorder=4, label=label)

@@ -1,4 +1,4 @@
-"""Several fronts in one figure: what each attains; of several seeds the median, and a band from best to worst."""
+"""Several fronts in one figure: what each attains; with several seeds the median, and a band from best to worst."""
 
 import csv
 import io
@@ -20,34 +20,35 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-# Okabe's and Ito's colours but for the yellow, which is too pale on white; dashes and markers tell them apart in grey.
+# Okabe and Ito's colours without yellow, which is too pale on white; dashes and markers tell them apart in grey.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (7, 1.5, 1.5, 1.5)))
 MARKERS = "osD^vP*X"
-LEVELS = {"median": 50.0, "best": 0.0, "worst": 100.0}  # in percent of the seeds, at least; 0 is one of them
+LEVELS = {"median": 50.0, "best": 0.0, "worst": 100.0}  # least percentage of the seeds; 0 means a single seed
 ONE_SEED = "attained"
 
 
 class OneFront(NamedTuple):
     """One of the fronts.
 
-    ids, seeds, losses, front: of its points, all seeds' in turn; the last is which none of the same seed dominates.
-    surfaces: of two objectives, what it attains, as staircases by name: "attained", or of several seeds LEVELS.
-    half_width: half of the 95 % confidence interval of the hypervolume's mean over the seeds.
+    ids, seeds, losses: of its points, one seed after the other.
+    nondominated: marks the points that no other of the same seed dominates.
+    surfaces: for two objectives, what the front attains, as staircases by name: "attained", or LEVELS of several seeds.
+    half_width: half of the 95 % confidence interval of the mean hypervolume over the seeds.
     """
 
     name: str
     ids: tuple[str, ...]
     seeds: tuple[int, ...]
     losses: Float[np.ndarray, "n m"]
-    front: Bool[np.ndarray, " n"]
+    nondominated: Bool[np.ndarray, " n"]
     surfaces: dict[str, Float[np.ndarray, "_ 2"]]
     hypervolume: float | None
     half_width: float | None
 
     @property
     def n_seeds(self) -> int:
-        """How many have a point."""
+        """Number of seeds with a point."""
         return len(set(self.seeds))
 
 
@@ -60,20 +61,20 @@ class SeveralFronts(NamedTuple):
     ref_point: tuple[float, ...]
 
     def ends(self) -> Float[np.ndarray, "2 m"]:
-        """The smallest and the largest loss of each objective, over all fronts."""
-        there = np.vstack([one.losses for one in self.fronts])
-        return np.stack([there.min(axis=0), there.max(axis=0)])
+        """Return the smallest and the largest loss of each objective, over all fronts."""
+        losses = np.vstack([one.losses for one in self.fronts])
+        return np.stack([losses.min(axis=0), losses.max(axis=0)])
 
 
 def collect_fronts(fronts: Mapping[str, Points]) -> SeveralFronts:
-    """What there is to draw of several fronts, on the validation losses.
+    """Collect what to draw of several fronts, from the validation losses.
 
     Raises:
-        ValueError: there is none, or one is of another problem than another.
-        EmptyFrontError: one has no point.
+        ValueError: there is no front, or two fronts are of different problems.
+        EmptyFrontError: a front has no point.
     """
     if not isinstance(fronts, Mapping):
-        raise TypeError(f"fronts is a {type(fronts).__name__}; give a dict of fronts by the names they are to have")
+        raise TypeError(f"fronts is a {type(fronts).__name__}; give a dict of fronts by name")
     if not fronts:
         raise ValueError("fronts is empty; give at least one")
     for (name, one), (other, two) in itertools.combinations(fronts.items(), 2):
@@ -81,11 +82,11 @@ def collect_fronts(fronts: Mapping[str, Points]) -> SeveralFronts:
             one.check_alike(two)
         except ValueError as error:
             raise ValueError(f"fronts {name!r} (here) and {other!r} (the other): {error}") from error
-    every = [score.check_losses(front.losses, f"fronts[{name!r}]") for name, front in fronts.items()]
+    losses = [score.check_losses(front.losses, f"fronts[{name!r}]") for name, front in fronts.items()]
     first = next(iter(fronts.values()))
-    far = np.vstack([*every, first.ref_point]).max(axis=0)
-    shown = tuple(_collect_one(name, front, far) for name, front in fronts.items())
-    return SeveralFronts(axis_labels(first), first.names, shown, first.ref_point)
+    far = np.vstack([*losses, first.ref_point]).max(axis=0)
+    front_facts = tuple(_collect_one(name, front, far) for name, front in fronts.items())
+    return SeveralFronts(axis_labels(first), first.names, front_facts, first.ref_point)
 
 
 def _collect_one(name: str, front: Points, far: np.ndarray) -> OneFront:
@@ -95,8 +96,8 @@ def _collect_one(name: str, front: Points, far: np.ndarray) -> OneFront:
     surfaces = {}
     if len(front.names) == 2:
         levels = {ONE_SEED: 100.0} if len(parts) == 1 else LEVELS
-        found = score.attainment(losses, [*levels.values()])
-        surfaces = {level: attained_border(corners, far) for level, corners in zip(levels, found, strict=True)}
+        corner_sets = score.attainment(losses, [*levels.values()])
+        surfaces = {level: attained_border(corners, far) for level, corners in zip(levels, corner_sets, strict=True)}
     return OneFront(
         name,
         tuple(p.id for p in points),
@@ -109,43 +110,43 @@ def _collect_one(name: str, front: Points, far: np.ndarray) -> OneFront:
     )
 
 
-def fronts_csv(shown: SeveralFronts) -> str:
-    """The facts as the text of a CSV file."""
+def fronts_csv(facts: SeveralFronts) -> str:
+    """Format the facts as CSV."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["front", "mark", "id", "seed", *map(escape_formula, shown.names)])
-    for one in shown.fronts:
+    writer.writerow(["front", "mark", "id", "seed", *map(escape_formula, facts.names)])
+    for one in facts.fronts:
         name = escape_formula(one.name)
-        for id, seed, losses, front in zip(one.ids, one.seeds, one.losses.tolist(), one.front, strict=True):
-            writer.writerow([name, "front" if front else "dominated", id, seed, *losses])
+        for id, seed, losses, is_front in zip(one.ids, one.seeds, one.losses.tolist(), one.nondominated, strict=True):
+            writer.writerow([name, "front" if is_front else "dominated", id, seed, *losses])
         for level, steps in one.surfaces.items():
             writer.writerows([name, level, "", "", *row] for row in steps.tolist())
-    writer.writerow(["", "reference", "", "", *shown.ref_point])
+    writer.writerow(["", "reference", "", "", *facts.ref_point])
     return out.getvalue()
 
 
-def draw(shown: SeveralFronts, width: float | None = None) -> "Figure":
-    """The plane of two objectives; of more, a panel a pair of them, with the points alone."""
-    m, ends, reference = len(shown.names), shown.ends(), shown.ref_point
+def draw(facts: SeveralFronts, width: float | None = None) -> "Figure":
+    """Draw the plane of two objectives; for more, a panel a pair, with the points alone."""
+    m, ends, reference = len(facts.names), facts.ends(), facts.ref_point
     if m == 2 and not view.is_reference_near(ends, reference).all():
-        reference = tuple(ends[1].tolist())  # one axis alone need not go so far: there is but one panel to see it in
+        reference = tuple(ends[1].tolist())  # a single panel shows the reference only if both axes reach it
     limits = view.axis_limits(ends, reference)
     if m == 2:
         figure, axes = pair.empty_plane(width)
-        axes.set(xlim=limits[0], ylim=limits[1], xlabel=shown.labels[0], ylabel=shown.labels[1])
+        axes.set(xlim=limits[0], ylim=limits[1], xlabel=facts.labels[0], ylabel=facts.labels[1])
         panels = {(0, 1): axes}
     else:
-        figure, panels = matrix.empty_triangle(shown.labels, limits, width)
-    size = 4.5 if m == 2 else 0.9 * matrix.marker_size(shown.names)
-    room = width - 0.6 if width is not None and view.is_narrow(width) else 2.4  # in inches, for a line of the legend
+        figure, panels = matrix.empty_triangle(facts.labels, limits, width)
+    size = 4.5 if m == 2 else 0.9 * matrix.marker_size(facts.names)
+    room = width - 0.6 if width is not None and view.is_narrow(width) else 2.4  # inches for a line of the legend
     for place, axes in panels.items():
-        _draw_panel(axes, shown, list(place), size, room)
+        _draw_panel(axes, facts, list(place), size, room)
     view.draw_legend(figure, width, loc="outside right upper" if m == 2 else "upper right")
     return figure
 
 
-def _draw_panel(axes, shown: SeveralFronts, pair: list[int], size: float, room: float) -> None:
-    for k, one in enumerate(shown.fronts):
+def _draw_panel(axes, facts: SeveralFronts, pair: list[int], size: float, room: float) -> None:
+    for k, one in enumerate(facts.fronts):
         color, marker, dashes = COLORS[k % len(COLORS)], MARKERS[k % len(MARKERS)], DASHES[k % len(DASHES)]
         if "best" in one.surfaces:
             band = np.vstack([one.surfaces["best"], one.surfaces["worst"][::-1]])
@@ -153,26 +154,26 @@ def _draw_panel(axes, shown: SeveralFronts, pair: list[int], size: float, room: 
         for steps in (one.surfaces.get(name) for name in (ONE_SEED, "median")):
             if steps is not None:
                 axes.plot(*steps.T, color=color, ls=dashes, lw=1.4, zorder=2)
-        many = one.n_seeds > 1 and bool(one.surfaces)  # the median is what counts then
+        many = one.n_seeds > 1 and bool(one.surfaces)  # with several seeds the median matters most
         style = {"ls": "none", "marker": marker, "color": color, "zorder": 3}
         style |= {"ms": 0.7 * size, "alpha": 0.5, "mew": 0} if many else {"ms": size, "mew": 0.6}
-        axes.plot(*one.losses[one.front][:, pair].T, **style)
-        axes.plot(*one.losses[~one.front][:, pair].T, **style | {"mfc": "none", "mew": 0.6, "ms": 0.6 * size})
+        axes.plot(*one.losses[one.nondominated][:, pair].T, **style)
+        axes.plot(*one.losses[~one.nondominated][:, pair].T, **style | {"mfc": "none", "mew": 0.6, "ms": 0.6 * size})
         axes.plot(
             [], [], color=color, marker=marker, ms=size, ls=dashes if one.surfaces else "none", label=_label(one, room)
         )
-    if any("best" in one.surfaces for one in shown.fronts):
+    if any("best" in one.surfaces for one in facts.fronts):
         axes.plot([], [], color=DARK, lw=1.4, label="line: median of the seeds")
         axes.fill([], [], facecolor=GREY, alpha=0.4, lw=0, label="band: best to worst seed")
-    if not all(one.front.all() for one in shown.fronts):
+    if not all(one.nondominated.all() for one in facts.fronts):
         axes.plot([], [], "o", mec=DARK, mfc="none", mew=0.6, ms=0.6 * size, label="dominated")
-    seen = view.reference_label(shown.ends(), shown.ref_point)
-    seen = seen.replace("some", "the") if len(shown.names) == 2 else seen
-    matrix.draw_reference(axes, shown.ref_point, pair, size, seen)
+    label = view.reference_label(facts.ends(), facts.ref_point)
+    label = label.replace("some", "the") if len(facts.names) == 2 else label
+    matrix.draw_reference(axes, facts.ref_point, pair, size, label)
 
 
 def _label(one: OneFront, room: float) -> str:
-    """Its name, its hypervolume, and how many seeds that is the mean over."""
+    """Label a front: its name, its hypervolume, and the number of seeds behind it."""
     volume = "no hypervolume" if one.hypervolume is None else f"hypervolume {one.hypervolume:.4g}"
     volume += "" if one.half_width is None else f" ± {one.half_width:.2g}"
     return f"{wrap_label(one.name, room)}\n{volume}" + (f", {one.n_seeds} seeds" if one.n_seeds > 1 else "")

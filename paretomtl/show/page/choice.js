@@ -77,16 +77,16 @@ class ChoiceCard {
 
   table(i) {
     const { state } = this;
-    const { objectives, asked, off } = state.data;
+    const { objectives, requested, off } = state.data;
     const k = state.data.free.indexOf(i);
     const errors = state.among.errors && k >= 0 ? state.among.errors[k] : null;
-    const head = ["objective", "value", ...(errors ? ["± s.e."] : []), "best", ...(asked[i] ? ["asked"] : [])];
+    const head = ["objective", "value", ...(errors ? ["± s.e."] : []), "best", ...(requested[i] ? ["asked"] : [])];
     const rows = objectives.map((o, j) => [
       o.name,
       state.said(i, j),
       ...(errors ? [Number.isFinite(errors[j]) ? general(errors[j], 2) : "unknown"] : []),
       shown(state.signs[j] * state.among.low[j], { unit: "" }),
-      ...(asked[i] ? [general(asked[i][j], 3)] : []),
+      ...(requested[i] ? [general(requested[i][j], 3)] : []),
     ]);
     const far =
       off[i] === null ? "" : `Control error: ${general(off[i], 3)}° between the ray asked and the one reached.`;
@@ -97,15 +97,15 @@ class ChoiceCard {
         head,
         rows.map((row) => tableRow(row, "td")),
       ),
-      ...(far && asked[i] ? [this.note(far)] : []),
+      ...(far && requested[i] ? [this.note(far)] : []),
     );
   }
 
   others(i) {
     const { state } = this;
     const byHand = state.hand !== null;
-    const found = byHand ? state.neighbours(i) : state.choiceByRule.runnersUp;
-    const items = found.map((r) => element("li", {}, this.other(r.id, runnerUp(r, state.among.names))));
+    const others = byHand ? state.neighbours(i) : state.choiceByRule.runnersUp;
+    const items = others.map((r) => element("li", {}, this.other(r.id, runnerUp(r, state.among.names))));
     const title = byHand ? "Its neighbours, against it" : "Next by this rule, against it";
     return items.length
       ? element("div", {}, element("h3", { textContent: title }), element("ul", { className: "others" }, ...items))

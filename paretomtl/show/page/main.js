@@ -18,7 +18,7 @@ function legend(state) {
   entries.push(["chosen", "chosen"]);
   if (data.ideals) entries.push(["ideal", "trained alone (ideals)"]);
   if (data.reference) entries.push(["reference", "reference"]);
-  if (data.rays && data.asked.some(Boolean)) entries.push(["ray", "ray asked"], ["way", "ray reached"]);
+  if (data.rays && data.requested.some(Boolean)) entries.push(["ray", "ray asked"], ["way", "ray reached"]);
   if (data.map && data.map.signs) entries.push(["mapped", "interpolated"]);
   return entries.map(([kind, text]) => element("li", { className: kind }, element("i"), text));
 }
@@ -51,9 +51,9 @@ function drawTable(state) {
   const { data } = state;
   const head = ["id", ...data.objectives.map(titled), "asked", "control error"];
   const rows = kept.slice(0, MOST_ROWS).map((i) => {
-    const asked = data.asked[i] ? data.asked[i].map((x) => general(x, 3)).join(", ") : "";
+    const requested = data.requested[i] ? data.requested[i].map((x) => general(x, 3)).join(", ") : "";
     const off = data.off[i] === null ? "" : `${general(data.off[i], 3)}°`;
-    const cells = [data.ids[i], ...range(state.m).map((j) => general(state.value(i, j), 4)), asked, off];
+    const cells = [data.ids[i], ...range(state.m).map((j) => general(state.value(i, j), 4)), requested, off];
     const row = tableRow(cells, "td");
     row.classList.toggle("chosen", i === state.chosen);
     row.addEventListener("pointerenter", () => state.point(i));
@@ -88,11 +88,11 @@ function start(raw) {
   const parallel = new Parallel(byId("parallel"), state);
   const plots = [scatter, parallel];
   byId("scatter-note").textContent = note(state, scatter);
-  const asked = data.asked.some((r, i) => r && data.reached[i]);
-  byId("asked-view").hidden = !asked;
-  if (asked) {
-    plots.push(new Asked(byId("asked"), state));
-    byId("asked-note").textContent = plots[2].note();
+  const requested = data.requested.some((r, i) => r && data.reached[i]);
+  byId("requested-view").hidden = !requested;
+  if (requested) {
+    plots.push(new Requested(byId("requested"), state));
+    byId("requested-note").textContent = plots[2].note();
   }
   state.plots = plots;
   if (data.first !== "scatter-view") byId("scatter-view").before(byId(data.first));
@@ -151,6 +151,7 @@ function start(raw) {
 
 // for tests, and for whoever wants the same choices in a script of their own
 window.paretomtl = {
+  rules: RULES,
   choose: (raw, rule) => choose(new Candidates(decoded(raw)), rule),
   runnerUp,
   pythonRule,

@@ -25,10 +25,10 @@ class PreferenceSliders {
         input,
       );
     });
-    this.found = element("div");
+    this.result = element("div");
     const rest = m === 2 ? `The rest of it is ${names[1]}’s.` : "They are scaled to sum 1.";
     const about = `All points are of one network, which takes any preference. ${rest}`;
-    box.append(element("p", { className: "note", textContent: about }), ...this.inputs, this.found);
+    box.append(element("p", { className: "note", textContent: about }), ...this.inputs, this.result);
     this.draw(false);
   }
 
@@ -42,7 +42,7 @@ class PreferenceSliders {
     const { data, among } = this.state;
     const r = this.preference?.map((x) => Number(x.toFixed(3)));
     if (!r) {
-      this.found.replaceChildren(
+      this.result.replaceChildren(
         element("p", { className: "why none", textContent: "A preference needs one number above 0." }),
       );
       return;
@@ -56,7 +56,7 @@ class PreferenceSliders {
       general(losses[j], 4),
       ...(error ? [general(error[j], 2)] : []),
     ]);
-    const found = table(
+    const lossTable = table(
       head,
       rows.map((row) => tableRow(row, "td")),
     );
@@ -68,8 +68,8 @@ class PreferenceSliders {
         "suggest; between two points of a smooth front it is about a quarter of that."
       : " How far they may be off is not known: there are too few points to say, or too many.";
     const line = `${data.folder === null ? "front" : pythonFront(data)}.model_at([${r.map(pythonFloat).join(", ")}], build)`;
-    this.found.replaceChildren(
-      element("div", { className: "scroll" }, found),
+    this.result.replaceChildren(
+      element("div", { className: "scroll" }, lossTable),
       element("p", { className: "note", textContent: where + how }),
       copied("The model there, in Python", line),
     );

@@ -205,14 +205,14 @@ class Parallel extends Plot {
     const k = Math.floor((x - this.side) / this.step);
     if (k < 0 || k >= this.state.m - 1 || y < this.top - 6 || y > this.bottom + 6) return null;
     const share = (x - this.x(k)) / this.step;
-    let [least, found] = [8, null];
+    let [least, nearest] = [8, null];
     for (const i of range(this.state.n)) {
       if (!this.state.isShown(i)) continue;
       const ys = this.lines[i];
       const away = Math.abs((1 - share) * ys[k] + share * ys[k + 1] - y) + (this.state.kept[i] ? 0 : 3);
-      if (away < least) [least, found] = [away, i];
+      if (away < least) [least, nearest] = [away, i];
     }
-    return found;
+    return nearest;
   }
 
   whereIs(k) {

@@ -46,15 +46,15 @@ function ticks(low, high, most) {
   const rough = (high - low) / most;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * ([1, 2, 5, 10].find((times) => times * power >= rough) ?? 10);
-  const found = [];
-  for (let k = Math.ceil(low / step); k * step <= high && found.length < 20; k++) found.push(k * step);
+  const places = [];
+  for (let k = Math.ceil(low / step); k * step <= high && places.length < 20; k++) places.push(k * step);
   const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   const size = Math.max(Math.abs(low), Math.abs(high));
   const text = (x) => {
     if (Math.abs(x) < step / 1e6) return "0";
     return size >= 1e5 || decimals > 5 ? Number(x.toPrecision(5)).toExponential() : x.toFixed(decimals);
   };
-  return found.map((x) => [x, text(x).replace("-", "−")]);
+  return places.map((x) => [x, text(x).replace("-", "−")]);
 }
 
 function titled({ name, unit }) {
@@ -150,9 +150,9 @@ class Plot {
 
   pointed(event) {
     this.active = true;
-    const found = this.find(...this.at(event));
-    this.box.style.cursor = found === null ? "" : "pointer";
-    if (found !== this.state.hover) this.state.point(found);
+    const i = this.find(...this.at(event));
+    this.box.style.cursor = i === null ? "" : "pointer";
+    if (i !== this.state.hover) this.state.point(i);
   }
 
   left() {
@@ -162,8 +162,8 @@ class Plot {
 
   clicked(event) {
     if (event.target.closest("[role=slider]")) return;
-    const found = this.find(...this.at(event));
-    if (found !== null) this.state.pick(found);
+    const i = this.find(...this.at(event));
+    if (i !== null) this.state.pick(i);
   }
 
   keyed(event) {
@@ -243,7 +243,7 @@ function wordOf(colour, alpha) {
 }
 
 function announce(text) {
-  document.getElementById("told").textContent = text;
+  document.getElementById("live").textContent = text;
 }
 
 function dot(context, x, y, radius) {

@@ -160,9 +160,9 @@ class Scatter extends Plot {
 
   // dotted: the ray asked for, on which r_i l_i is equal; a thin line: from the origin to what was reached
   paintRays(context, colours, { ...panel }, k, strong = false) {
-    const asked = this.state.data.asked[k];
-    if (!this.state.data.rays || !asked || !this.state.isShown(k)) return;
-    const direction = [panel.j, panel.i].map((j) => 1 / Math.max(asked[j], 1e-9));
+    const requested = this.state.data.requested[k];
+    if (!this.state.data.rays || !requested || !this.state.isShown(k)) return;
+    const direction = [panel.j, panel.i].map((j) => 1 / Math.max(requested[j], 1e-9));
     const far = 1e3 * Math.max(...this.limits.flat().map(Math.abs));
     const scale = far / Math.max(...direction);
     const origin = [this.across(panel, 0), this.up(panel, 0)];
@@ -207,14 +207,14 @@ class Scatter extends Plot {
     const panel = this.panelAt(x, y);
     if (!panel) return null;
     this.panel = panel;
-    let [least, found] = [NEAR, null];
+    let [least, nearest] = [NEAR, null];
     for (const k of range(this.state.n)) {
       if (!this.state.isShown(k)) continue;
       const [px, py] = this.spot(panel, k);
       const away = Math.hypot(px - x, py - y) + (this.state.kept[k] ? 0 : 4); // of two, the one that is not faded
-      if (away < least) [least, found] = [away, k];
+      if (away < least) [least, nearest] = [away, k];
     }
-    return found;
+    return nearest;
   }
 
   whereIs(k) {

@@ -1,4 +1,4 @@
-// What the page shows, and what was asked of it. Points are known by their place in the order of the ids.
+// What the page shows, and how it was set. A point is its index in the order of the ids.
 
 function decoded(raw) {
   const doubles = (text) => text && new Float64Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
@@ -31,7 +31,7 @@ class State {
     this.dominatedShown = true;
     this.hand = this.data.chosen === null ? null : this.places.get(this.data.chosen);
     this.hover = null;
-    this.mapped = null; // the measures that the map tells at the preference asked there
+    this.mapped = null; // the measures on the map at its preference
     this.setRules();
     this.listeners = [];
     this.refilter();
@@ -50,20 +50,9 @@ class State {
   }
 
   setRules() {
-    const { m, among } = this;
-    const none = () => new Array(m).fill(null);
-    const utopia = among.low.map(
-      (c, j) => this.signs[j] * (this.flat[j] ? c : looser(c, this.worst[j] - this.best[j])),
-    );
-    this.rules = {
-      Constraint: { kind: "Constraint", best: 0, bounds: this.bounds, margin: null },
-      Knee: { kind: "Knee" },
-      MinMaxRegret: { kind: "MinMaxRegret" },
-      ReferencePoint: { kind: "ReferencePoint", aspirations: utopia },
-      Weights: { kind: "Weights", weights: new Array(m).fill(1), sum: true },
-      Lexicographic: { kind: "Lexicographic", order: range(m), within: none(), errors: none() },
-    };
-    const quick = among.n <= MANY; // a knee of thousands of points takes a moment
+    const entries = this.data.rules.map(({ name }) => [name, { kind: name, ...RULES[name].settings?.(this) }]);
+    this.rules = Object.fromEntries(entries);
+    const quick = this.among.n <= MANY; // a knee of thousands of points takes a moment
     this.kind = quick && this.answer(this.rules.Knee).id !== null ? "Knee" : "MinMaxRegret";
   }
 

@@ -223,6 +223,26 @@ def test_bad_usage_is_a_line_and_a_code(here, monkeypatch, capsys, command, code
     assert said in capsys.readouterr().err
 
 
+IMPORTED = """
+import contextlib, io, sys
+from paretomtl.cli import main
+
+with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
+    main(sys.argv[1:])
+assert printed.getvalue()
+print(*({"torch", "cvxpy", "ray"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize(
+    "command", ["--help", "run --help", "select --help", "show DIR", "select DIR --best a", "verify DIR", "migrate DIR"]
+)
+def test_reading_and_choosing_import_no_torch(here, command):
+    words = command.replace("DIR", str(here[0] / "runs/a")).split()
+    done = subprocess.run([sys.executable, "-c", IMPORTED, *words], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, [], "")
+
+
 # --- a user's own folder, in this process ---
 
 LOUD = """
@@ -566,3 +586,57 @@ def test_a_front_model_of_a_study_file(user, capsys):
     Path("study.toml").write_text(TOML + table.replace("0.3", "0.4"))
     assert main(["run", "study.toml"]) == 1
     assert "front_model LowRank, sampling ends: 0.3 there, 0.4 here" in capsys.readouterr().err
+
+
+OWN = """
+from dataclasses import dataclass
+
+import paretomtl as pm
+
+
+@dataclass(frozen=True)
+class Own(pm.LowRank):
+    pass
+
+
+other = 3
+"""
+
+
+@pytest.fixture
+def own(user):
+    """A front model of the user's own, beside their problem."""
+    (user / "own.py").write_text(OWN)
+    yield user
+    sys.modules.pop("own", None)
+
+
+def test_a_front_model_of_ones_own(own, monkeypatch, capsys):
+    assert main([*RUN, "--front-model", "own:Own"]) == 0
+    assert pm.Front.load("runs/a").study["front_model"]["kind"] == "own:Own"
+    whole = files(Path("runs/a"))
+    Path("runs/a/points/point-001.json").unlink()
+    assert main(["resume", "runs/a"]) == 0
+    assert files(Path("runs/a")) == whole
+    assert f"running own:Own, as runs/a says, from {own / 'own.py'}" in capsys.readouterr().err
+    Path("study.toml").write_text(f'{TOML}front_model = {{ name = "own:Own", rank = 2 }}\n')
+    assert main(["run", "study.toml"]) == 0
+    assert pm.Front.load("runs/b").study["front_model"]["rank"] == 2
+    for name, refusal in {
+        "own:other": "'own:other' is a int; give a subclass of pm.FrontModel",
+        "own:absent": "module 'own' has no 'absent'",
+        "nowhere:Own": "there is no module 'nowhere'",
+    }.items():
+        assert main([*RUN, "--front-model", name]) == 2
+        assert refusal in capsys.readouterr().err
+
+
+@pytest.mark.fault(83)
+def test_no_front_model_is_imported_from_a_fronts_folder(own, monkeypatch, capsys):
+    assert main([*RUN, "--front-model", "own:Own"]) == 0
+    Path("own.py").rename("runs/a/own.py")
+    sys.modules.pop("own")
+    monkeypatch.syspath_prepend(own / "runs/a")
+    assert main(["resume", "runs/a"]) == 2
+    assert "module 'own' lies in the front's folder" in capsys.readouterr().err
+    assert "own" not in sys.modules

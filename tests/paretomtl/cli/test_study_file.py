@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import paretomtl_solvers as ps
-from paretomtl.cli.study_file import LARGEST, Named, Settings, build, build_optimizer, read
+from paretomtl.cli.study_file import LARGEST, build, build_optimizer, read
 from paretomtl.errors import StudyFileError
+from paretomtl.options import Named, Options
 from paretomtl.preference import Refine
 
 LEAST = {"problem": '"mine:problem"', "method": '"EPO"', "preferences": "9", "epochs": "20", "out": '"runs/mine"'}
@@ -37,7 +38,7 @@ def refusal(path):
 
 
 def test_the_least_that_a_file_must_have(study, tmp_path):
-    assert read(study()) == Settings(
+    assert read(study()) == Options(
         problem=Named("mine:problem", {}),
         method=Named("EPO", {}),
         preferences=9,
@@ -83,7 +84,7 @@ def test_all_that_a_file_can_have(tmp_path):
             sampling = { n = 4, ends = 0.3 }
         """)
     )
-    assert read(path) == Settings(
+    assert read(path) == Options(
         problem=Named("studies.digit_pairs:digit_pairs", {"size": "small", "fold": 2}),
         method=Named("EPO", {"eps": 1e-4}),
         preferences=[[0.2, 0.8], [1.0, 1.0]],

@@ -1,11 +1,18 @@
 """Front models as JSON and back; options that make no sense are refused before any memory is asked for."""
 
 import json
+import re
+import sys
+from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 import pytest
+import torch
 
 import paretomtl as pm
-from paretomtl.conditioned.kinds import KINDS, from_options, to_options
+from paretomtl.conditioned.kinds import KINDS, find_front_model, from_options, name_of, to_options
+from tests.toys import named
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 SAMPLING = {"each": "batch", "n": 3, "concentration": 0.5, "ends": 0.25}
@@ -40,13 +47,130 @@ def test_a_list_of_names_is_kept_as_a_tuple():
     assert pm.Hypernetwork(modules=["a"]).modules == pm.LowRank(modules=["a"]).modules == ("a",)
 
 
+@dataclass(frozen=True)
 class Own(pm.FiLM):
-    """A kind that the library does not know."""
+    """A kind that the library does not know, with options of every sort that can be stored."""
+
+    text: str = "a"
+    several: tuple[str | float | None, ...] = (1.5, "b", None)
+    on: bool = True
+
+    @dataclass(frozen=True)
+    class Within(pm.LowRank):
+        """One within a class."""
 
 
-def test_a_kind_of_one_s_own_cannot_be_stored():
-    with pytest.raises(TypeError, match="is not one of FiLM, Hypernetwork, Inputs, LowRank, and could not be loaded"):
-        to_options(Own())
+@pytest.mark.parametrize(
+    ("front_model", "name"), [(Own(text="c", several=()), "Own"), (Own.Within(rank=2), "Own.Within")], ids=str
+)
+def test_a_kind_of_one_s_own_has_a_qualified_name(front_model, name):
+    stored = json.loads(json.dumps(to_options(front_model)))
+    assert stored["kind"] == f"{__name__}:{name}"
+    result = from_options(stored)
+    assert result == front_model
+    assert type(result) is type(front_model) is find_front_model(stored["kind"])
+
+
+def test_our_own_kinds_have_their_bare_names():
+    assert {name: name_of(kind) for name, kind in KINDS.items()} == {name: name for name in KINDS}
+    assert [find_front_model(name) for name in KINDS] == list(KINDS.values())
+
+
+def test_of_two_classes_with_one_name_the_last_is_meant():
+    """As in a notebook, where a cell is run again."""
+
+    def define():
+        space = {"__name__": "a_notebook", "dataclass": dataclass, "pm": pm}
+        exec("@dataclass(frozen=True)\nclass Mine(pm.LowRank):\n    more: int = 1", space)
+        return space["Mine"]
+
+    first, last = define(), define()
+    assert find_front_model("a_notebook:Mine") is last is not first
+    assert type(from_options(to_options(first()))) is last
+
+
+@pytest.mark.parametrize(("file", "spec", "module"), [
+    ("/some/where/train.py", None, "train"),
+    ("/some/where/__main__.py", "mypackage.train", "mypackage.train"),
+    (None, None, "__main__"),
+])  # fmt: skip
+def test_a_class_of_the_script_that_runs_has_the_name_by_which_it_is_imported(file, spec, module, monkeypatch):
+    main = ModuleType("__main__")
+    main.__file__, main.__spec__ = file, None if spec is None else ModuleSpec(spec, None)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.setattr(Own, "__module__", "__main__")
+    assert to_options(Own())["kind"] == f"{module}:Own"
+    assert type(from_options(to_options(Own()))) is Own
+
+
+class Bare(pm.FiLM):
+    """Not a dataclass, so an option of its own would be lost."""
+
+
+@dataclass(frozen=True)
+class Option(pm.LowRank):
+    """An option of any type."""
+
+    option: object = None
+
+
+@dataclass(frozen=True)
+class Derived(pm.LowRank):
+    """A field that is no argument."""
+
+    derived: int = field(default=1, init=False)
+
+
+@dataclass(frozen=True)
+class Turned(pm.LowRank):
+    """An option that does not stay as it was given."""
+
+    sign: int = 1
+
+    def __post_init__(self):
+        object.__setattr__(self, "sign", -self.sign)
+
+
+@dataclass(frozen=True)
+class Kind(pm.LowRank):
+    """An option with a name that is needed otherwise."""
+
+    kind: str = "a"
+
+
+@dataclass(frozen=True)
+class More(pm.Sampling):
+    """A sampling of one's own."""
+
+
+UNSTORABLE = [[1], {"a": 1}, (1, (2,)), float("nan"), (float("inf"),), 1j, torch.zeros(1), pm.Sampling(), len]
+REMEDY = "cannot be stored; give a text, a finite number, a bool, None, or a tuple of these"
+
+
+def local() -> pm.FrontModel:
+    @dataclass(frozen=True)
+    class Local(pm.LowRank):
+        pass
+
+    return Local()
+
+
+@pytest.mark.parametrize(
+    ("front_model", "said"),
+    [
+        (Bare(), r"Bare is no dataclass; write @dataclass\(frozen=True\)"),
+        (local(), "its class is defined within a function"),
+        (Derived(), "cannot be made again from its options .*derived"),
+        (Turned(), "is not equal to Turned"),
+        (Kind(), "the option 'kind' has the name"),
+        (pm.LowRank(sampling=More()), "is not equal to LowRank"),
+        *((Option(option=value), f"the option option=.* {REMEDY}") for value in UNSTORABLE),
+    ],
+    ids=named,
+)
+def test_what_could_not_be_made_again_cannot_be_stored(front_model, said):
+    with pytest.raises(TypeError, match=f"^front_model={re.escape(repr(front_model))}.*{said}"):
+        to_options(front_model)
 
 
 WRONG = [
@@ -99,11 +223,26 @@ def test_they_are_refused_where_they_were_stored_too(kind, given, said):
         ({"kind": ["FiLM"], "sampling": SAMPLING}, "is not one of"),
         ({"kind": {"FiLM": 1}, "sampling": SAMPLING}, "is not one of"),
         ({"kind": "x" * 1000}, f"front_model '{'x' * 40}' is not one of"),
-        ({"kind": "FiLM", "sampling": SAMPLING, "form": "full"}, r"front_model FiLM has no options \['form'\]"),
+        ({"kind": "antigravity:Mine", "sampling": SAMPLING}, "'antigravity:Mine' is a class that is not imported here"),
+        ({"kind": "json:JSONDecoder", "sampling": SAMPLING}, "'json:JSONDecoder' is a class that is not imported here"),
+        ({"kind": f"{__name__}:FrontModel", "sampling": SAMPLING}, "is a class that is not imported here"),
+        ({"kind": "paretomtl.conditioned.front_model:FrontModel", "sampling": SAMPLING}, "is not imported here"),
+        (
+            {"kind": f"{__name__}:Own", "sampling": SAMPLING, "other": 1},
+            r":Own does not take its stored options: it has no options \['other'\]",
+        ),
+        (
+            {"kind": f"{__name__}:Own", "sampling": SAMPLING, "hidden": 0},
+            ":Own does not take its stored options: hidden=0",
+        ),
+        (
+            {"kind": "FiLM", "sampling": SAMPLING, "form": "full"},
+            r"front_model FiLM is damaged: it has no options \['form'\]",
+        ),
         ({"kind": "FiLM"}, "lacks its sampling"),
         ({"kind": "FiLM", "sampling": None}, "lacks its sampling"),
         ({"kind": "FiLM", "sampling": [1]}, "lacks its sampling"),
-        ({"kind": "FiLM", "sampling": SAMPLING | {"every": 1}}, "front_model FiLM: .*every"),
+        ({"kind": "FiLM", "sampling": SAMPLING | {"every": 1}}, "front_model FiLM is damaged: .*every"),
         ({"kind": "FiLM", "sampling": SAMPLING | {"n": 0}}, "n=0"),
         ({"kind": "FiLM", "sampling": SAMPLING | {"each": {}}}, "each={}"),
         ({"kind": "FiLM", "sampling": SAMPLING | {"ends": "1"}}, "ends='1'"),

@@ -28,7 +28,7 @@ def each_called(network, x, r):
 
 def each_acted_on(network, x, r):
     def one(changes, sample):
-        with network.acting(changes):
+        with network.applying(changes):
             return output(network.plain, sample[None])[0]
 
     changes = network.changes(r)
@@ -76,7 +76,7 @@ def test_hooks_are_gone_after_an_error():
     changes = [type(change)(*(part[0] for part in change)) for change in network.changes(preferences(2).float())]
 
     def fails():
-        with network.acting(changes):
+        with network.applying(changes):
             assert any(module._forward_hooks for module in network.plain.modules())
             raise ZeroDivisionError
 

@@ -91,8 +91,8 @@ def test_others_fit(kind, solver):
 
 def test_bounds_need_weights():
     said = refusal(pm.FiLM(), ps.Linear(), project=lambda model: None)
-    assert said.startswith("front_model=FiLM: with a preference a sample no weights are made, which the problem's ")
-    assert "project= could bound; give sampling=pm.Sampling(" in said
+    assert said.startswith("front_model=FiLM: with a preference for each sample no weights are generated that the ")
+    assert "problem's project= could bound; give sampling=pm.Sampling(" in said
 
 
 @pytest.mark.parametrize("sampling", [pm.Sampling("batch"), pm.Sampling("batch", n=1), pm.Sampling("part", n=1)])
@@ -132,7 +132,7 @@ def test_a_preference_a_sample_takes_samples_and_a_linear_method(front_model):
     assert said.startswith(f"{kind}a deterministic problem has no samples to have a preference each; give sampling=")
     for solver in (ps.Tchebycheff(), ps.EPO(), ps.COSMOS()):
         said = refusal(front_model, solver)
-        assert said.startswith(f"{kind}with a preference a sample the losses must be weighed by the preference alone")
+        assert said.startswith(f"{kind}with a preference for each sample the losses must be weighed by the preference ")
         assert f"{type(solver).__name__} does not; use Linear, or give sampling=" in said
 
 
@@ -162,9 +162,7 @@ def squared_mean(model, given):
 @of_each_per_sample
 @pytest.mark.parametrize("given", [sums, squared_mean])
 def test_losses_that_are_not_means_over_the_samples_are_refused(front_model, given):
-    with pytest.raises(
-        ValueError, match=r"^losses: those of a batch, .* are not the means of those of its samples, .*"
-    ):
+    with pytest.raises(ValueError, match=r"^losses: a batch's losses .* are not the means of its samples' losses, .*"):
         rehearsed(front_model, given=given)
     assert rehearsed(pm.FiLM(sampling=BATCH), given=given) == []
 
@@ -273,7 +271,7 @@ def test_a_change_to_weights_is_seen_whatever_the_size_of_the_hypernetwork(kind)
 @pytest.mark.fault(60)
 @of_each_per_sample
 def test_a_layer_that_is_never_called_has_no_output_to_change(front_model):
-    with pytest.raises(ValueError, match="are not the means of those of its samples"):
+    with pytest.raises(ValueError, match="are not the means of its samples' losses"):
         rehearsed(front_model, lambda: Shaping(lambda layer: [layer.weight]))
 
 

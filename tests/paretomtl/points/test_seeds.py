@@ -304,10 +304,10 @@ def test_a_draw_is_found_as_often_as_it_says():
 @pytest.mark.parametrize(
     ("here", "there", "message"),
     [
-        ([1, 2], [1], "here has shape .* give one figure a seed"),
-        ([], [], "here has shape .* give one figure a seed"),
-        ([1, np.nan], [1, 2], r"here\[1\] is not finite; leave out the seeds"),
-        ([1, 2], [np.inf, 2], r"there\[0\] is not finite; leave out the seeds"),
+        ([1, 2], [1], "first has shape .* give one figure a seed"),
+        ([], [], "first has shape .* give one figure a seed"),
+        ([1, np.nan], [1, 2], r"first\[1\] is not finite; leave out the seeds"),
+        ([1, 2], [np.inf, 2], r"second\[0\] is not finite; leave out the seeds"),
     ],
 )
 def test_compare_refuses_what_it_cannot_pair(here, there, message, unchecked):

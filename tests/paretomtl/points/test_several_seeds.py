@@ -274,9 +274,9 @@ def test_what_is_lost_of_a_study_is_computed_again(tmp_path):
 @pytest.mark.fault(93)
 def test_choosing_by_the_test_data_is_told(front, one):
     for made in (front, one):
-        with pytest.warns(UserWarning, match="chosen on test, so its figures there say nothing of unseen data"):
+        with pytest.warns(UserWarning, match="chosen on test, so its figures there no longer say anything"):
             pick = made.select(best="a", split="test")
-        assert "; chosen on test, so its figures there say nothing of unseen data any more" in pick.why
+        assert "; chosen on test, so its figures there no longer say anything about unseen data" in pick.why
         tests = made.mean().losses_on("test")[:, 0]
         assert f"lowest a, {tests.min():.4g}" in report.choice_as_json(pick, made.folder)["why"]
     with pytest.raises(ValueError, match=r"split='train' was not measured at point-001; it has 'validate', 'test'"):

@@ -301,7 +301,8 @@ class Net:
     def forward(self): return SCALE
 def losses(x): return Net(), x in WORDS, x in {"u", "v", "w"}, __name__
 def show():
-    print(json.dumps(fingerprint.code({"losses": losses, "model": partial(losses, {"a", "b"}, k={"e": 1, "f": 2})})))
+    roots = {"losses": losses, "model": partial(losses, {"a", "b"}, k={"e": 1, "f": 2})}
+    print(json.dumps(fingerprint.fingerprint_code(roots)))
 if __name__ == "__main__":
     show()
 """

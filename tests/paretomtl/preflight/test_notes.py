@@ -98,7 +98,7 @@ def times(factor: float):
 def notes(**changes) -> list[str]:
     """Of a front of the toy with these changes."""
     problem = toys.two_regressions(train=list(toys.loader(1)), ref_point=[1e99, 1e99], **changes)
-    study = Study(problem, ps.Linear(), np.array([[0.5, 0.5]]), False, 1, None)
+    study = Study(problem=problem, solver=ps.Linear(), preferences=np.array([[0.5, 0.5]]), corners=False, epochs=1)
     return dry_run(study).notes
 
 

@@ -42,7 +42,7 @@ def test_the_staircase_under_the_reference_is_the_hypervolume():
 
 def test_asked_rays_and_ideals():
     shown = collect_front(front_of(LOSSES))
-    np.testing.assert_allclose([m.asked for m in shown.marks], 0.5)
+    np.testing.assert_allclose([m.ray for m in shown.marks], 0.5)
     assert shown.ideals == (0.05, 0.1)
     assert collect_front(front_of(LOSSES, ideals=())).ideals is None
     assert shown.labels == ("a loss [nats]", "b loss [nats]")

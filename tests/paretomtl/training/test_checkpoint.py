@@ -397,7 +397,7 @@ def test_what_is_not_taken_up_as_it_was_kept_starts_again():
     stopped(study, keeper)
     assert_equal(outcome(replace(study, callbacks=(after,)), keeper), outcome(study))
     assert after.done == list(range(8))
-    assert "starts again: what was put back is not what was kept" in keeper.told[0]
+    assert "starts again: the restored state is not the stored one" in keeper.told[0]
 
 
 class Full(Elsewhere):

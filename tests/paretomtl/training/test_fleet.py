@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.storage.store import Store
-from paretomtl.training.fleet import narrow_rows, stack_weights
+from paretomtl.training.rows import narrow_rows, stack_weights
 from studies.analytic import fonseca, zdt1
 from tests import toys
 from tests.folders import files
@@ -341,9 +341,12 @@ def test_a_point_that_was_lost_is_computed_again_to_the_byte(tmp_path):
 
 def test_progress_is_told_as_shares_of_the_fleet():
     from paretomtl.training.fleet import train_fleet
-    from paretomtl.training.study import Study
+    from paretomtl.training.study import FleetPlan, Study
 
     problem, told = toys.two_regressions(), []
-    study = Study(problem, ps.Linear(), np.array([[0.5, 0.5], [0.2, 0.8]]), False, 2, None, fleet=2)
+    study = Study(
+        problem=problem, solver=ps.Linear(), preferences=np.array([[0.5, 0.5], [0.2, 0.8]]), corners=False,
+        mode=FleetPlan(2), epochs=2,
+    )  # fmt: skip
     assert len(list(train_fleet(study, study.jobs, problem.open(), told.append))) == 2
     assert told == [k / 8 for k in range(1, 9)]

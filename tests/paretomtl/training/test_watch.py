@@ -148,7 +148,7 @@ def norms(*rows: float, names=("a", "b")) -> list[str]:
     watch = Norms(2)
     for step, norm in enumerate(rows):
         watch.add(step, [0, 1], np.array([1.0, norm]))
-    return watch.told(names)
+    return watch.warnings_of(names)
 
 
 def test_a_jump_is_told_against_the_mean_so_far_once_there_is_one():
@@ -166,9 +166,9 @@ def test_a_loss_without_a_label_has_no_norm_in_the_mean():
         there = [0, 1] if step % 2 else [0]
         watch.add(step, there, np.ones(len(there)))
     watch.add(99, [1], np.array([1e9]))
-    assert watch.told(("a", "b")) == []  # five of them are too few
+    assert watch.warnings_of(("a", "b")) == []  # five of them are too few
     watch.add(100, [0], np.array([1e9]))
-    assert watch.told(("a", "b"))[0].startswith("the gradient of 'a' jumped to 1e+09 times its mean at step 100")
+    assert watch.warnings_of(("a", "b"))[0].startswith("the gradient of 'a' jumped to 1e+09 times its mean at step 100")
 
 
 def test_means_are_over_the_batches_that_have_a_label():
@@ -203,7 +203,7 @@ def test_points_are_watched_each_apart():
     for step in range(LONG_ENOUGH):
         watch.add(step, [0, 1], np.ones((2, 2)))
     watch.add(LONG_ENOUGH, [0, 1], np.array([[1.0, 1.0], [1.0, 1e4]]))
-    assert watch.told(("a", "b"), (0,)) == []
-    assert watch.told(("a", "b"), (1,))[0].startswith("the gradient of 'b' jumped to 1e+04")
+    assert watch.warnings_of(("a", "b"), (0,)) == []
+    assert watch.warnings_of(("a", "b"), (1,))[0].startswith("the gradient of 'b' jumped to 1e+04")
     found = [stall(np.array([1.0, 1 / (step + 1)])).tolist() for step in range(STALL + 1)]
     assert found[-2:] == [[False, False], [True, False]]

@@ -1,5 +1,6 @@
 """What every rule promises, on fronts with many ties and dominated points."""
 
+from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +11,9 @@ from hypothesis import strategies as st
 from paretomtl.objective import Objective
 from paretomtl.point import Point
 from paretomtl.selection.rules import (
+    RULES,
     Constraint,
-    Knee,
     Lexicographic,
-    MinMaxRegret,
     NoFeasiblePoint,
     ReferencePoint,
     Weights,
@@ -61,16 +61,15 @@ def lexicographic(case, scale):
     return Lexicographic(case.order, within={case.order[0]: 2.0 * scale[case.order[0]]})
 
 
-RULES = {
+CASES = {
     "Constraint": constraint,
     "Lexicographic": lexicographic,
     "ReferencePoint": lambda case, scale: ReferencePoint(case.asked),
     "Weights linear": lambda case, scale: Weights(case.weights),
     "Weights tchebycheff": lambda case, scale: Weights(case.weights, "tchebycheff"),
-    "Knee": lambda case, scale: Knee(),
-    "MinMaxRegret": lambda case, scale: MinMaxRegret(),
 }
-each_rule = pytest.mark.parametrize("name", RULES)
+CASES |= {kind.__name__: lambda case, scale, kind=kind: kind() for kind in RULES if not fields(kind)}
+each_rule = pytest.mark.parametrize("name", CASES)
 
 
 def made(rows, ids=None):
@@ -82,7 +81,7 @@ def answer(name, case, points=None, scale=None):
     """The id that is chosen, and those of the runners-up; the nearest point, where no point is feasible."""
     scale = dict(zip([o.name for o in case.described], np.ones(9) if scale is None else scale, strict=False))
     try:
-        choice = RULES[name](case, scale).choose(list_candidates(points or made(case.rows), case.described))
+        choice = CASES[name](case, scale).choose(list_candidates(points or made(case.rows), case.described))
     except NoFeasiblePoint as error:
         return "none", error.nearest.id, []
     return "chosen", choice.point and choice.point.id, [r.point.id for r in choice.runners_up]
@@ -90,6 +89,10 @@ def answer(name, case, points=None, scale=None):
 
 def row_of(case, id):
     return case.rows[int(id[1:])]
+
+
+def test_every_rule_has_a_case():
+    assert {name.partition(" ")[0] for name in CASES} == {kind.__name__ for kind in RULES}
 
 
 @each_rule
@@ -174,7 +177,7 @@ def test_each_choice_says_why_with_its_numbers(name):
     rows = [(0.0, 10.0), (1.0, 4.0), (5.0, 1.0), (10.0, 0.0)]
     described = [Objective("a", "nats"), Objective("b")]
     case = Case(np.array(rows), described, {"a": 2.0, "b": 5.0}, {"a": 1.0, "b": 1.0}, ["a", "b"])
-    choice = RULES[name](case, {"a": 1.0}).choose(list_candidates(made(rows), described))
+    choice = CASES[name](case, {"a": 1.0}).choose(list_candidates(made(rows), described))
     assert choice.point.id == "p01"
     assert choice.why.startswith("p01 ")
     assert " 1 nats" in choice.why or " 4" in choice.why

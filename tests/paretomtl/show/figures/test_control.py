@@ -27,8 +27,8 @@ def test_the_shares_and_angles_by_hand():
     # a matters three times as much, so its loss is to be a third of b's: the ray is (1, 3)
     front = pm.Front.from_values([[0.2, 0.2], [0.1, 0.3]], ["a", "b"], [1.0, 1.0], [[0.75, 0.25], [0.75, 0.25]])
     shown = control.collect_control(front)
-    np.testing.assert_allclose(shown.asked, [[0.25, 0.75]] * 2)
-    np.testing.assert_allclose(shown.reached, [[0.5, 0.5], [0.25, 0.75]])
+    np.testing.assert_allclose(shown.rays, [[0.25, 0.75]] * 2)
+    np.testing.assert_allclose(shown.shares, [[0.5, 0.5], [0.25, 0.75]])
     there = np.degrees(np.arctan(3))
     np.testing.assert_allclose(shown.angles(), [[there, there], [45, there]])
     np.testing.assert_allclose(shown.errors, [there - 45, 0], atol=1e-6)
@@ -63,7 +63,7 @@ def test_of_more_objectives_there_is_a_panel_an_objective_coloured_by_the_error(
     losses = front.losses / front.losses.sum(axis=1, keepdims=True)
     for i, axes in enumerate(figure.axes[:3]):
         (points,) = axes.collections
-        np.testing.assert_allclose(points.get_offsets(), 100 * np.stack([shown.asked[:, i], losses[:, i]], axis=1))
+        np.testing.assert_allclose(points.get_offsets(), 100 * np.stack([shown.rays[:, i], losses[:, i]], axis=1))
         np.testing.assert_allclose(points.get_array(), front.control_errors)
         assert len(diagonal(axes)) == 1
 
@@ -99,7 +99,7 @@ def test_points_have_their_numbers_where_they_do_not_cover_one_another(tmp_path)
 def test_a_point_without_any_loss_is_on_its_ray():
     front = pm.Front.from_values([[0.0, 0.0], [1.0, 1.0]], ["a", "b"], [2.0, 2.0], [[0.8, 0.2], [0.5, 0.5]])
     shown = control.collect_control(front)
-    np.testing.assert_allclose(shown.reached, [[0.2, 0.8], [0.5, 0.5]])
+    np.testing.assert_allclose(shown.shares, [[0.2, 0.8], [0.5, 0.5]])
     np.testing.assert_allclose(shown.errors, 0, atol=1e-6)
     assert_legible(control.draw, shown)
 
@@ -139,7 +139,7 @@ def test_the_csv_beside_holds_what_is_drawn(tmp_path):
     angles = ["angle asked", "angle reached"]
     assert rows[0] == ["mark", "id", "asked a", "asked b", "reached a", "reached b", *angles, "control_error"]
     numbers = np.array([row[2:] for row in rows[1:]], dtype=float)
-    np.testing.assert_array_equal(numbers[:, :4], np.hstack([shown.asked, shown.reached]))
+    np.testing.assert_array_equal(numbers[:, :4], np.hstack([shown.rays, shown.shares]))
     np.testing.assert_array_equal(numbers[:, 4:6], shown.angles().T)
     np.testing.assert_array_equal(numbers[:, 6], shown.errors)
     assert [row[1] for row in rows[1:] if row[0] == "chosen"] == [front.select(best="a").point.id]
@@ -149,7 +149,7 @@ def test_the_csv_beside_holds_what_is_drawn(tmp_path):
 
 def test_errors_name_the_remedy(tmp_path):
     plain = pm.Front.from_values([[0.5, 0.5]], ["a", "b"], [1.0, 1.0])
-    with pytest.raises(ValueError, match=r"not known of point-001; give preferences= to Front.from_values"):
+    with pytest.raises(ValueError, match=r"and point-001 has none; give preferences= to Front.from_values"):
         plain.plot(tmp_path / "c.svg", kind="control")
     goal = [pm.Objective("accuracy", goal="max"), "b"]
     negative = pm.Front.from_values([[0.9, 0.5]], goal, [0.0, 1.0], [[0.5, 0.5]])

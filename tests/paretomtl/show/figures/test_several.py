@@ -46,7 +46,7 @@ def test_of_one_seed_the_facts_are_points_and_a_staircase():
     assert [one.name for one in shown.fronts] == ["EPO", "Linear"]
     one, other = shown.fronts
     np.testing.assert_array_equal(one.losses, list(HERE.values()))
-    assert one.front.tolist() == [True, True, False, True]
+    assert one.nondominated.tolist() == [True, True, False, True]
     assert [*one.surfaces] == ["attained"]
     # to the reference, (1, 1), in both, so that the two can be compared by eye
     steps = [[0.2, 1], [0.2, 0.8], [0.4, 0.8], [0.4, 0.4], [0.8, 0.4], [0.8, 0.1], [1, 0.1]]
@@ -72,7 +72,7 @@ def test_of_several_seeds_the_facts_are_median_best_and_worst(tmp_path):
 
 def test_a_point_is_dominated_by_points_of_its_own_seed_alone(tmp_path):
     (one,) = several.collect_fronts({"x": seeded(tmp_path, [(0.5, 0.5)], [(0.4, 0.4)])}).fronts
-    assert one.front.tolist() == [True, True]
+    assert one.nondominated.tolist() == [True, True]
 
 
 def test_seeds_without_a_point_are_left_out(tmp_path):
@@ -112,7 +112,7 @@ def test_the_plane_has_staircases_points_and_the_reference():
     for one, color in zip(shown.fronts, several.COLORS, strict=False):
         drawn = lines(axes, color)
         assert one.surfaces["attained"].tolist() in drawn
-        assert one.losses[one.front].tolist() in drawn
+        assert one.losses[one.nondominated].tolist() in drawn
     hollow = [line for line in axes.lines if line.get_markerfacecolor() == "none" and len(line.get_xydata())]
     assert [line.get_xydata().tolist() for line in hollow] == [[[0.5, 0.5]]]
     assert [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "x"] == [[[1, 1]]]
@@ -237,7 +237,7 @@ def test_a_front_without_points_is_named(tmp_path):
 def test_errors_say_what_to_do(unchecked, tmp_path):
     with pytest.raises(ValueError, match="fronts is empty; give at least one"):
         pm.plot_fronts({}, tmp_path / "fronts.svg")
-    with pytest.raises(TypeError, match="fronts is a list; give a dict of fronts by the names they are to have"):
+    with pytest.raises(TypeError, match="fronts is a list; give a dict of fronts by name"):
         pm.plot_fronts([front_of(HERE)], tmp_path / "fronts.svg")
     with pytest.raises(ValueError, match=r"'fronts.jpg': a plot is written as .svg, .pdf, .png"):
         pm.plot_fronts(fronts(), tmp_path / "fronts.jpg")

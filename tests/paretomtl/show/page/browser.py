@@ -32,7 +32,7 @@ def chromium():
 
 
 class Opened:
-    """A page, with all that it asked for and complained of."""
+    """A page, with its requests and complaints."""
 
     def __init__(self, browser, path, **settings):
         self.path = path
@@ -49,7 +49,7 @@ class Opened:
         self.settle()
 
     def settle(self):
-        """Until what was asked for is drawn."""
+        """Wait until everything is drawn."""
         self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def text(self, selector):
@@ -65,7 +65,7 @@ class Opened:
         self.settle()
 
     def close(self):
-        """No page may have asked for anything but itself, or complained."""
+        """Close the page; it may have requested nothing but itself, and complained of nothing."""
         self.context.close()
         assert self.requests == [self.path.as_uri()]
         assert self.complaints == []

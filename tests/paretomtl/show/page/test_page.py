@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import paretomtl as pm
 from paretomtl.preference import even_design
 from paretomtl.selection.pick import candidates_of
 from paretomtl.selection.rules import (
+    RULES,
     Constraint,
     Knee,
     Lexicographic,
@@ -21,7 +23,6 @@ from paretomtl.selection.rules import (
     Weights,
 )
 from paretomtl.show.page import page
-from paretomtl.storage.store import Store
 from tests.fronts import asked, front_of, point, stored
 from tests.paretomtl.show.page.browser import Opened, chromium
 
@@ -71,7 +72,7 @@ def made(values, objectives, errors=None, ideals=None, seeds=1):
         "measured": True,
         "seeds": seeds,
     }
-    return pm.Front(Store("nowhere"), study, rows)
+    return pm.Front(study, rows, folder=Path("nowhere"))
 
 
 def drawn(seed):
@@ -96,8 +97,13 @@ def drawn(seed):
     ideals = values.min(axis=0) - dice.normal(size=m) * 0.2 if seed % 2 else None
     front = made(values, objectives, errors, ideals if seeds == 1 else None, seeds)
     if seed % 10 == 9:  # of the first point one seed alone succeeded, so that its spread is unknown
-        front = pm.Front(Store("nowhere"), front.study, [front.points[0], *front.points[seeds:]])
+        front = pm.Front(front.study, [front.points[0], *front.points[seeds:]], folder=Path("nowhere"))
     return front
+
+
+def without_settings():
+    """The rules that need no argument."""
+    return [kind for kind in RULES if not dataclasses.fields(kind)]
 
 
 def rules_for(front, dice):
@@ -122,8 +128,8 @@ def rules_for(front, dice):
     tight = [float(x) for x in np.where([o.sign > 0 for o in front.objectives], low, high)]
     yield Constraint(names[0], named(tight)), {"kind": "Constraint", "best": 0, "bounds": tight, "margin": None}
     yield Constraint(names[0]), {"kind": "Constraint", "best": 0, "bounds": [None] * m, "margin": None}
-    yield Knee(), {"kind": "Knee"}
-    yield MinMaxRegret(), {"kind": "MinMaxRegret"}
+    for kind in without_settings():
+        yield kind(), {"kind": kind.__name__}
     for aspirations in (numbers(), tight):
         yield ReferencePoint(named(aspirations)), {"kind": "ReferencePoint", "aspirations": aspirations}
     weights = [float(x) for x in dice.integers(0, 4, m)]
@@ -134,10 +140,10 @@ def rules_for(front, dice):
     tolerances = [float(np.round(x, 2)) if j in order else None for j, x in enumerate(dice.uniform(0, 0.5, m))]
     js = {"kind": "Lexicographic", "order": order}
     none = [None] * m
-    asked_order = [names[j] for j in order]
-    yield Lexicographic(asked_order, named(tolerances)), js | {"within": tolerances, "errors": none}
+    order_names = [names[j] for j in order]
+    yield Lexicographic(order_names, named(tolerances)), js | {"within": tolerances, "errors": none}
     errors = [None if x is None else 4.0 * x for x in tolerances]
-    yield Lexicographic(asked_order, {}, named(errors)), js | {"within": none, "errors": errors}
+    yield Lexicographic(order_names, {}, named(errors)), js | {"within": none, "errors": errors}
 
 
 def answer(candidates, rule):
@@ -191,9 +197,9 @@ def test_each_rule_chooses_as_python_does_and_says_the_same(any_page):
             expected = answer(candidates, rule)
             assert there == expected, f"front {k}, {rule}"
             seen.add((type(rule).__name__, expected["kind"]))
-    always = {(name, "chosen") for name in ("Constraint", "Knee", "MinMaxRegret", "ReferencePoint", "Weights")}
+    always = {(kind.__name__, "chosen") for kind in RULES}
     refused = {("Constraint", "refused"), ("Lexicographic", "refused")}
-    assert seen == {*always, *refused, ("Lexicographic", "chosen"), ("Constraint", "infeasible"), ("Knee", "none")}
+    assert seen == {*always, *refused, ("Constraint", "infeasible"), ("Knee", "none")}
 
 
 def test_what_the_page_says_is_what_select_says(any_page):
@@ -220,6 +226,15 @@ def test_the_lines_of_python_are_the_rules(any_page):
                     standard_errors={n: x for n, x in rule.standard_errors.items() if x},
                 )
             assert again == rule
+
+
+def test_every_rule_is_in_the_menu(opened):
+    one = opened(front_of(TWO, ideals=()))
+    assert one.page.evaluate("Object.keys(paretomtl.rules)") == [kind.__name__ for kind in RULES]
+    assert one.page.locator("#kind option").all_inner_texts() == [kind.label for kind in RULES]
+    for kind in RULES:
+        one.choose(kind.__name__)
+        assert one.text("#about") == kind.about
 
 
 NUMBERS = [0.5, 2.5, -0.125, 0.375, 1e-5, 123456.5, 1234567.0, 99999.5, 0.00012345, -0.0, 0.0, 1e22, 5e-324, 1 / 3]
@@ -349,9 +364,9 @@ def test_every_rule_from_its_form(opened):
     one.page.get_by_role("button", name="gap earlier").press("Enter")
     one.settle()
     assert one.text("#choice .why") == front.select(Lexicographic(["gap", "accuracy"])).why
-    for rule in (Knee(), MinMaxRegret()):
-        one.choose(type(rule).__name__)
-        pick = front.select(rule)
+    for kind in without_settings():
+        one.choose(kind.__name__)
+        pick = front.select(kind())
         assert one.text("#choice .why") == pick.why
         assert one.page.locator(".others .other").all_inner_texts() == [str(r) for r in pick.runners_up]
 
@@ -369,7 +384,9 @@ def test_no_knee_is_said(opened):
 def test_a_point_is_highlighted_in_all_views_and_picked(opened):
     front = front_of(THREE, names="abc", ideals=())
     one = opened(front)
-    drawn_in = {id: f"document.querySelector('#{id} canvas:last-of-type').toDataURL()" for id in ("parallel", "asked")}
+    drawn_in = {
+        id: f"document.querySelector('#{id} canvas:last-of-type').toDataURL()" for id in ("parallel", "requested")
+    }
     before = {id: one.page.evaluate(script) for id, script in drawn_in.items()}
     x, y = one.page.evaluate("""() => {
       const box = document.getElementById("scatter").getBoundingClientRect();
@@ -434,7 +451,7 @@ def test_keys_go_from_point_to_point_and_choose(opened):
     one.page.keyboard.press("ArrowRight")
     one.settle()
     after = f"p{int(start[1:]) + 1}"
-    assert one.text("#told").startswith(f"{after}: a ")
+    assert one.text("#live").startswith(f"{after}: a ")
     one.page.keyboard.press("Enter")
     one.settle()
     assert one.chosen() == after
@@ -452,8 +469,8 @@ def test_the_line_of_python_is_copied(opened):
 def test_the_line_of_python_chooses_the_same(opened):
     front = pm.Front.from_values(list(TWO.values()), ["a", "b"], [1.0, 1.0], ids=list(TWO))
     one = opened(front)
-    for kind in ("Constraint", "Knee", "MinMaxRegret", "ReferencePoint", "Weights", "Lexicographic"):
-        one.choose(kind)
+    for kind in RULES:
+        one.choose(kind.__name__)
         point = eval(one.text(".python code"), {"pm": pm, "front": front})
         assert point.id == one.chosen()
 
@@ -470,7 +487,7 @@ def test_a_pick_is_chosen_from_the_start(opened):
 
 def test_the_kind_comes_first(opened):
     front = front_of(TWO, ideals=())
-    for kind, first in ((None, "scatter-view"), ("parallel", "parallel-view"), ("control", "asked-view")):
+    for kind, first in ((None, "scatter-view"), ("parallel", "parallel-view"), ("control", "requested-view")):
         one = opened(front, kind=kind)
         assert one.page.locator(".views section").first.get_attribute("id") == first
 
@@ -479,7 +496,7 @@ def test_the_kind_comes_first(opened):
 def test_names_are_texts_and_run_nothing(opened, tmp_path):
     front = front_of({"p1": (0.1, 0.2, 0.9), "p2": (0.2, 0.1, 0.5)}, names=HOSTILE, ideals=())
     ids = [dataclasses.replace(p, id=f"\"'{p.id}</script><b>{{{{script}}}}\u2028") for p in front.points]
-    one = opened(pm.Front(Store("no\"'<b>where"), front.study, ids))
+    one = opened(pm.Front(front.study, ids, folder=Path("no\"'<b>where")))
     text = one.path.read_text()
     assert text.count("<script") == text.count("</script>") == 2
     assert "\u2028" not in text
@@ -546,10 +563,10 @@ def test_no_preferences_to_move_where_points_were_trained_apart(opened):
 def test_small_fronts_have_words_and_no_nan(opened, rows):
     front = front_of({f"p{k}": row for k, row in enumerate(rows)}, ideals=())
     one = opened(front)
-    for kind in ("Constraint", "Knee", "MinMaxRegret", "ReferencePoint", "Weights", "Lexicographic"):
-        one.choose(kind)
+    for kind in RULES:
+        one.choose(kind.__name__)
         assert not re.search(r"NaN|nan|undefined(?! on)|Infinity|\binf\b|null", one.text("body"))
-        assert (one.chosen() is None) == (kind == "Knee")
+        assert (one.chosen() is None) == (kind is Knee)
     for handle in one.page.get_by_role("slider").all():
         handle.press("End")
     one.settle()
@@ -575,7 +592,7 @@ def test_measures_that_are_not_the_losses(opened):
     points = [point(f"p{k}", (0.1 * k, 1 / k), values={"validate": (90.0 + k, 1.0 * k)}) for k in range(1, 5)]
     objectives = [pm.Objective("accuracy", "%", "max"), pm.Objective("gap")]
     study = made(np.ones((1, 2)), objectives).study
-    one = opened(pm.Front(Store("nowhere"), study, points))
+    one = opened(pm.Front(study, points, folder=Path("nowhere")))
     assert "reference" in one.text("#scatter-note")
     assert "reference" not in one.text("#legend")
     assert one.page.get_by_role("slider", name="bound on accuracy, at least").count() == 1

@@ -1,12 +1,12 @@
 // What was asked against what was reached, a panel an objective; on the diagonal a point lies on the ray asked for.
 
-class Asked extends Plot {
+class Requested extends Plot {
   constructor(box, state) {
     super(box, state, "The preference asked against the one reached, a panel an objective");
-    const { asked, reached } = state.data;
-    this.known = range(state.n).filter((i) => asked[i] && reached[i]);
+    const { requested, reached } = state.data;
+    this.known = range(state.n).filter((i) => requested[i] && reached[i]);
     this.most = range(state.m).map(
-      (j) => 1.08 * Math.max(...this.known.map((i) => Math.max(asked[i][j], reached[i][j]))),
+      (j) => 1.08 * Math.max(...this.known.map((i) => Math.max(requested[i][j], reached[i][j]))),
     );
   }
 
@@ -24,9 +24,9 @@ class Asked extends Plot {
   }
 
   spot({ j, x, y }, i) {
-    const { asked, reached } = this.state.data;
+    const { requested, reached } = this.state.data;
     const scale = this.side / this.most[j];
-    return [x + asked[i][j] * scale, y + this.side - reached[i][j] * scale];
+    return [x + requested[i][j] * scale, y + this.side - reached[i][j] * scale];
   }
 
   paint(context, colours) {
@@ -43,7 +43,7 @@ class Asked extends Plot {
   }
 
   isKnown(i) {
-    return this.state.data.asked[i] && this.state.data.reached[i];
+    return this.state.data.requested[i] && this.state.data.reached[i];
   }
 
   paintAxes(context, { line, muted, ink: dark }, { j, x, y }) {
@@ -92,14 +92,14 @@ class Asked extends Plot {
     const panel = this.panels.find((p) => x >= p.x - 6 && x <= p.x + side + 6 && y >= p.y - 6 && y <= p.y + side + 6);
     if (!panel) return null;
     this.panel = panel;
-    let [least, found] = [NEAR, null];
+    let [least, nearest] = [NEAR, null];
     for (const i of this.known) {
       if (!this.state.isShown(i)) continue;
       const [px, py] = this.spot(panel, i);
       const away = Math.hypot(px - x, py - y);
-      if (away < least) [least, found] = [away, i];
+      if (away < least) [least, nearest] = [away, i];
     }
-    return found;
+    return nearest;
   }
 
   whereIs(i) {

@@ -1,0 +1,193 @@
+"""The outcome of one point's training: its record and weights, or the reason why it failed."""
+
+import math
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from paretomtl.autograd.loss_function import closure
+from paretomtl.errors import NonFiniteError
+from paretomtl.point import Code, Point
+from paretomtl.preference import control_error
+from paretomtl.problem import Problem
+from paretomtl.solver import EpochMeans, Scalarization, Solver, Status, solved_status
+from paretomtl.training import memory
+from paretomtl.training.batches import Splits
+from paretomtl.training.measuring import measure_splits
+from paretomtl.training.seeds import MEASURING, reseed, seed_of
+from paretomtl.training.study import Job, Step, Study
+from paretomtl.training.watch import Norms
+from paretomtl.training.weights import weights_of
+
+OFF_RAY = 5.0  # degrees of control error above which a point carries a warning
+
+RARELY = 0.05  # the largest share of relaxed programs or fallbacks that goes without a warning
+
+STATUS_COUNTS = {"relaxed": Code.RELAXED, "fell_back": Code.FELL_BACK}  # steps that a point counts by their status
+
+Tick = Callable[[float], None]  # called with the share of the steps that is done
+
+
+class TrainedPoint(NamedTuple):
+    """A point and its weights; None for the weights of a point that failed."""
+
+    point: Point
+    weights: dict[str, Tensor] | None
+
+
+class SingleObjective(Scalarization):
+    """The method that trains the corners, whatever the study's: a corner's preference is its weights."""
+
+    def update(self, state: Any, losses: Tensor, preference: Tensor) -> tuple[Tensor, Any, Status]:
+        """Return the preference as the weights."""
+        return preference, state, solved_status(losses)
+
+
+class Outcome:
+    """One point while it is trained: counts, warnings and epoch means so far, from which its record follows.
+
+    Attributes:
+        training: whether its steps have begun and its record is not made yet.
+        place: the index of the point in `norms`; in a fleet one `Norms` holds all points.
+    """
+
+    norms: Norms
+    place: tuple[int, ...] = ()
+
+    def __init__(self, study: Study, job: Job, splits: Splits):
+        self.study, self.job, self.splits, self.problem = study, job, splits, study.problem
+        self.solver: Solver = study.solver if job.corner is None else SingleObjective()
+        self.preference = torch.tensor(job.preference)
+        self._clear()
+
+    def _clear(self) -> None:
+        """Reset all that the steps change."""
+        self.training = False
+        self.counts: dict[str, int] = dict.fromkeys(("steps", "finish_steps", "skipped", *STATUS_COUNTS), 0)
+        self.warnings: list[str] = []
+        self.epochs: list[EpochMeans] = []
+        self.norms = Norms(len(self.problem.names))
+        self.state: Any = None
+        self.status: Status = solved_status(self.preference)
+
+    def conclude(self, pending: Point, model: nn.Module) -> TrainedPoint:
+        """Let the method finish a trained model, measure it, and return its point."""
+        status = self._finish(model)
+        self.training = False
+        self._add_step_warnings()
+        reseed(seed_of(self.study.seed, self.job.seed, MEASURING))
+        measures = measure_splits(self.problem, model, self.splits, self.study.device)
+        if not math.isfinite(status.residual):
+            raise NonFiniteError(f"{float(status.residual)} in the residual of {type(self.solver).__name__}")
+        error = float(control_error(np.array(measures.losses["validate"]), self.job.preference))
+        self.warnings += ray_warnings(self.solver, error, Code(int(status.code)))
+        point = Point(
+            pending.id, pending.preference, pending.corner, "done",
+            **measures._asdict(),
+            control_error=error,
+            status=Code(int(status.code)).word,
+            residual=float(status.residual),
+            counts=dict(self.counts),
+            warnings=tuple(self.warnings),
+            seed=pending.seed,
+        )  # fmt: skip
+        return TrainedPoint(point, weights_of(model))
+
+    def _finish(self, model: nn.Module) -> Status:
+        if self.problem.deterministic:
+            exact = closure(self.problem, model)
+            status = self.solver.finish(exact, self.state, self.preference) or self.status
+            self.counts["finish_steps"] = exact.moves
+            return status
+        code = Code.SUSPECTED if self.solver.suspect(self.epochs, self.preference) else Code.SOLVED
+        return self.status._replace(code=torch.tensor(int(code)))
+
+    def failed(self, pending: Point, error: Exception) -> TrainedPoint:
+        """Return the failed point, with the error and the warnings before it."""
+        if self.training:
+            self._add_step_warnings()
+        step = self.counts["steps"] if self.training else None
+        return TrainedPoint(failed_point(pending, error, step, self.counts, self.warnings), None)
+
+    def _add_step_warnings(self) -> None:
+        self.warnings += self.norms.warnings_of(self.problem.names, self.place)
+        self.warnings += step_warnings(self.solver, self.counts, self.counts["steps"])
+
+    def call_back(self, epoch: int, losses: Mapping[int, Tensor | None], weights: Mapping[int, float]) -> None:
+        """Call the study's callbacks with a step; losses and weights are by objective."""
+        if not self.study.callbacks:
+            return
+        names = self.problem.names
+        step = Step(
+            point=self.job.id,
+            preference=self.job.preference,
+            epoch=epoch,
+            step=self.counts["steps"],
+            losses={names[i]: float(loss.detach()) for i, loss in losses.items() if loss is not None},
+            weights={names[i]: weight for i, weight in weights.items()},
+        )
+        for callback in self.study.callbacks:
+            callback(step)
+
+
+def pending_point(problem: Problem, job: Job) -> Point:
+    """Return the point of a job before it is trained."""
+    corner = None if job.corner is None else problem.names[job.corner]
+    return Point(job.id, tuple(job.preference.tolist()), corner, seed=job.seed)
+
+
+def failed_point(
+    pending: Point, error: Exception, step: int | None, counts: dict[str, int], warnings: Sequence[str]
+) -> Point:
+    """Return the failed point of a pending one.
+
+    Args:
+        pending: the point that was to be trained.
+        error: the reason.
+        step: the step of the error; None outside of the steps.
+        counts, warnings: those of the steps before it.
+    """
+    first = (str(error).splitlines() or [""])[0]
+    at = f" at step {step}" if isinstance(error, NonFiniteError) and step is not None else ""
+    out_of_memory = memory.out_of_memory_reason(error)
+    reason = (
+        f"{first}{at}" if isinstance(error, NonFiniteError) else out_of_memory or f"{type(error).__name__}: {first}"
+    )
+    trace = None if isinstance(error, NonFiniteError) else "".join(traceback.format_exception(error)).strip()
+    if out_of_memory:
+        memory.forget(error)
+    return Point(
+        pending.id, pending.preference, pending.corner, "failed",
+        counts=dict(counts), warnings=tuple(warnings), reason=reason, trace=trace, seed=pending.seed,
+    )  # fmt: skip
+
+
+def check_state(solver: Solver, missing: Sequence[str]) -> None:
+    """Raise where labels are missing and the method has a state, which needs every loss at every step."""
+    if missing and solver.stateful:
+        raise ValueError(f"{type(solver).__name__} carries its state from step to step and cannot go without {missing}")
+
+
+def step_warnings(solver: Solver, counts: dict[str, int], steps: int) -> list[str]:
+    """Return warnings if more than a few steps were relaxed or fell back."""
+    warnings = []
+    for name, what in (("relaxed", "relaxed the program of"), ("fell_back", "fell back on min-norm weights on")):
+        share = counts[name] / max(steps, 1)
+        if share > RARELY:
+            warnings.append(f"{type(solver).__name__} {what} {share:.0%} of the steps")
+    return warnings
+
+
+def ray_warnings(solver: Solver, error: float, code: Code) -> list[str]:
+    """Return a warning if a method that promises a ray ended far from it."""
+    far = solver.follows_ray and error > OFF_RAY
+    return [f"{error:.1f} degrees off the ray asked for ({code.word})"] if far else []
+
+
+def to_float64(values: Tensor) -> np.ndarray:
+    """Return a tensor as a float64 array."""
+    return values.detach().double().cpu().numpy()
