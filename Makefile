@@ -51,13 +51,15 @@ test-all: .venv/installed
 # ones bring gigabytes of CUDA. `make test-floors TORCH_FLOOR=torch==2.4.0` takes it to its bound as well.
 TORCH_FLOOR ?= $(TORCH)
 FLOORS := build/floors
+# the old are warned by what is newer around them
+AGED := -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning
 test-floors:
 	$(PYTHON) -m venv --clear $(FLOORS)
 	$(PYTHON) tests/floors.py > $(FLOORS)/constraints.txt
 	$(FLOORS)/bin/python -m pip --quiet --disable-pip-version-check install "$(TORCH_FLOOR)" -c $(FLOORS)/constraints.txt
 	$(FLOORS)/bin/python -m pip --quiet --disable-pip-version-check install -e ".[ray,test]" -c $(FLOORS)/constraints.txt
-	$(FLOORS)/bin/python -m pytest $(TWO) -m "not (docs or browser or cluster or $(NEVER))"
-	$(FLOORS)/bin/python -m pytest tests/cluster -m "not ($(NEVER))"
+	$(FLOORS)/bin/python -m pytest $(AGED) $(TWO) -m "not (docs or browser or cluster or $(NEVER))"
+	$(FLOORS)/bin/python -m pytest $(AGED) tests/cluster -m "not ($(NEVER))"
 
 # the rows of docs/faults.md, and how many tests each has
 faults: .venv/installed
