@@ -116,7 +116,7 @@ class Store:
                 first_error = first_error or error
                 continue
             if first_error is not None:
-                self.damage.append(f"{self.within(first_error)}; {path.name} was read in its place")
+                self.damage.append(f"{self.relative_message(first_error)}; {path.name} was read in its place")
             return head
         if first_error is not None:
             raise first_error
@@ -220,10 +220,10 @@ class Store:
             return None
         except (ValueError, OSError) as error:
             preference = tuple(map(float, entry["preference"] or ()))
-            reason = self.within(error)
+            reason = self.relative_message(error)
             return Point(entry["id"], preference, entry["corner"], "corrupt", reason=reason, seed=entry["seed"])
 
-    def within(self, error: Exception) -> str:
+    def relative_message(self, error: Exception) -> str:
         """Return an error's message with its paths relative to the folder."""
         return str(error).replace(f"{self.folder}{os.sep}", "")
 
@@ -259,7 +259,7 @@ class Store:
             raise DamagedFileError(f"{path}: its SHA-256 is {actual[:12]}…, not {digest[:12]}…; the file is damaged")
         return path
 
-    def whole(self, point: Point) -> bool:
+    def is_whole(self, point: Point) -> bool:
         """Whether a point needs no more work: its record and its weights are as they were written."""
         if point.state == "corrupt":
             return False
@@ -275,7 +275,7 @@ class Store:
     def derive_files(self, points: Sequence[Point]) -> dict[str, bytes]:
         """Derive front.json and points.csv from the study and the records."""
         states = {point["id"]: "absent" for point in self.study["points"]} | {p.id: p.state for p in points}
-        rows = table.format_table(points, self.names).encode()
+        rows = table.format_csv(points, self.names).encode()
         records = {f"points/{p.id}.json": self.folder / "points" / f"{p.id}.json" for p in points if _has_record(p)}
         checksums = {name: files.hash_file(path) for name, path in records.items()}
         head = {"schema": schema.SCHEMA, "version": version("paretomtl"), "id": self.id, "study": self.study}

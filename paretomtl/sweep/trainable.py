@@ -139,7 +139,7 @@ class _ReportingRun(Run):
     """The training of a point, with reports to Ray."""
 
     @property
-    def asked(self) -> list:
+    def jobs_key(self) -> list:
         """Nothing: a trial with another preference may go on from this checkpoint."""
         return []
 
@@ -189,7 +189,7 @@ class _TrialCheckpointer(FileCheckpointer):
         if checkpoint is None:
             raise FileNotFoundError(file)
         with checkpoint.as_directory() as folder:
-            return checkpoints.reader_of(Path(folder) / STATE)(file, most)
+            return checkpoints.make_reader(Path(folder) / STATE)(file, most)
 
     def drop(self, name: str) -> None:
         """Do nothing: the last report has no such checkpoint."""
