@@ -21,8 +21,9 @@ from paretomtl.storage.schema import study_id
 from paretomtl.storage.store import Store
 from paretomtl.sweep.keeper import FileCheckpointer
 from paretomtl.sweep.ray_cluster import tune
-from paretomtl.training.loop import Run, pending_point
+from paretomtl.training.loop import Run
 from paretomtl.training.measuring import SplitMeasures, measure
+from paretomtl.training.outcome import pending_point
 from paretomtl.training.seeds import MEASURING, reproducible, reseed, seed_of
 from paretomtl.training.study import Study, adam
 
