@@ -11,6 +11,7 @@ from paretomtl.preflight import fingerprint
 from paretomtl.training.study import Study
 
 LONGEST_VALUE = 100  # characters of a value in a difference
+SAME_RESULTS = {"0.1.0", "0.2.0"}  # versions that compute the same bytes, so that one resumes what another began
 MOST_DIFFERENCES = 12  # differences that are shown
 ARGUMENTS = ": arguments"
 WITH_ARGUMENTS = ("optimizer", "solver")  # a change of these shows their arguments, so "arguments changed" is left out
@@ -74,6 +75,8 @@ def _describe_points(study: Study) -> list[dict[str, Any]]:
 
 def describe_difference(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> str:
     """Return what differs between a stored study and the requested one, a line each; empty where they are the same."""
+    if {stored.get("versions", {}).get("paretomtl"), version("paretomtl")} <= SAME_RESULTS:
+        stored = {**stored, "versions": {**stored["versions"], "paretomtl": version("paretomtl")}}
     lines = []
     ignored = {"notes"} if "front_model" in stored and "front_model" in requested else {"notes", "bounded"}
     for key in sorted({*stored, *requested} - ignored):

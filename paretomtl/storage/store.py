@@ -90,7 +90,7 @@ class Store:
             for part in PARTS:
                 (self.folder / part).mkdir(parents=True, exist_ok=True)
                 self.part(part)
-            self._write_study(study, command, new=True)
+            self._write_study(study, command, version("paretomtl"), new=True)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
             raise _folder_error(error, self.folder) from error
         except OSError as error:
@@ -98,8 +98,10 @@ class Store:
                 raise _folder_error(error, self.folder) from error
             raise
 
-    def _write_study(self, study: Mapping[str, Any], command: Mapping[str, Any] | None, new: bool = False) -> None:
-        head = {"schema": schema.SCHEMA, "version": version("paretomtl"), "id": schema.study_id(study)}
+    def _write_study(
+        self, study: Mapping[str, Any], command: Mapping[str, Any] | None, by: str, new: bool = False
+    ) -> None:
+        head = {"schema": schema.SCHEMA, "version": by, "id": schema.study_id(study)}
         files.write(self.folder / "study.json", files.seal_json(head | {"study": dict(study), "command": command}), new)
 
     @cached_property
@@ -133,6 +135,14 @@ class Store:
         if name == "study" and content["schema"] == 1:
             raise DamagedFileError(f"{path} is damaged: schema 1 had no such file")
         return {"command": None, **content, "study": schema.read_study(content, path)}
+
+    @property
+    def _version(self) -> str:
+        """The version of paretomtl that began the folder, so that a later one ends at the same bytes.
+
+        A folder of an older schema is written anew as a whole, by this version.
+        """
+        return self._head["version"] if self.schema == schema.SCHEMA else version("paretomtl")
 
     @property
     def study(self) -> dict[str, Any]:
@@ -278,7 +288,7 @@ class Store:
         rows = table.format_csv(points, self.names).encode()
         records = {f"points/{p.id}.json": self.folder / "points" / f"{p.id}.json" for p in points if _has_record(p)}
         checksums = {name: files.hash_file(path) for name, path in records.items()}
-        head = {"schema": schema.SCHEMA, "version": version("paretomtl"), "id": self.id, "study": self.study}
+        head = {"schema": schema.SCHEMA, "version": self._version, "id": self.id, "study": self.study}
         front = head | {"states": states, "checksums": checksums | {"points.csv": files.sha256(rows)}}
         return {"points.csv": rows, "front.json": files.seal_json(front)}
 
@@ -298,7 +308,7 @@ class Store:
         path = self.folder / "study.json"
         head = self._head  # read from front.json if need be
         if self.damage or not path.exists():
-            self._write_study(head["study"], head["command"] or command)
+            self._write_study(head["study"], head["command"] or command, self._version)
         self.clear_temporary()
 
     def clear_temporary(self) -> None:
