@@ -132,7 +132,7 @@ def demo(mnist, tmp_path_factory):
     with (shared / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not printed.exists():
-            small = ("--size", "tiny", "--batch", "16")  # the demo's own points and steps, of a quarter of the pictures
+            small = ("--size", "tiny", "--batch", "16")  # the demo's own points and steps, of smaller batches
             command = [sys.executable, "-m", "studies.digit_pairs", *small, "--out", str(out)]
             run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
             assert run.returncode == 0, run.stderr

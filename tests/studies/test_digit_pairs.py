@@ -82,7 +82,7 @@ def test_pairs_depend_on_the_seed_alone(made_up):
 
 def test_sizes():
     assert SIZES == {
-        "tiny": (2_500, 500, 500),
+        "tiny": (1_600, 500, 500),
         "demo": (10_000, 2_000, 2_000),
         "small": (20_000, 4_000, 4_000),
         "full": (108_000, 12_000, 20_000),
