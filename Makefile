@@ -6,13 +6,15 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # With two threads each, two busy processes slow one another down 20 to 100 times.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-docs test-browser test-cluster test-all test-floors faults bench check docs clean
+.PHONY: demo test test-docs test-browser test-cluster test-all test-floors faults bench check picture docs dist clean
 .DELETE_ON_ERROR:
 
-# torch first and by itself: the plain name, pulled in by another package, would bring gigabytes of CUDA
+# torch first and by itself: the plain name, pulled in by another package, would bring gigabytes of CUDA. On Linux the
+# default index has CUDA builds alone; for a CPU build give the index that torch's installation page names for "CPU":
+# `make test TORCH_INDEX=https://…/whl/cpu`. Elsewhere the default index has CPU builds. TORCH=torch takes the newest.
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(PIP) install "$(TORCH)"
+	$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
 	$(PIP) install -e ".[ray,test,docs]"
 	touch $@
 
@@ -75,8 +77,18 @@ check: .venv/installed
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+# the layers of the code, as docs/architecture.md shows them
+picture: .venv/installed
+	$(BIN)/python docs/draw_tower.py
+
 docs: .venv/installed
 	$(BIN)/mkdocs build --strict
+
+# sdist and wheel, checked as a package index would
+dist: .venv/installed
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
 
 clean:
 	rm -rf .venv site runs build dist

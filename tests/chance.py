@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 
-from paretomtl.storage.files import SEAL, seal_json, to_json
+from paretomtl.storage.files import SEAL, encode_json, seal_json
 from paretomtl.storage.schema import study_id
 
 HUGE = 10**400  # as written out in JSON: an integer that no float holds
@@ -120,7 +120,7 @@ def change(folder, random, times=1):
                 holder[key] = json.loads(json.dumps(other[0][other[1]]))
         if seal and isinstance(found.get("study"), dict):
             found["id"] = study_id(found["study"])
-        path.write_bytes(seal_json(found) if seal else to_json(found))
+        path.write_bytes(seal_json(found) if seal else encode_json(found))
 
 
 def change_much(folder, random):

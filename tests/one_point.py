@@ -8,7 +8,8 @@ from torch import nn
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.training.loop import TrainedPoint, train_point
+from paretomtl.training.loop import train_point
+from paretomtl.training.outcome import TrainedPoint
 from paretomtl.training.study import Study
 from tests import toys
 

@@ -8,8 +8,9 @@ import paretomtl as pm
 from paretomtl.storage.store import Store
 from paretomtl.sweep.keeper import FileCheckpointer
 from paretomtl.training.fleet import train_fleet
-from paretomtl.training.loop import TrainedPoint, train_point
+from paretomtl.training.loop import train_point
 from paretomtl.training.network import LearnedNetwork, NetworkRun
+from paretomtl.training.outcome import TrainedPoint
 from paretomtl.training.study import Study, choose_mode
 from tests.one_point import SGD, same
 

@@ -168,7 +168,7 @@ class LossModule(nn.Module):
     def __init__(self, problem: Problem, model: nn.Module, labels: list[int] | None = None):
         super().__init__()
         self.problem, self.model = problem, model
-        self.there: list[int] = [] if labels is None else labels
+        self.labels: list[int] = [] if labels is None else labels
 
     def forward(self, batch: Any) -> Float[Tensor, " k"]:
         """Return the losses of k <= m objectives."""
@@ -183,13 +183,13 @@ class LossModule(nn.Module):
         """
         losses = self.problem.loss_list(self.model, batch)
         labels = [i for i, loss in enumerate(losses) if loss is not None]
-        if self.there and labels != self.there:
+        if self.labels and labels != self.labels:
             raise ValueError(
                 "the parts of a batch do not have labels of the same objectives; give sampling=pm.Sampling('batch')"
             )
         if not labels:
             raise NoLabelError("a batch has no label of any objective")
-        self.there[:] = labels
+        self.labels[:] = labels
         return [loss for loss in losses if loss is not None]
 
 

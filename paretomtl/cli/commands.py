@@ -16,6 +16,7 @@ from typing import Any
 from paretomtl.cli.output import FAILED, INTERRUPTED, USAGE, complain
 from paretomtl.errors import StudyFileError, UsageError, UserCodeError
 from paretomtl.options import BUDGETS, FLAGS, OPTIONS
+from paretomtl.show import FIGURE_KINDS
 from paretomtl.sweep.interrupt import Interrupted
 
 
@@ -74,8 +75,8 @@ def build_parser(name: str | None) -> argparse.ArgumentParser:
     plot.add_argument("-o", "--output", type=Path, required=True, help="an .svg, .pdf or .png file, or an .html page")
     plot.add_argument(
         "--kind",
-        choices=["matrix", "parallel", "control"],
-        help="a panel a pair of objectives; an axis an objective; what was asked for against what was reached",
+        choices=list(FIGURE_KINDS),
+        help="; ".join(FIGURE_KINDS.values()),
     )
     plot.add_argument("--width", type=float, metavar="INCHES", help="3.25 is a paper's column, 6.75 two")
     if name in ("select", "plot"):

@@ -11,7 +11,7 @@ from typing import Any
 
 from paretomtl.cli.named import build_own, describe_error, is_from_users_code, resolve
 from paretomtl.cli.output import INCOMPLETE, OK, complain, print_result, reserve_stdout
-from paretomtl.cli.study_file import read
+from paretomtl.cli.study_file import read_study_file
 from paretomtl.errors import StudyFileError, UsageError, UserCodeError
 from paretomtl.exploration import explore
 from paretomtl.options import FLAGS, KEYS, REMEMBERED, Named, Options, to_named
@@ -32,7 +32,7 @@ def run_study(args: argparse.Namespace) -> int:
     if extra:
         raise UsageError(f"{', '.join(extra)}: a study file says it all; change {args.problem}")
     path = Path(args.problem)
-    options = read(path)
+    options = read_study_file(path)
     sys.path.insert(0, str(path.resolve().parent))
     args.out, args.go_on = options.out, args.line
     try:

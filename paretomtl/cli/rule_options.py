@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from paretomtl.errors import UsageError
-from paretomtl.selection.rules import RULES, Option, Rule
+from paretomtl.selection.rules import RULES, Rule, RuleOption
 
 
 def add(parser: argparse.ArgumentParser, required: bool) -> None:
@@ -30,7 +30,7 @@ def rule(options: argparse.Namespace) -> Rule | None:
     return None
 
 
-def _add_option(parser: Any, option: Option) -> None:
+def _add_option(parser: Any, option: RuleOption) -> None:
     how: dict[str, Any] = {"metavar": option.metavar, "type": option.value}
     if option.value is bool:
         how = {"action": "store_true"}
@@ -39,7 +39,7 @@ def _add_option(parser: Any, option: Option) -> None:
     parser.add_argument(option.flag, help=option.help, **how)
 
 
-def _parse_value(option: Option, options: argparse.Namespace) -> Any:
+def _parse_value(option: RuleOption, options: argparse.Namespace) -> Any:
     value = getattr(options, option.name)
     if option.value is dict:
         return _parse_amounts(option.flag, value)

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     import torch
 
 NAMED = ("problem", "method", "optimizer", "front_model")  # keys whose value is a name, or a table with one
-LARGEST = 2**20  # bytes; a study file has a few hundred
+MOST_FILE_BYTES = 2**20  # bytes; a study file has a few hundred
 
 
-def read(path: Path) -> Options:
+def read_study_file(path: Path) -> Options:
     """Read the options of a study file; `out` is relative to the file's folder.
 
     Raises:
@@ -68,8 +68,10 @@ def _parse(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise StudyFileError(f"{path} is not a file; give the path of a study file, such as study.toml")
     size = path.stat().st_size
-    if size > LARGEST:
-        raise StudyFileError(f"{path} has {size} bytes, no study file has more than {LARGEST}; give a study file")
+    if size > MOST_FILE_BYTES:
+        raise StudyFileError(
+            f"{path} has {size} bytes, no study file has more than {MOST_FILE_BYTES}; give a study file"
+        )
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # some editors put a mark in front
     except UnicodeDecodeError as error:

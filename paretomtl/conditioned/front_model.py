@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 from paretomtl.conditioned.sampling import Sampling
 
 Generated = dict[str, Tensor]  # weights by name, (p, *shape): one row a preference
-LARGEST = 65_536  # units, ranks, weights in a chunk
+LARGEST_SIZE = 65_536  # units, ranks, weights in a chunk
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,8 @@ def check_names(names: Sequence[str], field: str) -> tuple[str, ...]:
 
 def check_size(value: int, field: str, otherwise: str = "") -> None:
     """Raise unless a size is a whole number that does not fill the memory."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LARGEST:
-        raise ValueError(f"{field}={value!r}: give a whole number from 1 to {LARGEST:,}{otherwise}")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LARGEST_SIZE:
+        raise ValueError(f"{field}={value!r}: give a whole number from 1 to {LARGEST_SIZE:,}{otherwise}")
 
 
 def select_parameters(plain: nn.Module, modules: Sequence[str], kind: str) -> dict[str, nn.Parameter]:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from paretomtl.conditioned.front_model import FrontModel, check_names
-from paretomtl.conditioned.modulation import NORMALISATIONS, Change, Modulated, select_layers
+from paretomtl.conditioned.modulation import NORMALISATION_LAYERS, Change, Modulated, select_layers
 from paretomtl.conditioned.sampling import Sampling
 
 
@@ -39,11 +39,11 @@ class Inputs(FrontModel):
         """Return the network with the preference among its layers' inputs."""
         layers = select_layers(plain, self.layers, "Inputs")
         for name in self.layers:
-            if isinstance(plain.get_submodule(name), NORMALISATIONS):
+            if isinstance(plain.get_submodule(name), NORMALISATION_LAYERS):
                 kind = type(plain.get_submodule(name)).__name__
                 raise ValueError(f"Inputs: module {name!r} is a {kind}, which has no inputs to add to; name others")
         if not self.layers:
-            layers = [name for name in layers if not isinstance(plain.get_submodule(name), NORMALISATIONS)][:1]
+            layers = [name for name in layers if not isinstance(plain.get_submodule(name), NORMALISATION_LAYERS)][:1]
         if not layers:
             raise ValueError("Inputs: no linear or convolution layer with a bias; name layers, or use Hypernetwork")
         return InputsNetwork(plain, layers, m)

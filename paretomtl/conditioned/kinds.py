@@ -22,8 +22,8 @@ from paretomtl.conditioned.sampling import Sampling
 from paretomtl.errors import DamagedFileError
 
 GROUP = "paretomtl.front_models"  # of entry points; each names a module, whose `__all__` names front models
-KINDS: dict[str, type[FrontModel]] = {kind.__name__: kind for kind in (FiLM, Hypernetwork, Inputs, LowRank)}
-LONGEST = 100  # characters of a name in a message
+FRONT_MODELS: dict[str, type[FrontModel]] = {kind.__name__: kind for kind in (FiLM, Hypernetwork, Inputs, LowRank)}
+LONGEST_NAME = 100  # characters of a name in a message
 
 
 def find_front_model(name: str) -> type[FrontModel]:
@@ -46,10 +46,11 @@ def find_front_model(name: str) -> type[FrontModel]:
     module, colon, _ = name.partition(":")
     if colon and all(part.isidentifier() for part in module.split(".")):
         raise ValueError(
-            f"front_model {name[:LONGEST]!r} is a class that is not imported here, and no module is imported because a "
-            f"file names it; import the module that defines it first, or register it under the entry points {GROUP!r}"
+            f"front_model {name[:LONGEST_NAME]!r} is a class that is not imported here, and no module is imported "
+            "because a file names it; import the module that defines it first, or register it under the entry points "
+            f"{GROUP!r}"
         )
-    raise ValueError(f"front_model {name[:40]!r} is not one of {', '.join(KINDS | registered)}")
+    raise ValueError(f"front_model {name[:40]!r} is not one of {', '.join(FRONT_MODELS | registered)}")
 
 
 def load_registered() -> dict[str, type[FrontModel]]:
@@ -61,7 +62,7 @@ def load_registered() -> dict[str, type[FrontModel]]:
 
 def name_of(kind: type[FrontModel]) -> str:
     """Return the name by which a front's folder knows a class: bare for our own kinds, qualified for any other."""
-    if KINDS.get(kind.__name__) is kind:
+    if FRONT_MODELS.get(kind.__name__) is kind:
         return kind.__name__
     return f"{_importable_name(kind.__module__)}:{kind.__qualname__}"
 
@@ -121,7 +122,7 @@ def from_options(stored: Mapping[str, Any]) -> FrontModel:
         ValueError: its class is not known here, or does not take such options any more.
     """
     kind = find_front_model(str(stored.get("kind")))
-    name = str(stored["kind"])[:LONGEST]
+    name = str(stored["kind"])[:LONGEST_NAME]
     options = {key: value for key, value in stored.items() if key != "kind"}
     try:
         unknown = set(options) - {field.name for field in fields(kind)}
@@ -129,7 +130,7 @@ def from_options(stored: Mapping[str, Any]) -> FrontModel:
             raise ValueError(f"it has no options {sorted(map(str, unknown))[:5]}, or lacks its sampling")
         return _make(kind, options)
     except (TypeError, ValueError) as error:
-        if name in KINDS:
+        if name in FRONT_MODELS:
             raise DamagedFileError(f"the stored front_model {name} is damaged: {error}") from error
         raise ValueError(f"front_model {name} does not take its stored options: {error}") from error
 

@@ -24,16 +24,16 @@ from paretomtl.errors import NonFiniteError
 from paretomtl.problem import Problem
 from paretomtl.solver import Aggregation, Scalarization, Solver, Status, Weighting, solved_status
 
-UNFIT = (RuntimeError, ValueError, AttributeError, TypeError, LookupError, NotImplementedError)
+CALL_ERRORS = (RuntimeError, ValueError, AttributeError, TypeError, LookupError, NotImplementedError)
 
 
 class ConditionedStep(NamedTuple):
     """The outcome of a step, once the gradients are set: mean losses and weights by objective, the solver's status.
 
-    there: the objectives that had a label.
+    labels: the objectives that had a label.
     """
 
-    there: list[int]
+    labels: list[int]
     losses: Float[Tensor, " k"]
     weights: Float[Tensor, " k"] | None
     status: Status
@@ -100,7 +100,7 @@ def evaluate_rows(evaluate: LossModule, generated: Generated, batch: Any, vmappe
         return functional_call(evaluate, weights, (part,))
 
     if vmapped:
-        with vmapped_attention(next(iter(named.values()))):
+        with attention_in_vmap(next(iter(named.values()))):
             return torch.vmap(losses, randomness="different")(named)
     rows = [dict(zip(named, row, strict=True)) for row in zip(*(rows.unbind() for rows in named.values()), strict=True)]
     parts = batch if isinstance(batch, BatchParts) else [batch] * len(rows)
@@ -146,9 +146,9 @@ def evaluate_samples(
 
     dims = tree_map(lambda x: 0 if isinstance(x, Tensor) else None, (changes, batch))  # None: a label that is missing
     try:
-        with vmapped_attention(r):
+        with attention_in_vmap(r):
             return torch.vmap(losses, in_dims=dims, randomness="different")(changes, batch)
-    except UNFIT as error:
+    except CALL_ERRORS as error:
         raise ValueError(
             "the losses cannot be taken sample by sample (every tensor of a batch must lead with the samples, and the "
             "model must not mix them, as BatchNorm does); give sampling=pm.Sampling(each='batch', n=…): "
@@ -156,7 +156,7 @@ def evaluate_samples(
         ) from error
 
 
-def vmapped_attention(like: Tensor) -> AbstractContextManager:
+def attention_in_vmap(like: Tensor) -> AbstractContextManager:
     """Make vmap run attention as one program in this context; it would run a CPU's kernel row by row, and warn."""
     return sdpa_kernel(SDPBackend.MATH) if like.device.type == "cpu" else nullcontext()
 
@@ -183,7 +183,7 @@ def supports_vmap(network: Conditioned, problem: Problem, batch: Any, r: Float[T
         with torch.no_grad():
             inputs = r.to(next(network.parameters()))
             evaluate_rows(LossModule(problem, network.plain), network.generate(inputs), batch, vmapped=True)
-    except UNFIT:
+    except CALL_ERRORS:
         return False
     finally:
         torch.random.set_rng_state(state)

@@ -13,8 +13,8 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from paretomtl.conditioned.front_model import Conditioned, Generated
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-NORMALISATIONS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
-LAYERS = (nn.Linear, *CONVOLUTIONS, *NORMALISATIONS)
+NORMALISATION_LAYERS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+LAYERS = (nn.Linear, *CONVOLUTIONS, *NORMALISATION_LAYERS)
 INNER = NonDynamicallyQuantizableLinear  # in attention, which reads the layer's weights and never calls the layer
 
 
@@ -76,7 +76,7 @@ def _build_hook(change: Change):
     def apply(layer: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
         del inputs
         shape = bias_of(layer).shape
-        if isinstance(layer, (*CONVOLUTIONS, *NORMALISATIONS)) and not isinstance(layer, nn.LayerNorm):
+        if isinstance(layer, (*CONVOLUTIONS, *NORMALISATION_LAYERS)) and not isinstance(layer, nn.LayerNorm):
             shape = (*shape, *[1] * (output.ndim - 2))  # (samples, channels, *place)
         scale, shift = (None if part is None else part.reshape(shape) for part in change)
         output = output if scale is None else output * scale

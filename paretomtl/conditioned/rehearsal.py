@@ -9,12 +9,19 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from paretomtl.conditioned.bounds import apply_bounds, write_out
 from paretomtl.conditioned.front_model import Conditioned, FrontModel, Generated, MeanLinear
-from paretomtl.conditioned.losses import UNFIT, LossModule, count_samples, evaluate_rows, evaluate_samples, take_step
+from paretomtl.conditioned.losses import (
+    CALL_ERRORS,
+    LossModule,
+    count_samples,
+    evaluate_rows,
+    evaluate_samples,
+    take_step,
+)
 from paretomtl.conditioned.modulation import Modulated
 from paretomtl.problem import Problem
 from paretomtl.solver import Scalarization, Solver, Stepper, Sweep
 
-CLOSE = 3e-4  # relative: in single precision, two ways to compute one loss agree more closely than this
+TOLERANCE = 3e-4  # relative: in single precision, two ways to compute one loss agree more closely than this
 
 
 def check_fit(front_model: FrontModel | None, solver: Solver, problem: Problem, points: int, fleet: int | None) -> None:
@@ -76,7 +83,7 @@ def rehearse(
         ValueError: the network cannot be called at other weights, or sample by sample.
         ValueError, TypeError: a front model of the user's own does not keep to its contract.
     """
-    _check_type(network, front_model)
+    _check_network(network, front_model)
     _scramble(network)
     even = torch.full_like(r[:1], 1 / r.shape[1])  # at a corner, some kinds return the plain network's own weights
     if front_model.sampling.each == "sample":
@@ -102,7 +109,7 @@ def rehearse(
     ]
 
 
-def _check_type(network: nn.Module, front_model: FrontModel) -> None:
+def _check_network(network: nn.Module, front_model: FrontModel) -> None:
     """Raise unless `attach` of a front model, which may be the user's own, returned a network that can be trained."""
     subject = f"front_model={type(front_model).__name__}: attach() returned a {type(network).__name__}"
     if not isinstance(network, Conditioned):
@@ -154,12 +161,12 @@ def _check_weights(network: Conditioned, problem: Problem, batch: Any, r: Float[
     model = write_out(network, problem, r[0].cpu().numpy())
     try:
         from_model = LossModule(problem, model)(batch)
-    except UNFIT as error:
+    except CALL_ERRORS as error:
         raise ValueError(
             "model(): it cannot be called after its weights were written out; it must not keep values that its "
             f"constructor computed from them: {(str(error).splitlines() or [''])[0]}"
         ) from error
-    if not torch.allclose(from_call, from_model, rtol=CLOSE, atol=CLOSE * float(from_model.abs().max())):
+    if not torch.allclose(from_call, from_model, rtol=TOLERANCE, atol=TOLERANCE * float(from_model.abs().max())):
         raise ValueError(
             f"model(): called at other weights it gives the losses {from_call.tolist()}, but {from_model.tolist()} "
             "once it has them; it must not be compiled, nor keep copies of its weights: hand in the plain module"
@@ -174,7 +181,7 @@ def _check_samples(network: Conditioned, problem: Problem, batch: Any, r: Float[
     evaluate = LossModule(problem, network.plain)
     mean = evaluate_samples(network, evaluate, batch, inputs.expand(count_samples(batch) or 1, -1)).mean(dim=0)
     whole = evaluate_rows(evaluate, network.generate(inputs), batch, vmapped=False)[0]
-    if not torch.allclose(mean, whole, rtol=CLOSE, atol=CLOSE * float(whole.detach().abs().max())):
+    if not torch.allclose(mean, whole, rtol=TOLERANCE, atol=TOLERANCE * float(whole.detach().abs().max())):
         raise ValueError(
             f"losses: a batch's losses {whole.tolist()} are not the means of its samples' losses, {mean.tolist()}; "
             "with a preference for each sample they must be; give sampling=pm.Sampling('part'), say"

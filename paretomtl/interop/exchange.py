@@ -144,7 +144,7 @@ def _select_points(head: list[str], rows: list[tuple[int, list[str]]]) -> list[t
 def to_csv(path: str | Path, points: Sequence[Point], names: Sequence[str]) -> Path:
     """Write points as a table."""
     path = Path(path)
-    files.write(path, table.format_table(points, names).encode())
+    files.write(path, table.format_csv(points, names).encode())
     return path
 
 
@@ -159,5 +159,5 @@ def to_json(path: str | Path, study: Mapping[str, Any], points: Sequence[Point],
             record[part] = {s: dict(zip(names, row, strict=True)) for s, row in record[part].items()}
         records.append(record)
     head = {"schema": schema.SCHEMA, "version": version("paretomtl")}
-    files.write(path, files.to_json(head | {"study": dict(study), "points": records}))
+    files.write(path, files.encode_json(head | {"study": dict(study), "points": records}))
     return path

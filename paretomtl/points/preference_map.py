@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from paretomtl.points.score import check_losses
 
-MOST_POINTS, MOST_OBJECTIVES, MOST_LEFT_OUT = 1000, 5, 100  # beyond these, triangulations would take minutes
+MOST_MAPPED, MOST_OBJECTIVES, MOST_LEFT_OUT = 1000, 5, 100  # beyond these, triangulations would take minutes
 
 
 class PreferenceMap(NamedTuple):
@@ -72,7 +72,7 @@ def leave_one_out_error(
     n, m = r.shape
     if m == 2:
         return _line_error(r[:, 0], losses)
-    if n < m or n > MOST_POINTS or m > MOST_OBJECTIVES:
+    if n < m or n > MOST_MAPPED or m > MOST_OBJECTIVES:
         return None
     from scipy.interpolate import LinearNDInterpolator
     from scipy.spatial import QhullError
@@ -95,7 +95,7 @@ def triangulate(r: Float[np.ndarray, "n m"]) -> Int[np.ndarray, "k m"] | None:
     if m == 2:
         order = np.argsort(r[:, 0], kind="stable")
         return np.stack([order[:-1], order[1:]], axis=1)
-    if n < m or n > MOST_POINTS or m > MOST_OBJECTIVES:
+    if n < m or n > MOST_MAPPED or m > MOST_OBJECTIVES:
         return None
     from scipy.spatial import Delaunay, QhullError
 

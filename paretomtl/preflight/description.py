@@ -10,8 +10,9 @@ from paretomtl.conditioned.kinds import to_options
 from paretomtl.preflight import fingerprint
 from paretomtl.training.study import Study
 
-LONGEST = 100  # characters of a value in a difference
-MOST = 12  # differences that are shown
+LONGEST_VALUE = 100  # characters of a value in a difference
+SAME_RESULTS = {"0.1.0", "0.2.0"}  # versions that compute the same bytes, so that one resumes what another began
+MOST_DIFFERENCES = 12  # differences that are shown
 ARGUMENTS = ": arguments"
 WITH_ARGUMENTS = ("optimizer", "solver")  # a change of these shows their arguments, so "arguments changed" is left out
 
@@ -74,6 +75,8 @@ def _describe_points(study: Study) -> list[dict[str, Any]]:
 
 def describe_difference(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> str:
     """Return what differs between a stored study and the requested one, a line each; empty where they are the same."""
+    if {stored.get("versions", {}).get("paretomtl"), version("paretomtl")} <= SAME_RESULTS:
+        stored = {**stored, "versions": {**stored["versions"], "paretomtl": version("paretomtl")}}
     lines = []
     ignored = {"notes"} if "front_model" in stored and "front_model" in requested else {"notes", "bounded"}
     for key in sorted({*stored, *requested} - ignored):
@@ -84,8 +87,8 @@ def describe_difference(stored: Mapping[str, Any], requested: Mapping[str, Any])
         own = [line for line in _differing_lines(key, old, new) if not line.startswith(tuple(shown))]
         explained = own or shown or (key == "points" and stored.get("seeds") != requested.get("seeds"))
         lines += own if explained else [f"  {key}: changed"]
-    more = [f"  … and {len(lines) - MOST} more"] if len(lines) > MOST else []
-    return "\n".join([*lines[:MOST], *more])
+    more = [f"  … and {len(lines) - MOST_DIFFERENCES} more"] if len(lines) > MOST_DIFFERENCES else []
+    return "\n".join([*lines[:MOST_DIFFERENCES], *more])
 
 
 def _differing_lines(key: str, old: Any, new: Any) -> Iterator[str]:
@@ -175,4 +178,4 @@ def _format_change(what: str, old: Any, new: Any) -> str:
 
 def _shorten(value: Any) -> str:
     text = str(value) or "none"
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"

@@ -8,11 +8,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from paretomtl.autograd.loss_function import SeparateLosses
-from paretomtl.conditioned.losses import UNFIT
-from paretomtl.conditioned.rehearsal import CLOSE
+from paretomtl.conditioned.losses import CALL_ERRORS
+from paretomtl.conditioned.rehearsal import TOLERANCE
 from paretomtl.errors import NoLabelError
 from paretomtl.solver import Stepper
-from paretomtl.training.rows import evaluate_rows, stack_weights
+from paretomtl.training.rows import evaluate_points, stack_weights
 from paretomtl.training.study import Study
 
 TRIAL_STEPS = 3  # steps in which an optimizer is compared
@@ -32,16 +32,16 @@ def check_fleet(study: Study, model: nn.Module, batch: Any) -> None:
             raise _refusal(f"{name!r} is a {type(layer).__name__}, which would mix points or treat them unalike")
     evaluate, rows = SeparateLosses(study.problem, model, []), stack_weights(model, 2)
     try:
-        together = evaluate_rows(evaluate, rows, batch)
+        together = evaluate_points(evaluate, rows, batch)
         alone = evaluate(batch)
     except NoLabelError:
         return
-    except UNFIT as error:
+    except CALL_ERRORS as error:
         raise _refusal(
             f"torch cannot call it at several weights at once: {(str(error).splitlines() or [''])[0]}"
         ) from error
-    for name, row, loss in zip([study.problem.names[i] for i in evaluate.there], together, alone, strict=True):
-        near = torch.isclose(row, loss.expand(2), rtol=CLOSE, equal_nan=True)
+    for name, row, loss in zip([study.problem.names[i] for i in evaluate.labels], together, alone, strict=True):
+        near = torch.isclose(row, loss.expand(2), rtol=TOLERANCE, equal_nan=True)
         if not near.all():
             raise _refusal(
                 f"at several weights at once loss {name!r} is {row.tolist()}, and alone {float(loss.detach())}"

@@ -17,7 +17,7 @@ from paretomtl.point import Point
 from paretomtl.points import score, seeds
 
 DIGITS = 9  # decimals of the front's range to which scores are compared
-SHOWN = 3  # runners-up of a choice
+RUNNERS_UP = 3  # runners-up of a choice
 
 
 class RunnerUp(NamedTuple):
@@ -144,7 +144,7 @@ class Candidates(NamedTuple):
 
     def chosen(self, order: Sequence[int], why: str) -> Choice:
         """Return the first point of an order as the choice, and the next ones as its runners-up."""
-        return Choice(self.points[order[0]], why, tuple(self._compare(k, order[0]) for k in order[1 : 1 + SHOWN]))
+        return Choice(self.points[order[0]], why, tuple(self._compare(k, order[0]) for k in order[1 : 1 + RUNNERS_UP]))
 
     def _compare(self, k: int, chosen: int) -> RunnerUp:
         better = (self.costs[chosen] - self.costs[k]).tolist()
@@ -155,7 +155,7 @@ class Candidates(NamedTuple):
         )
 
 
-class Option(NamedTuple):
+class RuleOption(NamedTuple):
     """An option of the command line that selects a rule or changes it.
 
     flag: the option as it is typed, such as "--best".
@@ -189,8 +189,8 @@ class Rule(ABC):
         about: sentence that the page shows below the menu.
     """
 
-    option: ClassVar[Option]
-    settings: ClassVar[tuple[Option, ...]] = ()
+    option: ClassVar[RuleOption]
+    settings: ClassVar[tuple[RuleOption, ...]] = ()
     label: ClassVar[str]
     about: ClassVar[str]
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from paretomtl.point import Point
 from paretomtl.points.points import Points
+from paretomtl.show import FIGURE_KINDS
 from paretomtl.show.figures import control, matrix, pair, parallel, several, view
 from paretomtl.show.figures.facts import collect_front, front_csv
 from paretomtl.show.page import page
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 FIGURES = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}  # no times: equal bytes
 PAGE = ".html"
-KINDS = {  # how to collect the facts, draw them, and write them
+MAKERS = {  # by kind: how to collect the facts, draw them, and write them
     "matrix": (collect_front, matrix.draw, front_csv),
     "parallel": (collect_front, parallel.draw, front_csv),
     "control": (control.collect_control, control.draw, control.control_csv),
@@ -47,9 +48,9 @@ def plot(
         width: width of a figure, in inches.
     """
     path = _check_path(path, width, (*FIGURES, PAGE))
-    if kind is not None and kind not in KINDS:
-        raise ValueError(f"kind={kind!r} is not one of {', '.join(map(repr, KINDS))}")
-    collect, draw, to_csv = KINDS[kind or "matrix"]
+    if kind is not None and kind not in FIGURE_KINDS:
+        raise ValueError(f"kind={kind!r} is not one of {', '.join(map(repr, FIGURE_KINDS))}")
+    collect, draw, to_csv = MAKERS[kind or "matrix"]
     facts: Any = collect(front, chosen)
     if path.suffix.lower() == PAGE:
         text = page.write_page(page.collect_page(front, chosen, kind))

@@ -50,13 +50,13 @@ def report_as_json(front: Points) -> dict[str, Any]:
         "score": figures,
         "spread": front.spread()._asdict() if several else None,
         "tradeoff": front.tradeoff()._asdict() if several else None,
-        "map": _map_as_json(front) if _has_one_network(front) else None,
+        "map": _map_figures_as_json(front) if _has_one_network(front) else None,
         "warnings": list(list_warnings(front)),
     }
     return _as_json(report)
 
 
-def _map_as_json(front: Points) -> dict[str, Any]:
+def _map_figures_as_json(front: Points) -> dict[str, Any]:
     preference_map = front.map()
     return {"interpolation_error": preference_map.error, "monotone": list(preference_map.monotone)}
 

@@ -86,12 +86,12 @@ def read_head(name: str, study: str, read: Read) -> dict[str, Any]:
 # --- in a front's folder ---
 
 
-def reader_of(folder: Path) -> Read:
+def make_reader(folder: Path) -> Read:
     """Return a function that reads the files of a folder."""
     return lambda file, most: files.read(folder / file, most)
 
 
-def write(store: Store, name: str, contents: dict[str, bytes]) -> None:
+def write_checkpoint(store: Store, name: str, contents: dict[str, bytes]) -> None:
     """Write a checkpoint's files, and remove those they replace."""
     folder = store.part(PART)
     folder.mkdir(exist_ok=True)
@@ -102,7 +102,7 @@ def write(store: Store, name: str, contents: dict[str, bytes]) -> None:
         (folder / file).unlink(missing_ok=True)
 
 
-def drop(store: Store, name: str) -> None:
+def drop_checkpoint(store: Store, name: str) -> None:
     """Remove a checkpoint, and with the last one the folder."""
     folder = store.part(PART)
     # In this order, a kill leaves no head without its tensors.
@@ -156,12 +156,12 @@ def _check_checkpoint(
 ) -> None:
     place = f"{PART}/{name}.json"
     try:
-        head = read_head(name, store.id, reader_of(folder))
+        head = read_head(name, store.id, make_reader(folder))
         ids = {id for id, _, _ in head["asked"]}
     except FileNotFoundError:  # such a process removed it
         return
     except (ValueError, TypeError, OSError) as error:
-        report.damaged[place] = _describe_error(store, error)
+        report.damaged[place] = _describe_damage(store, error)
         return
     tensors = f"{PART}/{head['tensors']}{SUFFIX}"
     if not ids & set(pending):
@@ -173,18 +173,18 @@ def _check_checkpoint(
     except FileNotFoundError:
         report.damaged[tensors] = "missing"
     except (ValueError, OSError) as error:
-        report.damaged[tensors] = _describe_error(store, error)
+        report.damaged[tensors] = _describe_damage(store, error)
     else:
         report.whole.update((place, tensors))
         return
     report.obsolete[place] = "its tensors are damaged; resume removes it"
 
 
-def _describe_error(store: Store, error: Exception) -> str:
-    return store.within(error).removeprefix(f"{PART}/")
+def _describe_damage(store: Store, error: Exception) -> str:
+    return store.relative_message(error).removeprefix(f"{PART}/")
 
 
-def clear(store: Store, pending: Collection[str]) -> None:
+def clear_checkpoints(store: Store, pending: Collection[str]) -> None:
     """Remove damaged and obsolete checkpoints; pending points of a removed one start again."""
     folder = store.folder / PART
     if folder.is_symlink() or not folder.is_dir():

@@ -193,14 +193,14 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def to_json(value: Any) -> bytes:
+def encode_json(value: Any) -> bytes:
     """Encode as JSON in our one format: sorted, finite, UTF-8."""
     return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
 def seal_json(value: dict[str, Any]) -> bytes:
     """Encode as JSON that holds its own SHA-256."""
-    return to_json(value | {SEAL: sha256(to_json(value))})
+    return encode_json(value | {SEAL: sha256(encode_json(value))})
 
 
 def parse_json(data: bytes, path: Path) -> dict[str, Any]:

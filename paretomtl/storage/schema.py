@@ -13,22 +13,22 @@ from typing import Any
 from paretomtl.errors import DamagedFileError
 from paretomtl.objective import Objective, check_reference
 from paretomtl.point import Code, Point
-from paretomtl.storage.files import check_name, parse_json, sha256, to_json, unseal_json
+from paretomtl.storage.files import check_name, encode_json, parse_json, sha256, unseal_json
 
 SCHEMA = 2
 MOST_POINTS = 100_000
 SPLITS = ("validate", "test")
 BY_OBJECTIVE = ("losses", "values")  # fields of a record that are {split: {objective: number}}
 ERRORS = "errors"  # one more such field, only in records of problems whose measure returns standard errors
-LARGEST = sys.float_info.max
+LARGEST_NUMBER = sys.float_info.max
 MOST_COUNT = 2**63
-LONGEST = 300  # characters of a reason: an invalid value may be of any length
+LONGEST_TEXT = 300  # characters of a reason: an invalid value may be of any length
 HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def study_id(study: Mapping[str, Any]) -> str:
     """Return the id of a study: a hash of all but the notes, which the dry run adds."""
-    return sha256(to_json({key: value for key, value in study.items() if key != "notes"}))[:16]
+    return sha256(encode_json({key: value for key, value in study.items() if key != "notes"}))[:16]
 
 
 def check_schema(content: Mapping[str, Any], path: Any) -> int:
@@ -77,7 +77,7 @@ def read_study(content: Mapping[str, Any], path: Any) -> dict[str, Any]:
             raise ValueError("its id is not that of its study")
         _check_simple(content.get("command"), "command")
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        raise DamagedFileError(f"{path} is damaged: {_describe_error(error)}") from error
+        raise DamagedFileError(f"{path} is damaged: {_describe_fault(error)}") from error
     return study
 
 
@@ -160,7 +160,7 @@ def expected_ids(study: Mapping[str, Any], points: Sequence[Point]) -> list[str]
 
 
 def _check_preference(preference: Sequence[float], m: int, id: str) -> None:
-    if len(preference) != m or min(preference) < 0 or not 0 < sum(preference) <= LARGEST:
+    if len(preference) != m or min(preference) < 0 or not 0 < sum(preference) <= LARGEST_NUMBER:
         raise ValueError(f"the preference of {id} is not {m} numbers of at least 0, not all 0")
 
 
@@ -224,7 +224,7 @@ def read_record(
         elif point.preference != tuple(entry["preference"]):
             raise ValueError(f"its preference is {point.preference}, not {tuple(entry['preference'])}")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DamagedFileError(f"{path} is not this point's record: {_describe_error(error)}") from error
+        raise DamagedFileError(f"{path} is not this point's record: {_describe_fault(error)}") from error
     return point
 
 
@@ -271,7 +271,7 @@ def _check_numbers(values: Any, field: str) -> list[float]:
 
 
 def _check_number(value: Any, field: str) -> float:
-    if type(value) not in (int, float) or not -LARGEST <= value <= LARGEST:
+    if type(value) not in (int, float) or not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
         raise ValueError(f"{field} holds {str(value)[:40]!r}, which is not a finite number")
     return float(value)
 
@@ -286,6 +286,6 @@ def _check_type(value: Any, kind: Callable, field: str) -> Any:
     return value
 
 
-def _describe_error(error: Exception) -> str:
+def _describe_fault(error: Exception) -> str:
     text = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"

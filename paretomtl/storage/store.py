@@ -90,7 +90,7 @@ class Store:
             for part in PARTS:
                 (self.folder / part).mkdir(parents=True, exist_ok=True)
                 self.part(part)
-            self._write_study(study, command, new=True)
+            self._write_study(study, command, version("paretomtl"), new=True)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
             raise _folder_error(error, self.folder) from error
         except OSError as error:
@@ -98,8 +98,10 @@ class Store:
                 raise _folder_error(error, self.folder) from error
             raise
 
-    def _write_study(self, study: Mapping[str, Any], command: Mapping[str, Any] | None, new: bool = False) -> None:
-        head = {"schema": schema.SCHEMA, "version": version("paretomtl"), "id": schema.study_id(study)}
+    def _write_study(
+        self, study: Mapping[str, Any], command: Mapping[str, Any] | None, by: str, new: bool = False
+    ) -> None:
+        head = {"schema": schema.SCHEMA, "version": by, "id": schema.study_id(study)}
         files.write(self.folder / "study.json", files.seal_json(head | {"study": dict(study), "command": command}), new)
 
     @cached_property
@@ -116,7 +118,7 @@ class Store:
                 first_error = first_error or error
                 continue
             if first_error is not None:
-                self.damage.append(f"{self.within(first_error)}; {path.name} was read in its place")
+                self.damage.append(f"{self.relative_message(first_error)}; {path.name} was read in its place")
             return head
         if first_error is not None:
             raise first_error
@@ -133,6 +135,14 @@ class Store:
         if name == "study" and content["schema"] == 1:
             raise DamagedFileError(f"{path} is damaged: schema 1 had no such file")
         return {"command": None, **content, "study": schema.read_study(content, path)}
+
+    @property
+    def _version(self) -> str:
+        """The version of paretomtl that began the folder, so that a later one ends at the same bytes.
+
+        A folder of an older schema is written anew as a whole, by this version.
+        """
+        return self._head["version"] if self.schema == schema.SCHEMA else version("paretomtl")
 
     @property
     def study(self) -> dict[str, Any]:
@@ -220,10 +230,10 @@ class Store:
             return None
         except (ValueError, OSError) as error:
             preference = tuple(map(float, entry["preference"] or ()))
-            reason = self.within(error)
+            reason = self.relative_message(error)
             return Point(entry["id"], preference, entry["corner"], "corrupt", reason=reason, seed=entry["seed"])
 
-    def within(self, error: Exception) -> str:
+    def relative_message(self, error: Exception) -> str:
         """Return an error's message with its paths relative to the folder."""
         return str(error).replace(f"{self.folder}{os.sep}", "")
 
@@ -259,7 +269,7 @@ class Store:
             raise DamagedFileError(f"{path}: its SHA-256 is {actual[:12]}…, not {digest[:12]}…; the file is damaged")
         return path
 
-    def whole(self, point: Point) -> bool:
+    def is_whole(self, point: Point) -> bool:
         """Whether a point needs no more work: its record and its weights are as they were written."""
         if point.state == "corrupt":
             return False
@@ -275,10 +285,10 @@ class Store:
     def derive_files(self, points: Sequence[Point]) -> dict[str, bytes]:
         """Derive front.json and points.csv from the study and the records."""
         states = {point["id"]: "absent" for point in self.study["points"]} | {p.id: p.state for p in points}
-        rows = table.format_table(points, self.names).encode()
+        rows = table.format_csv(points, self.names).encode()
         records = {f"points/{p.id}.json": self.folder / "points" / f"{p.id}.json" for p in points if _has_record(p)}
         checksums = {name: files.hash_file(path) for name, path in records.items()}
-        head = {"schema": schema.SCHEMA, "version": version("paretomtl"), "id": self.id, "study": self.study}
+        head = {"schema": schema.SCHEMA, "version": self._version, "id": self.id, "study": self.study}
         front = head | {"states": states, "checksums": checksums | {"points.csv": files.sha256(rows)}}
         return {"points.csv": rows, "front.json": files.seal_json(front)}
 
@@ -298,7 +308,7 @@ class Store:
         path = self.folder / "study.json"
         head = self._head  # read from front.json if need be
         if self.damage or not path.exists():
-            self._write_study(head["study"], head["command"] or command)
+            self._write_study(head["study"], head["command"] or command, self._version)
         self.clear_temporary()
 
     def clear_temporary(self) -> None:

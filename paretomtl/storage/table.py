@@ -10,9 +10,9 @@ from typing import Any
 from paretomtl.point import Point
 
 FORMULA = ("=", "+", "-", "@", "\t", "\n")
-MOST_BYTES = 2**28
+MOST_TABLE_BYTES = 2**28
 MOST_ROWS = 1_000_000
-SHOWN = 5  # the most invalid lines in a message
+NAMES_LISTED = 5  # the most invalid lines in a message
 
 
 def table_cells(points: Sequence[Point], names: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
@@ -32,7 +32,7 @@ def table_cells(points: Sequence[Point], names: Sequence[str]) -> tuple[list[str
     return columns, rows
 
 
-def format_table(points: Sequence[Point], names: Sequence[str]) -> str:
+def format_csv(points: Sequence[Point], names: Sequence[str]) -> str:
     """Format a header, and one row a point."""
     columns, rows = table_cells(points, names)
     out = io.StringIO()
@@ -62,8 +62,8 @@ def read_columns(path: str | Path) -> tuple[list[str], list[tuple[int, list[str]
     size = path.stat().st_size
     if not path.is_file():
         raise ValueError(f"{path} is not a plain file")
-    if size > MOST_BYTES:
-        raise ValueError(f"{path} has {size:,} bytes; a table of points has at most {MOST_BYTES:,}")
+    if size > MOST_TABLE_BYTES:
+        raise ValueError(f"{path} has {size:,} bytes; a table of points has at most {MOST_TABLE_BYTES:,}")
     try:
         text = path.read_text(encoding="utf-8-sig")
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -107,4 +107,6 @@ def parse_numbers(path: str | Path, rows: Sequence[tuple[int, list[str]]], head:
 
 def shorten_list(texts: Sequence[str]) -> str:
     """Join the first texts, and count the rest."""
-    return "; ".join(texts[:SHOWN]) + (f", and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")
+    return "; ".join(texts[:NAMES_LISTED]) + (
+        f", and {len(texts) - NAMES_LISTED} more" if len(texts) > NAMES_LISTED else ""
+    )

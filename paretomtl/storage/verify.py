@@ -12,7 +12,7 @@ from paretomtl.storage import checkpoints, files, schema
 from paretomtl.storage.store import MOST_BYTES, PARTS, Store, log_line, weight_hashes
 
 PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npy", ".npz"}
-SHOWN = 5  # the most damaged lines of the log in a message
+FILES_LISTED = 5  # the most damaged lines of the log in a message
 
 
 class Verdict(NamedTuple):
@@ -76,7 +76,7 @@ def verify(folder: str | Path) -> Verdict:
         except FileNotFoundError:
             damaged[name] = "missing"
         except (ValueError, OSError) as error:
-            damaged[name] = store.within(error)
+            damaged[name] = store.relative_message(error)
     stale = front is None and "front.json" not in damaged
     if front is not None and study_head is not None and front["study"] != study_head["study"]:
         damaged["front.json"] = "its study is not that of study.json"
@@ -101,7 +101,7 @@ def _read_head(store: Store, name: str, damaged: dict[str, str]) -> dict[str, An
     except FileNotFoundError:
         return None
     except (ValueError, OSError) as error:
-        damaged[f"{name}.json"] = store.within(error)
+        damaged[f"{name}.json"] = store.relative_message(error)
         return None
 
 
@@ -134,7 +134,7 @@ def _check_against_front(
         except FileNotFoundError:
             damaged[name] = "missing"
         except (ValueError, OSError) as error:
-            damaged[name] = store.within(error)
+            damaged[name] = store.relative_message(error)
     if (store.folder / "points.csv").is_symlink():
         damaged["points.csv"] = "it is a link, which is not followed"
     return stale
@@ -157,16 +157,16 @@ def _check_log(store: Store, damaged: dict[str, str]) -> None:
     except FileNotFoundError:
         return
     except (ValueError, OSError) as error:
-        damaged[path.name] = store.within(error)
+        damaged[path.name] = store.relative_message(error)
         return
     for k, line in enumerate(io.BytesIO(text), 1):
         if not _is_sealed(line, store.schema):
             wrong.append(str(k))
-        if len(wrong) > SHOWN:
+        if len(wrong) > FILES_LISTED:
             break
     if wrong:
-        more = " …" if len(wrong) > SHOWN else ""
-        damaged[path.name] = f"line {', '.join(wrong[:SHOWN])}{more} is not as it was written"
+        more = " …" if len(wrong) > FILES_LISTED else ""
+        damaged[path.name] = f"line {', '.join(wrong[:FILES_LISTED])}{more} is not as it was written"
 
 
 def _is_sealed(line: bytes, of_schema: int) -> bool:

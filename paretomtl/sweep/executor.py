@@ -44,13 +44,13 @@ class Executor(ABC):
     computed by `compute_task`. A frozen dataclass is a good executor: its fields are its settings.
     """
 
-    def device(self, asked: str) -> str:
+    def device(self, requested: str) -> str:
         """Resolve `explore`'s `device=`, such as "auto", to the device on which points are computed.
 
         Raises:
             ValueError: there is no such device.
         """
-        return resolve_device(asked)
+        return resolve_device(requested)
 
     def opened(self) -> AbstractContextManager[None]:
         """Return a context that is entered before the first round of a study and left after the last."""
@@ -154,7 +154,7 @@ def _train(
 def _stored_network(study: Study, training: NetworkRun, store: Store) -> LearnedNetwork | None:
     """Return the network of a run that was stopped while its points were measured; None if there is none."""
     for point in store.read_points():
-        if point.seed != training.seed or point.network is None or not store.whole(point):
+        if point.seed != training.seed or point.network is None or not store.is_whole(point):
             continue
         weights = store.read_weights(point.network)
         if not training.fits(weights):

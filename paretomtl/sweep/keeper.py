@@ -57,7 +57,7 @@ class FileCheckpointer(Checkpointer):
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:
-            self.warn(f"the checkpoint of {name} is not used: {self.store.within(error)}")
+            self.warn(f"the checkpoint of {name} is not used: {self.store.relative_message(error)}")
             return None
 
     def warn(self, text: str) -> None:
@@ -71,13 +71,13 @@ class FolderCheckpointer(FileCheckpointer):
 
     def put(self, name: str, files: dict[str, bytes]) -> None:
         """Write files to the folder `checkpoints`."""
-        checkpoints.write(self.store, name, files)
+        checkpoints.write_checkpoint(self.store, name, files)
 
     def get(self, file: str, most: int) -> bytes:
         """Read a file from the folder `checkpoints`; no link is followed."""
-        return checkpoints.reader_of(self.store.part(checkpoints.PART))(file, most)
+        return checkpoints.make_reader(self.store.part(checkpoints.PART))(file, most)
 
     def drop(self, name: str) -> None:
         """Remove a checkpoint; one that cannot be removed now is removed when the front is whole."""
         with contextlib.suppress(OSError, ValueError), hold_interrupt():
-            checkpoints.drop(self.store, name)
+            checkpoints.drop_checkpoint(self.store, name)

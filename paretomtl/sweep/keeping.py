@@ -45,7 +45,7 @@ def create_or_resume(
             points = _open_study(store, description, command)
             is_open = True
             compute(store, points)
-            checkpoints.clear(store, ())
+            checkpoints.clear_checkpoints(store, ())
             store.write_front(store.read_points())
         except KeyboardInterrupt as error:
             raise _interrupted(store, is_open, verb, lasting=temporary is None) from error
@@ -104,8 +104,8 @@ def _resume_points(store: Store, description: dict[str, Any], command: Mapping[s
             f"{place} holds another study. Give a new out=, or go back to what it was made with:\n{differences}"
         )
     store.restore(command)
-    points = [p for p in store.read_points() if store.whole(p)]
-    checkpoints.clear(store, {point["id"] for point in store.study["points"]} - {p.id for p in points})
+    points = [p for p in store.read_points() if store.is_whole(p)]
+    checkpoints.clear_checkpoints(store, {point["id"] for point in store.study["points"]} - {p.id for p in points})
     return points
 
 

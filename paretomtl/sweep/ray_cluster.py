@@ -36,8 +36,8 @@ __all__ = [
     "check_nodes",
     "connect",
     "count_workers",
-    "describe_error",
     "exceptions",
+    "first_error_line",
     "list_nodes",
     "ray",
     "tune",
@@ -47,7 +47,7 @@ __all__ = [
 Resources = Mapping[str, int | float]
 RAY_NAMES = {"cpu": "CPU", "gpu": "GPU"}  # as Ray counts what is requested in lower case
 LATE = 30.0  # seconds until a file written on one node shows on another: as long as NFS may cache a folder
-MARGIN = 1.5  # times the weights to come must be free on a disk
+DISK_MARGIN = 1.5  # times the weights to come must be free on a disk
 
 
 @contextlib.contextmanager
@@ -75,7 +75,7 @@ def connect(address: str | None, workers: int | None, resources: Resources) -> I
             if address is None:
                 raise
             raise ConnectionError(
-                f"address={address!r}: no Ray answers there ({describe_error(error)}); start one with `ray start "
+                f"address={address!r}: no Ray answers there ({first_error_line(error)}); start one with `ray start "
                 "--head` and run this on one of its nodes, or leave address out for a Ray of this machine"
             ) from error
     try:
@@ -238,13 +238,13 @@ def _check_node(name: str, report: NodeReport, folder: Path | None, needed: int)
 
 
 def _check_room(free: int, needed: int, folder: Path, where: str) -> None:
-    if free < MARGIN * needed:
+    if free < DISK_MARGIN * needed:
         raise OSError(
             f"{folder} has {free:,} bytes free {where}, and the weights that are to come take {needed:,}; make room, "
             "or give an out= elsewhere"
         )
 
 
-def describe_error(error: BaseException) -> str:
+def first_error_line(error: BaseException) -> str:
     """Return the first line of an error; its class where it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -34,8 +34,8 @@ from paretomtl.sweep.ray_cluster import (
     check_nodes,
     connect,
     count_workers,
-    describe_error,
     exceptions,
+    first_error_line,
     list_nodes,
     tune,
     wait_for_file,
@@ -89,18 +89,18 @@ class RayTune(Executor):
         if self.run_config is not None and self.run_config.storage_path and self.storage_path:
             raise ValueError(f"storage_path={self.storage_path!r}: run_config has a storage_path as well; give one")
 
-    def device(self, asked: str) -> str:
+    def device(self, requested: str) -> str:
         """Return the device of the workers, which may have a GPU where this process has none."""
         gpu = self.resources.get("gpu", 0) > 0
-        kind = ("cuda" if gpu else "cpu") if asked == "auto" else asked
+        kind = ("cuda" if gpu else "cpu") if requested == "auto" else requested
         if torch.device(kind).type == "cuda" and not gpu:
             raise ValueError(
-                f"device={asked!r}, but resources={dict(self.resources)} give a worker no GPU; give it a share, such "
-                "as resources={'cpu': 1, 'gpu': 0.5}"
+                f"device={requested!r}, but resources={dict(self.resources)} give a worker no GPU; give it a share, "
+                "such as resources={'cpu': 1, 'gpu': 0.5}"
             )
         if torch.device(kind).type == "cpu" and gpu:
             raise ValueError(
-                f"resources={dict(self.resources)} give a worker a GPU, which device={asked!r} leaves idle; give "
+                f"resources={dict(self.resources)} give a worker a GPU, which device={requested!r} leaves idle; give "
                 "device='cuda'"
             )
         return kind
@@ -145,8 +145,8 @@ class RayTune(Executor):
             if not isinstance(trial.error, DEATHS):
                 cause = getattr(trial.error, "cause", trial.error)
                 raise RuntimeError(
-                    f"a worker could not begin: {type(cause).__name__}: {describe_error(cause)}; what the study needs "
-                    "must be importable on all nodes, as with `ray job submit --working-dir`"
+                    f"a worker could not begin: {type(cause).__name__}: {first_error_line(cause)}; what the study "
+                    "needs must be importable on all nodes, as with `ray job submit --working-dir`"
                 ) from trial.error
         return lost
 
@@ -227,7 +227,7 @@ def _remaining_tasks(
 def _describe_error(error: BaseException) -> str:
     if isinstance(error, exceptions.OutOfMemoryError):
         return "oom: Ray ended its worker each time, for the node ran out of memory"
-    died = next((line for line in str(error).splitlines() if "died" in line or "dead" in line), describe_error(error))
+    died = next((line for line in str(error).splitlines() if "died" in line or "dead" in line), first_error_line(error))
     return (
         f"its worker died each time ({type(error).__name__}: {died.strip()}); a process that ends so has often run out "
         "of memory"
@@ -240,7 +240,7 @@ def _pack_study(study: Study) -> bytes:
         return cloudpickle.dumps(study)
     except Exception as error:  # whatever the user's objects raise
         raise TypeError(
-            f"the study cannot travel to workers: {describe_error(error)}; give what holds an open file, a lock or a "
+            f"the study cannot travel to workers: {first_error_line(error)}; give what holds an open file, a lock or a "
             "connection as a factory, a function that makes it"
         ) from error
 

@@ -71,7 +71,7 @@ class SharedFolderParcel:
     def restore(self, ids: Sequence[str]) -> list[str]:
         """Take up the points of a trial that an earlier worker has computed, and return their ids."""
         host = socket.gethostname()
-        self.done = [[p.id, 0.0, host] for p in self.store.read_points(ids) if self.store.whole(p)]
+        self.done = [[p.id, 0.0, host] for p in self.store.read_points(ids) if self.store.is_whole(p)]
         return [id for id, _, _ in self.done]
 
     def make_keeper(self, seconds: float) -> FileCheckpointer:
@@ -159,7 +159,7 @@ class _SentCheckpointer(FileCheckpointer):
 
     def get(self, file: str, most: int) -> bytes:
         """Read a file of the last checkpoint of an earlier worker."""
-        return checkpoints.reader_of(self._parcel.before / checkpoints.PART)(file, most)
+        return checkpoints.make_reader(self._parcel.before / checkpoints.PART)(file, most)
 
     def drop(self, name: str) -> None:
         """Do nothing: the next report goes without the checkpoint."""

@@ -21,8 +21,9 @@ from paretomtl.storage.schema import study_id
 from paretomtl.storage.store import Store
 from paretomtl.sweep.keeper import FileCheckpointer
 from paretomtl.sweep.ray_cluster import tune
-from paretomtl.training.loop import Run, pending_point
+from paretomtl.training.loop import Run
 from paretomtl.training.measuring import SplitMeasures, measure
+from paretomtl.training.outcome import pending_point
 from paretomtl.training.seeds import MEASURING, reproducible, reseed, seed_of
 from paretomtl.training.study import Study, adam
 
@@ -139,7 +140,7 @@ class _ReportingRun(Run):
     """The training of a point, with reports to Ray."""
 
     @property
-    def asked(self) -> list:
+    def jobs_key(self) -> list:
         """Nothing: a trial with another preference may go on from this checkpoint."""
         return []
 
@@ -189,7 +190,7 @@ class _TrialCheckpointer(FileCheckpointer):
         if checkpoint is None:
             raise FileNotFoundError(file)
         with checkpoint.as_directory() as folder:
-            return checkpoints.reader_of(Path(folder) / STATE)(file, most)
+            return checkpoints.make_reader(Path(folder) / STATE)(file, most)
 
     def drop(self, name: str) -> None:
         """Do nothing: the last report has no such checkpoint."""

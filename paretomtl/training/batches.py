@@ -12,7 +12,7 @@ from paretomtl.training.study import Study
 Splits = dict[str, Iterable[Any]]
 
 
-class Batches:
+class BatchStream:
     """Pairs (epoch, batch) until the steps are spent; every epoch starts from its own seed.
 
     Args:

@@ -252,7 +252,7 @@ class Checkpointer(ABC):
         """Write a checkpoint; where that fails the training goes on, with a warning."""
         start, wait = time.monotonic(), 0.0
         try:
-            self.write(work.name, work.asked, encode(work.checkpoint()))
+            self.write(work.name, work.jobs_key, encode(work.checkpoint()))
         except OSError as error:  # a full disk, say: there may be room the next time
             self._warn_once(f"no checkpoint of {work.name} could be written: {error}")
         except Exception as error:
@@ -277,7 +277,7 @@ class Resumable(ABC):
 
     @property
     @abstractmethod
-    def asked(self) -> list:
+    def jobs_key(self) -> list:
         """The points in training, as `describe_jobs` returns them."""
 
     @abstractmethod
@@ -300,7 +300,7 @@ class Resumable(ABC):
         self.keeper.begin()
         why = "the restored state is not the stored one"
         try:
-            stored = self.keeper.read(self.name, self.asked)
+            stored = self.keeper.read(self.name, self.jobs_key)
             if stored is None:
                 return
             self.restore(decode(stored, self.checkpoint()))

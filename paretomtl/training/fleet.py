@@ -18,7 +18,7 @@ from paretomtl.autograd.loss_function import SeparateLosses
 from paretomtl.errors import NoLabelError, NonFiniteError
 from paretomtl.point import Code
 from paretomtl.solver import EpochMeans, Status
-from paretomtl.training.batches import Batches, Splits
+from paretomtl.training.batches import BatchStream, Splits
 from paretomtl.training.checkpoint import (
     Checkpointer,
     Resumable,
@@ -37,7 +37,7 @@ from paretomtl.training.outcome import (
     pending_point,
     to_float64,
 )
-from paretomtl.training.rows import evaluate_rows, narrow_rows, stack_weights, take_rows
+from paretomtl.training.rows import evaluate_points, narrow_rows, stack_weights, take_rows
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Study
 from paretomtl.training.watch import TRACKERS, Means, Norms, Stall, end_epoch
@@ -102,7 +102,7 @@ class Fleet(Resumable):
         self.status: Status | None = None
 
     @property
-    def asked(self) -> list:
+    def jobs_key(self) -> list:
         """All jobs of the fleet."""
         return describe_jobs(self.jobs)
 
@@ -117,7 +117,7 @@ class Fleet(Resumable):
         self.budget = self.study.budget(self.splits)
         if self.jobs[0].corner is None:
             self.state = self.solver.init(self.study.sweep(self.jobs, self.budget))
-        self.batches = Batches(self.study, self.jobs[0].seed, self.splits, self.budget, self.warnings)
+        self.batches = BatchStream(self.study, self.jobs[0].seed, self.splits, self.budget, self.warnings)
         for outcome in self.outcomes:
             outcome.training = True
 
@@ -213,7 +213,7 @@ class Fleet(Resumable):
                 check_state(self.solver, list(self.problem.names))
                 self.skipped += 1
                 return None
-            present = list(self.evaluate.there)
+            present = list(self.evaluate.labels)
             r = self._shares(present)
             clip = None if self.jobs[0].corner is not None else self.study.clip
             names = [self.problem.names[i] for i in present]
@@ -232,8 +232,8 @@ class Fleet(Resumable):
             return present, losses, result
 
     def _losses(self, batch: Any) -> list[Float[Tensor, " p"]]:
-        self.evaluate.there.clear()
-        return list(evaluate_rows(self.evaluate, self.rows, batch))
+        self.evaluate.labels.clear()
+        return list(evaluate_points(self.evaluate, self.rows, batch))
 
     def _shares(self, present: list[int]) -> Float[Tensor, "p k"]:
         """Return the preferences, renormalised to the objectives that have a label."""

@@ -12,7 +12,7 @@ from paretomtl.autograd.gradients import StepResult, descend, follow, renormalis
 from paretomtl.autograd.loss_function import closure
 from paretomtl.point import Code, Point
 from paretomtl.solver import Status, Stepper
-from paretomtl.training.batches import Batches, Splits
+from paretomtl.training.batches import BatchStream, Splits
 from paretomtl.training.checkpoint import (
     Checkpointer,
     Resumable,
@@ -75,7 +75,7 @@ class Run(Outcome, Resumable):
         self.means, self.stalled = Means(len(self.problem.names)), Stall()
 
     @property
-    def asked(self) -> list:
+    def jobs_key(self) -> list:
         """The job, in a list."""
         return describe_jobs([self.job])
 
@@ -90,7 +90,7 @@ class Run(Outcome, Resumable):
         self.budget = self.study.budget(self.splits)
         if self.job.corner is None:
             self.state = self.solver.init(self.study.sweep(self.job, self.budget))
-        self.batches = Batches(self.study, self.job.seed, self.splits, self.budget, self.warnings)
+        self.batches = BatchStream(self.study, self.job.seed, self.splits, self.budget, self.warnings)
 
     def checkpoint(self) -> dict[str, Any]:
         """Return the model, its optimizer, the method's state, and what the loop counts and tracks."""

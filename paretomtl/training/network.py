@@ -19,7 +19,7 @@ from paretomtl.points import score
 from paretomtl.preference import control_error, even_design
 from paretomtl.problem import Problem
 from paretomtl.solver import Sweep
-from paretomtl.training.batches import Batches, Splits
+from paretomtl.training.batches import BatchStream, Splits
 from paretomtl.training.calibration import calibrate
 from paretomtl.training.checkpoint import Checkpointer, Resumable, describe_jobs, learner_state, restore_learner
 from paretomtl.training.measuring import DeviceBatches, batch_length, measure_splits
@@ -92,7 +92,7 @@ class NetworkRun(Resumable):
         self.vmapped: bool | None = None
 
     @property
-    def asked(self) -> list:
+    def jobs_key(self) -> list:
         """All jobs of the seed, also those that are done: they share the network."""
         return describe_jobs([job for job in self.study.jobs if job.seed == self.seed])
 
@@ -105,7 +105,7 @@ class NetworkRun(Resumable):
         seed = seed_of(self.study.seed, self.seed, SAMPLING)
         self.preferences = Preferences(self.sampling, len(self.problem.names), seed)
         self.step, self.best_weights = 0, weights_of(self.network)
-        self.batches = Batches(self.study, self.seed, self.splits, self.budget, self.warnings)
+        self.batches = BatchStream(self.study, self.seed, self.splits, self.budget, self.warnings)
 
     def checkpoint(self) -> dict[str, Any]:
         """Return the network and what trains it, the best weights, and the counts; solvers have no state here."""
@@ -193,7 +193,7 @@ class NetworkRun(Resumable):
         )
 
     def _count(self, result: ConditionedStep) -> None:
-        self.labels |= set(result.there)
+        self.labels |= set(result.labels)
         for code, name in ((Code.RELAXED, "relaxed"), (Code.FELL_BACK, "fell_back")):
             self.counts[name] += int((result.status.code == code).sum())
 
@@ -247,7 +247,7 @@ class NetworkRun(Resumable):
     def _call_back(self, epoch: int, r: Float[Tensor, "p m"], result: ConditionedStep) -> None:
         if not self.study.callbacks:
             return
-        names = [self.problem.names[i] for i in result.there]
+        names = [self.problem.names[i] for i in result.labels]
         step = Step(
             point=self.name,
             preference=r.mean(dim=0).cpu().numpy(),

@@ -8,7 +8,7 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
 from paretomtl.autograd.loss_function import SeparateLosses
-from paretomtl.conditioned.losses import vmapped_attention
+from paretomtl.conditioned.losses import attention_in_vmap
 
 
 def stack_weights(model: nn.Module, n: int) -> dict[str, nn.Parameter]:
@@ -20,12 +20,12 @@ def stack_weights(model: nn.Module, n: int) -> dict[str, nn.Parameter]:
     }
 
 
-def evaluate_rows(
+def evaluate_points(
     evaluate: SeparateLosses, rows: dict[str, nn.Parameter], batch: Any
 ) -> tuple[Float[Tensor, " p"], ...]:
     """Return the losses of a batch at each row of weights."""
     named: dict[str, Any] = {f"model.{name}": p for name, p in rows.items()}
-    with vmapped_attention(next(iter(named.values()))):
+    with attention_in_vmap(next(iter(named.values()))):
         return vmap(lambda weights: functional_call(evaluate, weights, (batch,)), randomness="error")(named)
 
 

@@ -19,7 +19,7 @@ from paretomtl.solver import Closure, EpochMeans, Status, Sweep, Weighting
 from paretomtl_solvers import qp
 from paretomtl_solvers.polish import polish
 
-EXACT, NOISY = 1e-8, 1e-4  # the default eps: for exact losses, for losses of a batch
+EXACT_EPS, NOISY_EPS = 1e-8, 1e-4  # the default eps: for exact losses, for losses of a batch
 TIE = 1e-9  # relative: objectives this close to the worst are all worst
 
 
@@ -63,7 +63,7 @@ class EPO(Weighting):
         """Return each point's eps."""
         if sweep.preferences.shape[-1] > 2 or self.backend == "cvxpy":
             qp.check_installed()
-        eps = self.eps or (EXACT if sweep.deterministic else NOISY)
+        eps = self.eps or (EXACT_EPS if sweep.deterministic else NOISY_EPS)
         return torch.full(sweep.points.shape, eps, dtype=torch.float64)
 
     def update(
@@ -75,11 +75,11 @@ class EPO(Weighting):
     ) -> tuple[Float[Tensor, "*points m"], Float[Tensor, "*points"] | None, Status]:
         """Return the weights, the unchanged state and the status."""
         l, C, r = (_array(x) for x in (losses, gramian, preference))
-        qp.check_finite("EPO", losses=l, Gramian=C)
+        qp.check_finite_gramian("EPO", losses=l, Gramian=C)
         if (l < 0).any():
             raise ValueError(f"EPO needs losses of at least 0 and got {l.tolist()}; shift them, or use Linear")
         r = raise_to_floor(r)
-        eps = np.broadcast_to((self.eps or EXACT) if state is None else _array(state), l.shape[:-1])
+        eps = np.broadcast_to((self.eps or EXACT_EPS) if state is None else _array(state), l.shape[:-1])
         mu, a = anchor(l, r)
         if l.shape[-1] == 2 and self.backend == "auto":
             alpha, code = _closed_form(l, C, r, a, mu > eps)

@@ -24,11 +24,11 @@ from paretomtl.solver import Status, Sweep, Weighting
 from paretomtl_solvers import qp
 
 MOST_STEPS = 100
-LONGEST = 3.0  # the longest step, in logarithms
+LONGEST_STEP = 3.0  # the longest step, in logarithms
 STEEP = 0.3  # p below which the limit p = 0 is the better start
 CONVERGED, ACCEPTED = 1e-14, 1e-8  # relative residual at which Newton may stop; the largest of an accepted answer
 ROUGH = 1e-3  # the largest residual of an accepted answer through cvxpy
-LEAST = 1e-300  # the least weight; smaller ones underflow
+LEAST_WEIGHT = 1e-300  # the least weight; smaller ones underflow
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class FairGrad(Weighting):
         """Return the weights, the unchanged state and the status."""
         points, m = gramian.shape[:-2], gramian.shape[-1]
         C = gramian.detach().cpu().double().numpy().reshape(-1, m, m)
-        qp.check_finite("FairGrad", Gramian=C)
+        qp.check_finite_gramian("FairGrad", Gramian=C)
         weights, code = self._solve((C + C.swapaxes(-1, -2)) / 2)
         status = Status(torch.as_tensor(code.reshape(points)), torch.zeros(points, dtype=torch.float64))
         return torch.from_numpy(weights.reshape(*points, m)).to(losses.device), state, status
@@ -145,13 +145,15 @@ def newton(
         except np.linalg.LinAlgError:  # equal gradients, whose slopes vanish beside the terms that add up to them
             dy = -(np.linalg.pinv(jacobian) @ right)[..., 0]
         dz = -off - p * dy
-        if max(dy.max(), dz.max(), -dz.min()) > LONGEST:
+        if max(dy.max(), dz.max(), -dz.min()) > LONGEST_STEP:
             # a weight may grow until its share of the slopes has grown by LONGEST; a slope may grow or fall so far
-            room = LONGEST - np.log(np.maximum((sizes * w[:, None, :] / terms[:, :, None]).max(axis=1), LEAST))
-            over = np.maximum((dy / room).max(axis=-1), np.abs(dz).max(axis=-1) / LONGEST)
+            room = LONGEST_STEP - np.log(
+                np.maximum((sizes * w[:, None, :] / terms[:, :, None]).max(axis=1), LEAST_WEIGHT)
+            )
+            over = np.maximum((dy / room).max(axis=-1), np.abs(dz).max(axis=-1) / LONGEST_STEP)
             shorter = (1 / np.maximum(over, 1))[:, None]
             dy, dz = dy * shorter, dz * shorter
-        y, z = np.maximum(y + dy, np.log(LEAST)), z + dz
+        y, z = np.maximum(y + dy, np.log(LEAST_WEIGHT)), z + dz
     # beside a far longer gradient only the sum of equal gradients' weights is determined
     return qp.average_twins(C, np.exp(best)), least
 
@@ -175,7 +177,9 @@ def solve_with_cvxpy(
 def _is_negligible(y: np.ndarray, slopes: np.ndarray, p: float) -> np.ndarray:
     """Return which weights count as solved: they are at the least weight, and would have to be smaller."""
     return (
-        np.zeros(1, dtype=bool) if p >= STEEP else (y <= np.log(LEAST)) & (np.log(np.maximum(slopes, LEAST)) > -p * y)
+        np.zeros(1, dtype=bool)
+        if p >= STEEP
+        else (y <= np.log(LEAST_WEIGHT)) & (np.log(np.maximum(slopes, LEAST_WEIGHT)) > -p * y)
     )
 
 
@@ -191,7 +195,7 @@ def _start_near_limit(C: np.ndarray, p: float) -> tuple[np.ndarray, np.ndarray]:
     w = least / _squared_norm(least, C)
     slopes = np.maximum((C @ w[..., None])[..., 0], 1)
     free = least <= 1e-12  # these weights are 0 in the limit, and s^(-1/p) before it
-    w = np.where(free, np.exp(np.maximum(-np.log(slopes) / p, np.log(LEAST))).clip(max=0.01 * w.max()), w)
+    w = np.where(free, np.exp(np.maximum(-np.log(slopes) / p, np.log(LEAST_WEIGHT))).clip(max=0.01 * w.max()), w)
     return np.log(w), np.log(np.maximum((C @ w[..., None])[..., 0], 0.5))
 
 

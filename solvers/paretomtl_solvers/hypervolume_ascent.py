@@ -28,7 +28,7 @@ from paretomtl.solver import Scalarization, Status, Sweep, solved_status
 from paretomtl_solvers.phase_one import check_share, steps_of_phase_one
 from paretomtl_solvers.tchebycheff import Tchebycheff, subtract_ideal
 
-MARGIN = 1.1  # as published: the reference is at least this many times the largest loss of the step
+REFERENCE_MARGIN = 1.1  # as published: the reference is at least this many times the largest loss of the step
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def ascent_directions(
     if len(ref_point) != m:
         raise ValueError(f"{method}: ref_point={tuple(ref_point)} has not one number a loss; there are {m}")
     rows = l.detach().cpu().numpy().reshape(-1, m)
-    reference = np.maximum(ref_point, MARGIN * rows.max(axis=0))
+    reference = np.maximum(ref_point, REFERENCE_MARGIN * rows.max(axis=0))
     return l.new_tensor(_compute_directions(rows, reference)).reshape(l.shape)
 
 

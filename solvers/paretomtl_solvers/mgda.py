@@ -61,7 +61,7 @@ class MGDA(Weighting):
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
         """Return the weights, the unchanged state and the status."""
         l, C = losses.detach().cpu().double().numpy(), gramian.detach().cpu().double().numpy()
-        qp.check_finite("MGDA", losses=l, Gramian=C)
+        qp.check_finite_gramian("MGDA", losses=l, Gramian=C)
         sizes = self._sizes(l, C)
         scaled = C / (sizes[..., :, None] * sizes[..., None, :])
         weights, code = qp.min_norm(scaled, self.backend)

@@ -78,7 +78,7 @@ class ParetoMTL(Weighting):
         if state is None:
             raise ValueError("ParetoMTL needs the study's other preferences: call init(sweep) first, or use explore")
         l, C = losses.detach().cpu().double().numpy(), gramian.detach().cpu().double().numpy()
-        qp.check_finite("ParetoMTL", losses=l, Gramian=C)
+        qp.check_finite_gramian("ParetoMTL", losses=l, Gramian=C)
         weights, code, residual = np.empty_like(l), np.empty(l.shape[:-1], dtype=np.int64), np.empty(l.shape[:-1])
         left = state.left.clone()
         for p in np.ndindex(l.shape[:-1]):

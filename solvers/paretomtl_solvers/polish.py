@@ -17,7 +17,7 @@ from paretomtl_solvers import qp
 WIDEST, NARROWEST, SHRINK = 0.1, 1e-6, 0.98  # relative width of the active set, over the iterations
 ACTIVE = 1e-3  # relative width of the active set for the verdict
 STATIONARY = 1e-4  # residual, relative to the largest r_j |g_j|: below, a KKT point
-ARMIJO, HALVINGS, LONGEST = 1e-4, 40, 1e3
+ARMIJO, HALVINGS, LONGEST_STEP = 1e-4, 40, 1e3
 
 
 def polish(closure: Closure, r: Float[np.ndarray, " m"]) -> Code:
@@ -66,7 +66,7 @@ def _find_descent(closure: Closure, r: np.ndarray, width: float) -> _Descent:
 def _search_line(closure: Closure, r: np.ndarray, descent: _Descent, step: float) -> float:
     """Move down the direction as far as M falls enough; return the step's length, where the next search starts."""
     start = closure.parameters
-    step = min(2 * step, LONGEST)
+    step = min(2 * step, LONGEST_STEP)
     for _ in range(HALVINGS):
         target = start - step * descent.direction
         if (r * closure(target).cpu().double().numpy()).max() <= descent.worst - ARMIJO * step * descent.squared:

@@ -39,7 +39,7 @@ def check_backend(backend: str) -> None:
         raise ValueError(f"backend={backend!r} is not one of 'auto', 'cvxpy'")
 
 
-def check_finite(method: str, **arrays: np.ndarray) -> None:
+def check_finite_gramian(method: str, **arrays: np.ndarray) -> None:
     """Raise if an array holds NaN or infinity; the message names the method and the array."""
     for name, values in arrays.items():
         if not np.isfinite(values).all():

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl_solvers import qp
-from paretomtl_solvers.epo import EXACT, _closed_form, _programs, anchor
+from paretomtl_solvers.epo import EXACT_EPS, _closed_form, _programs, anchor
 from paretomtl_solvers.fairgrad import newton
 from studies.digit_pairs import LeNet
 from tests.catalogue import JACOBIANS
@@ -73,7 +73,7 @@ def rebuilt_min_norm(C: np.ndarray) -> np.ndarray:
 def test_epos_program_against_cvxpy_rebuilt(m, least):
     losses, C, r = random_case(m)
     mu, a = anchor(losses, r)
-    assert mu > EXACT
+    assert mu > EXACT_EPS
     program = (
         partial(_closed_form, losses, C, r, a, np.array(True)) if m == 2 else partial(_programs, losses, C, r, a, True)
     )

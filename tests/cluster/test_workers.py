@@ -181,7 +181,7 @@ def test_a_run_config_of_ones_own(running, tmp_path):
 
 
 def test_points_per_trial():
-    trials = pm.RayTune(points_per_trial=3)._trials(_tasks(1, 1, 1, 1, 2, 5, 1))
+    trials = pm.RayTune(points_per_trial=3)._split_tasks(_tasks(1, 1, 1, 1, 2, 5, 1))
     assert [len(trial) for trial in trials] == [3, 3, 5, 1]
 
 

@@ -52,22 +52,26 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*degrees off the ray:UserWarnin
 
 @pytest.fixture
 def versions_of_then(monkeypatch):
-    """The versions of Python and of the libraries are said to be those of the fronts.
+    """The versions of Python and of other libraries are said to be those of the fronts; paretomtl's is that of today.
 
-    A study of other versions is refused (test_resume.py), so that without this only one numpy, one torch and 0.1.0
-    itself could go on with these fronts. Their bits need no such care: steps of SGD do not round here (see problem.py),
+    A study of other versions is refused (test_resume.py), so that without this only one numpy and one torch could go on
+    with these fronts. Their bits need no such care: steps of SGD do not round here (see problem.py),
     and what rounds elsewhere, sums and roots and one arc sine a point, is the same with and without vector units.
     Digests of functions are another matter: they are of the bytecode of one Python.
     """
     if platform.python_version_tuple()[:2] != tuple(VERSIONS["python"].split(".")[:2]):
         pytest.skip(f"the digests of functions in these fronts are of the bytecode of Python {VERSIONS['python']}")
+    monkeypatch.setattr(platform, "python_version", lambda: VERSIONS["python"])
+    say_versions_of_then(monkeypatch, "torch", "numpy")
+
+
+def say_versions_of_then(monkeypatch, *libraries: str) -> None:
     real = importlib.metadata.distribution
     monkeypatch.setattr(
         importlib.metadata,
         "distribution",
-        lambda name: SimpleNamespace(version=VERSIONS[name]) if name in VERSIONS else real(name),
+        lambda name: SimpleNamespace(version=VERSIONS[name]) if name in libraries else real(name),
     )
-    monkeypatch.setattr(platform, "python_version", lambda: VERSIONS["python"])
 
 
 def go_on(name: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
@@ -198,6 +202,7 @@ def test_a_half_done_front_ends_at_the_bytes_of_the_whole_one(half, tmp_path, mo
 
 @pytest.mark.usefixtures("versions_of_then")
 @pytest.mark.parametrize("name", [name for name in FIGURES if name not in ("plain", "command")])
-def test_a_front_explored_anew_has_the_bytes_of_then(name, tmp_path):
+def test_a_front_explored_anew_has_the_bytes_of_then(name, tmp_path, monkeypatch):
+    say_versions_of_then(monkeypatch, "paretomtl")
     explore(name, out=tmp_path / "new")
     assert files(tmp_path / "new") == files(OLD / "whole" / name)

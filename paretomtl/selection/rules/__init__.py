@@ -7,7 +7,7 @@ from paretomtl.selection.rules.lexicographic import Lexicographic
 from paretomtl.selection.rules.min_max_regret import MinMaxRegret
 from paretomtl.selection.rules.reference_point import ReferencePoint
 from paretomtl.selection.rules.weights import Weights
-from paretomtl.selection.select import Candidates, Choice, Option, Rule, RunnerUp
+from paretomtl.selection.select import Candidates, Choice, Rule, RuleOption, RunnerUp
 
 # in the order in which the command line and the page offer them
 RULES: tuple[type[Rule], ...] = (Constraint, Knee, MinMaxRegret, ReferencePoint, Weights, Lexicographic)
@@ -22,9 +22,9 @@ __all__ = [
     "MinMaxRegret",
     "NoFeasiblePoint",
     "NoFeasiblePointError",
-    "Option",
     "ReferencePoint",
     "Rule",
+    "RuleOption",
     "RunnerUp",
     "Weights",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from paretomtl.errors import NoFeasiblePointError
-from paretomtl.selection.select import Candidates, Choice, Option, Rule, check_number, count_points
+from paretomtl.selection.select import Candidates, Choice, Rule, RuleOption, check_number, count_points
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Constraint(Rule):
             the problem's measure returns one) and for the spread over seeds (where there are several).
     """
 
-    option = Option("--best", "the best in this one …", "OBJECTIVE", str)
+    option = RuleOption("--best", "the best in this one …", "OBJECTIVE", str)
     settings = (
-        Option("--subject-to", "… of those no worse than this …", "OBJECTIVE=BOUND", dict),
-        Option("--margin", "… at this level of confidence, such as 0.95", "LEVEL", float),
+        RuleOption("--subject-to", "… of those no worse than this …", "OBJECTIVE=BOUND", dict),
+        RuleOption("--margin", "… at this level of confidence, such as 0.95", "LEVEL", float),
     )
     label = "Best in one, within bounds"
     about = "The best point in one measure among those that keep the bounds on others."

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from paretomtl.points import score
-from paretomtl.selection.select import Candidates, Choice, Option, Rule, count_points, rank
+from paretomtl.selection.select import Candidates, Choice, Rule, RuleOption, count_points, rank
 
 LEAST_BULGE = 0.05  # of the front's own range: a front closer than this to the line through its ends has no knee
 LEAST_RATIO = 1.1  # of what a move gives up to what it gains; on a flat front it is 1
@@ -24,7 +24,7 @@ class Knee(Rule):
     on one that bulges away.
     """
 
-    option = Option("--knee", "where leaving costs most for what it gains")
+    option = RuleOption("--knee", "where leaving costs most for what it gains")
     label = "Knee"
     about = "The point that is left for another at the worst terms."
 

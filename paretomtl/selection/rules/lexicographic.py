@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from paretomtl.selection.select import DIGITS, Candidates, Choice, Option, Rule, check_number, count_points
+from paretomtl.selection.select import DIGITS, Candidates, Choice, Rule, RuleOption, check_number, count_points
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,9 @@ class Lexicographic(Rule):
             and on the split's finite data, as far as they are known.
     """
 
-    option = Option("--order", "the best in the last, within so much of the best before", "OBJECTIVE[=WITHIN]", list)
+    option = RuleOption(
+        "--order", "the best in the last, within so much of the best before", "OBJECTIVE[=WITHIN]", list
+    )
     label = "One after the other"
     about = "Of the points near the best in the first measure those near the best in the next."
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from paretomtl.selection.select import Candidates, Choice, Option, Rule, rank
+from paretomtl.selection.select import Candidates, Choice, Rule, RuleOption, rank
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class MinMaxRegret(Rule):
     not count.
     """
 
-    option = Option("--regret", "where the worst regret, of all objectives, is least")
+    option = RuleOption("--regret", "where the worst regret, of all objectives, is least")
     label = "Least worst regret"
     about = "The point that is nowhere far from the best there could have been."
 

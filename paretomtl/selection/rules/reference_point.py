@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from paretomtl.selection.select import Candidates, Choice, Option, Rule, rank
+from paretomtl.selection.select import Candidates, Choice, Rule, RuleOption, rank
 
 AUGMENTATION = 1e-4  # weight of the sum of the misses: among equal worst misses, the better in the others comes first
 
@@ -22,7 +22,7 @@ class ReferencePoint(Rule):
         aspirations: objective -> the value that one would like, for every objective.
     """
 
-    option = Option("--aspire", "nearest to these, one for each objective", "OBJECTIVE=VALUE", dict)
+    option = RuleOption("--aspire", "nearest to these, one for each objective", "OBJECTIVE=VALUE", dict)
     label = "Nearest to aspirations"
     about = "The point whose worst miss of what one would like is smallest, of the front's range."
 

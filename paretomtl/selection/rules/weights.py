@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from paretomtl.selection.select import Candidates, Choice, Option, Rule, rank
+from paretomtl.selection.select import Candidates, Choice, Rule, RuleOption, rank
 
-KINDS = ("linear", "tchebycheff")
+SCALARISATIONS = ("linear", "tchebycheff")
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Weights(Rule):
             "tchebycheff", the weighted maximum (Bowman, 1976), ties by the sum.
     """
 
-    option = Option("--weigh", "the least weighted sum, of the range …", "OBJECTIVE=WEIGHT", dict)
-    settings = (Option("--tchebycheff", "… or the least weighted maximum"),)
+    option = RuleOption("--weigh", "the least weighted sum, of the range …", "OBJECTIVE=WEIGHT", dict)
+    settings = (RuleOption("--tchebycheff", "… or the least weighted maximum"),)
     label = "Weights"
     about = "The point with the least weighted distance from the best measures, of the front's range."
 
@@ -30,8 +30,8 @@ class Weights(Rule):
     kind: str = "linear"
 
     def __post_init__(self):
-        if self.kind not in KINDS:
-            raise ValueError(f"kind={self.kind!r} is not one of {', '.join(map(repr, KINDS))}")
+        if self.kind not in SCALARISATIONS:
+            raise ValueError(f"kind={self.kind!r} is not one of {', '.join(map(repr, SCALARISATIONS))}")
 
     @classmethod
     def from_options(cls, values: Mapping[str, Any]) -> "Weights":

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-LEAST = 1.0  # inches, the least size of a panel
-CLOSE = 0.06  # share of an axis: numbers nearer than this would overlap
+LEAST_PANEL = 1.0  # inches, the least size of a panel
+OVERLAP = 0.06  # share of an axis: numbers nearer than this would overlap
 
 
 class Control(NamedTuple):
@@ -121,7 +121,7 @@ def _number_points(facts: Control, x: np.ndarray, y: np.ndarray) -> list[tuple[s
     """Return the points' numbers and places; none if some would overlap, as with several seeds."""
     places = np.stack([x, y], axis=1)
     distances = np.abs(places[:, None] - places[None]).max(axis=2) / max(np.ptp(places), 1e-9)
-    if (distances[np.triu_indices(len(x), 1)] < CLOSE).any():
+    if (distances[np.triu_indices(len(x), 1)] < OVERLAP).any():
         return []
     return list(zip(map(point_number, facts.ids), x.tolist(), y.tolist(), strict=True))
 
@@ -134,7 +134,7 @@ def _draw_shares(facts: Control, width: float | None) -> "Figure":
     down = -(-m // across)
     inches = width or 7.2
     side = (inches - (0.1 if narrow else 0.9)) / across  # the colour scale goes below, or beside
-    view.check_room(side, LEAST, f"each of {across} panels in a row", inches)
+    view.check_room(side, LEAST_PANEL, f"each of {across} panels in a row", inches)
     titles = [wrap_label(label, side - 0.3) for label in facts.labels]
     high = side + 0.35 + 0.2 * max(title.count("\n") for title in titles)
     figure = Figure(figsize=(inches, high * down + (0.6 if narrow else 0)), layout="compressed")

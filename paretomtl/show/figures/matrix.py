@@ -14,7 +14,7 @@ from paretomtl.show.figures.ink import BLUE, DARK, GREY, ORANGE, format_tick, wr
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LEAST = 0.55  # inches of a panel; in a smaller one the numbers on its axes overlap
+LEAST_PANEL = 0.55  # inches of a panel; in a smaller one the numbers on its axes overlap
 
 
 def draw(facts: FrontFigure, width: float | None = None) -> "Figure":
@@ -41,7 +41,7 @@ def empty_triangle(
     beside = 2.8 if m == 2 and not narrow else 0.8  # for the legend, as a single panel leaves no empty corner
     side = 1 + 3.2 / (m - 1) if width is None else (width - beside) / (m - 1)  # of a panel, in inches
     if width is not None:
-        view.check_room(side, LEAST, f"each panel of {m} objectives", width)
+        view.check_room(side, LEAST_PANEL, f"each panel of {m} objectives", width)
     figure = Figure(figsize=(side * (m - 1) + beside, side * (m - 1) + 0.6), layout="constrained")
     if narrow:
         figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)  # type: ignore[union-attr]

@@ -14,7 +14,7 @@ from paretomtl.show.figures.ink import BLUE, DARK, ORANGE, PALE, format_tick, wr
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STEP, LEAST = 1.25, 0.5  # inches between two axes, usually and at least
+STEP, LEAST_GAP = 1.25, 0.5  # inches between two axes, usually and at least
 
 
 def draw(facts: FrontFigure, width: float | None = None) -> "Figure":
@@ -24,7 +24,7 @@ def draw(facts: FrontFigure, width: float | None = None) -> "Figure":
     m = len(facts.names)
     step = STEP if width is None else (width - 0.6) / m
     if width is not None:
-        view.check_room(step, LEAST, f"each of {m} axes", width)
+        view.check_room(step, LEAST_GAP, f"each of {m} axes", width)
     size = (max(4.8, STEP * m + 0.6) if width is None else width, 3.0 if view.is_narrow(width) else 4.4)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (7, 1.5, 1.5, 1.5)))
 MARKERS = "osD^vP*X"
-LEVELS = {"median": 50.0, "best": 0.0, "worst": 100.0}  # least percentage of the seeds; 0 means a single seed
-ONE_SEED = "attained"
+SEED_PERCENTAGES = {"median": 50.0, "best": 0.0, "worst": 100.0}  # least percentage of the seeds; 0 means a single seed
+ATTAINED = "attained"
 
 
 class OneFront(NamedTuple):
@@ -95,7 +95,7 @@ def _collect_one(name: str, front: Points, far: np.ndarray) -> OneFront:
     losses = [part.losses for part in parts]
     surfaces = {}
     if len(front.names) == 2:
-        levels = {ONE_SEED: 100.0} if len(parts) == 1 else LEVELS
+        levels = {ATTAINED: 100.0} if len(parts) == 1 else SEED_PERCENTAGES
         corner_sets = score.attainment(losses, [*levels.values()])
         surfaces = {level: attained_border(corners, far) for level, corners in zip(levels, corner_sets, strict=True)}
     return OneFront(
@@ -151,7 +151,7 @@ def _draw_panel(axes, facts: SeveralFronts, pair: list[int], size: float, room: 
         if "best" in one.surfaces:
             band = np.vstack([one.surfaces["best"], one.surfaces["worst"][::-1]])
             axes.fill(*band.T, facecolor=color, alpha=0.16, lw=0, zorder=1)
-        for steps in (one.surfaces.get(name) for name in (ONE_SEED, "median")):
+        for steps in (one.surfaces.get(name) for name in (ATTAINED, "median")):
             if steps is not None:
                 axes.plot(*steps.T, color=color, ls=dashes, lw=1.4, zorder=2)
         many = one.n_seeds > 1 and bool(one.surfaces)  # with several seeds the median matters most

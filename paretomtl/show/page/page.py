@@ -34,7 +34,7 @@ SCRIPTS = (
     *("numbers", "rules", *map(twin_of, RULES), "state"),
     *("plot", "scatter", "parallel", "requested", "controls", "choice", "map", "main"),
 )
-LEVELS = (0.9, 0.95, 0.99)  # of confidence, at which the page offers margins
+CONFIDENCE_LEVELS = (0.9, 0.95, 0.99)  # of confidence, at which the page offers margins
 SPLIT = "validate"
 FIRST = {"parallel": "parallel-view", "control": "requested-view"}  # view that comes first, by the kind of figure
 
@@ -108,7 +108,7 @@ def collect_page(front: Points, chosen: Point | None = None, kind: str | None = 
         ids=[p.id for p in points],
         values=_doubles(values),
         free=[index[p.id] for p in free.points],
-        margins={str(level): _doubles(free.margins(level)) for level in LEVELS} if has_errors else {},
+        margins={str(level): _doubles(free.margins(level)) for level in CONFIDENCE_LEVELS} if has_errors else {},
         errors=_doubles(free.standard_errors()) if has_errors else None,
         ideals=None if free.ideals is None else free.ideals.tolist(),
         reference=(np.array(front.ref_point) * free.signs).tolist() if same else None,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import paretomtl_solvers as ps
-from paretomtl.cli.study_file import LARGEST, build, build_optimizer, read
+from paretomtl.cli.study_file import MOST_FILE_BYTES, build, build_optimizer, read_study_file
 from paretomtl.errors import StudyFileError
 from paretomtl.options import Named, Options
 from paretomtl.preference import Refine
@@ -30,7 +30,7 @@ def study(tmp_path):
 
 def refusal(path):
     with pytest.raises(StudyFileError) as caught:
-        read(path)
+        read_study_file(path)
     message = str(caught.value)
     assert message.startswith(str(path))
     assert len(message) < 400
@@ -38,7 +38,7 @@ def refusal(path):
 
 
 def test_the_least_that_a_file_must_have(study, tmp_path):
-    assert read(study()) == Options(
+    assert read_study_file(study()) == Options(
         problem=Named("mine:problem", {}),
         method=Named("EPO", {}),
         preferences=9,
@@ -84,7 +84,7 @@ def test_all_that_a_file_can_have(tmp_path):
             sampling = { n = 4, ends = 0.3 }
         """)
     )
-    assert read(path) == Options(
+    assert read_study_file(path) == Options(
         problem=Named("studies.digit_pairs:digit_pairs", {"size": "small", "fold": 2}),
         method=Named("EPO", {"eps": 1e-4}),
         preferences=[[0.2, 0.8], [1.0, 1.0]],
@@ -103,7 +103,7 @@ def test_all_that_a_file_can_have(tmp_path):
 
 
 def test_preferences_in_rounds(study):
-    assert read(study(preferences='{ start = 5, total = 25, by = "hypervolume" }')).preferences == Refine(
+    assert read_study_file(study(preferences='{ start = 5, total = 25, by = "hypervolume" }')).preferences == Refine(
         5, 25, by="hypervolume"
     )
 
@@ -112,23 +112,23 @@ def test_preferences_in_rounds(study):
     ("ray", "expected"), [("true", {}), ("false", None), ("{}", {}), ("{workers = 1}", {"workers": 1})]
 )
 def test_ray_is_a_switch_or_a_table(study, ray, expected):
-    assert read(study(ray=ray)).ray == expected
+    assert read_study_file(study(ray=ray)).ray == expected
 
 
 def test_a_name_alone_takes_the_defaults(study):
-    assert read(study(front_model='"FiLM"')).front_model == Named("FiLM", {})
-    assert read(study()).front_model is None
-    assert read(study(optimizer='"AdamW"')).optimizer == Named("AdamW", {})
+    assert read_study_file(study(front_model='"FiLM"')).front_model == Named("FiLM", {})
+    assert read_study_file(study()).front_model is None
+    assert read_study_file(study(optimizer='"AdamW"')).optimizer == Named("AdamW", {})
 
 
 def test_a_folder_from_the_root_stays_there(study, tmp_path):
-    assert read(study(out=f"'{tmp_path / 'elsewhere'}'")).out == tmp_path / "elsewhere"
+    assert read_study_file(study(out=f"'{tmp_path / 'elsewhere'}'")).out == tmp_path / "elsewhere"
 
 
 def test_a_mark_that_editors_put_in_front_is_no_error(study):
     path = study()
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert read(path).preferences == 9
+    assert read_study_file(path).preferences == 9
 
 
 @pytest.mark.parametrize(
@@ -249,11 +249,11 @@ def test_what_is_no_file(tmp_path, name):
 def test_a_file_that_is_far_too_large_is_refused_unread(study, monkeypatch):
     path = study()
     with path.open("a") as file:
-        file.write("#" * LARGEST)
+        file.write("#" * MOST_FILE_BYTES)
     monkeypatch.setattr(type(path), "read_bytes", lambda _: pytest.fail("it was read"))
     message = refusal(path)
     assert f"has {path.stat().st_size} bytes" in message
-    assert str(LARGEST) in message
+    assert str(MOST_FILE_BYTES) in message
 
 
 @pytest.mark.fault(83)
@@ -265,9 +265,9 @@ def test_reading_imports_and_runs_nothing_that_a_file_names(study, tmp_path, mon
         method='"mine_is_code.EPO"',
         optimizer='{ name = "mine_is_code.Adam", lr = "1 + 1" }',
     )
-    read(path)  # the first call may bring modules of the shape checker
+    read_study_file(path)  # the first call may bring modules of the shape checker
     before = set(sys.modules)
-    settings = read(path)
+    settings = read_study_file(path)
     assert set(sys.modules) == before
     assert "mine_is_code" not in before
     assert not (tmp_path / "ran").exists()

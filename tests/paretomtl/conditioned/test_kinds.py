@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import paretomtl as pm
-from paretomtl.conditioned.kinds import KINDS, find_front_model, from_options, name_of, to_options
+from paretomtl.conditioned.kinds import FRONT_MODELS, find_front_model, from_options, name_of, to_options
 from tests.toys import named
 
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -26,7 +26,7 @@ OTHER = [
 ]
 
 
-@pytest.mark.parametrize("front_model", [*OTHER, *(kind() for kind in KINDS.values())], ids=repr)
+@pytest.mark.parametrize("front_model", [*OTHER, *(kind() for kind in FRONT_MODELS.values())], ids=repr)
 def test_there_and_back(front_model):
     stored = json.loads(json.dumps(to_options(front_model)))
     assert stored["kind"] == type(front_model).__name__
@@ -37,7 +37,7 @@ def test_there_and_back(front_model):
 
 
 def test_each_kind_is_told_apart_by_what_it_holds():
-    assert {type(front_model) for front_model in OTHER} == set(KINDS.values())
+    assert {type(front_model) for front_model in OTHER} == set(FRONT_MODELS.values())
     assert len({json.dumps(to_options(front_model)) for front_model in OTHER}) == len(OTHER)
 
 
@@ -72,8 +72,8 @@ def test_a_kind_of_one_s_own_has_a_qualified_name(front_model, name):
 
 
 def test_our_own_kinds_have_their_bare_names():
-    assert {name: name_of(kind) for name, kind in KINDS.items()} == {name: name for name in KINDS}
-    assert [find_front_model(name) for name in KINDS] == list(KINDS.values())
+    assert {name: name_of(kind) for name, kind in FRONT_MODELS.items()} == {name: name for name in FRONT_MODELS}
+    assert [find_front_model(name) for name in FRONT_MODELS] == list(FRONT_MODELS.values())
 
 
 def test_of_two_classes_with_one_name_the_last_is_meant():

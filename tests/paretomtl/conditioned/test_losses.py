@@ -82,7 +82,7 @@ def test_linear_descends_the_mean_over_preferences_of_the_weighted_losses(kind, 
     assert_same(found, by_hand(network, (r * points).sum() / 4))
     assert torch.allclose(taken.losses, points.mean(dim=0))
     assert torch.allclose(taken.weights, r.mean(dim=0))
-    assert (taken.there, taken.status.code.tolist()) == ([0, 1], [Code.SOLVED] * 4)
+    assert (taken.labels, taken.status.code.tolist()) == ([0, 1], [Code.SOLVED] * 4)
 
 
 def test_weights_of_the_losses_are_asked_for_once_for_all_preferences_and_are_no_part_of_the_graph():
@@ -312,7 +312,7 @@ def test_the_preference_is_shared_among_the_labels_that_are_there(kind, each):
         at = three_losses(lambda x, w=weights: functional_call(network.plain, w, (x,)), (mine, None))
         total = total + shared[k, 0] * at["a"] + shared[k, 1] * at["c"]
     assert_same(found, by_hand(network, total / 6))
-    assert taken.there == [0, 2]
+    assert taken.labels == [0, 2]
     assert torch.allclose(taken.weights, shared.mean(dim=0))
 
 
@@ -325,7 +325,7 @@ def test_the_only_loss_that_a_batch_has_is_descended_as_it_is(solver):
     found, taken = stepped(network, solver, r, on=problem(given=without_b))
     only = torch.stack([losses_at(network, weights, batch())[0] for weights in weights_at(network, r)])
     assert_same(found, by_hand(network, only.mean()))
-    assert (taken.there, taken.weights.tolist(), int(taken.status.code.sum())) == ([0], [1.0], 0)
+    assert (taken.labels, taken.weights.tolist(), int(taken.status.code.sum())) == ([0], [1.0], 0)
 
 
 @pytest.mark.fault(16)

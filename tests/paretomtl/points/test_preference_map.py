@@ -97,7 +97,7 @@ def test_too_few_points_to_say(tmp_path, r):
 @pytest.mark.fault(88)
 def test_many_points_take_seconds(tmp_path):
     dice = np.random.default_rng(0)
-    for n, known in ((preference_map.MOST_POINTS, True), (preference_map.MOST_POINTS + 1, False)):
+    for n, known in ((preference_map.MOST_MAPPED, True), (preference_map.MOST_MAPPED + 1, False)):
         r = dice.dirichlet(np.ones(3), n)
         start = time.process_time()
         assert (preference_map.leave_one_out_error(r, r) is not None) == known

@@ -5,6 +5,7 @@ import pytest
 
 import paretomtl as pm
 import paretomtl_solvers as ps
+from paretomtl.show import FIGURE_KINDS, plots
 from paretomtl.show.figures.facts import collect_front
 from tests.fronts import front_of, point
 from tests.toys import two_regressions
@@ -138,3 +139,7 @@ def test_names_with_dollars_are_no_formulas(tmp_path, kind):
 def test_a_real_front_is_drawn(tmp_path):
     front = pm.explore(two_regressions(), ps.Linear(), preferences=3, epochs=2)
     assert front.plot(tmp_path / "front.png").stat().st_size > 5_000
+
+
+def test_each_kind_that_is_offered_can_be_drawn():
+    assert [*FIGURE_KINDS] == [*plots.MAKERS]

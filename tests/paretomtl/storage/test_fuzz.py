@@ -64,7 +64,7 @@ def look(front, k):
 
 def restored(store):
     store.restore()
-    points = [p for p in store.read_points() if store.whole(p)]
+    points = [p for p in store.read_points() if store.is_whole(p)]
     store.write_front(points)
     store.log("restored", n=len(points))
     assert verify(store.folder) is not None

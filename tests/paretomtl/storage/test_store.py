@@ -369,7 +369,7 @@ def test_damaged_records_are_named(store, kind):
     assert (found.id, found.preference, found.state) == (DONE.id, DONE.preference, "corrupt")
     assert found.reason.startswith("points/point-001.json")
     assert not found.losses
-    assert not store.whole(found)
+    assert not store.is_whole(found)
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ def test_a_damaged_one_is_named_and_its_point_starts_again(begun, whole, which, 
         assert explored(begun) == TOTAL - 8
         assert files(begun) == whole("alone")[0]
     else:
-        checkpoints.clear(Store(begun), {"point-002", "point-003"})  # as going on does
+        checkpoints.clear_checkpoints(Store(begun), {"point-002", "point-003"})  # as going on does
     told = [line["text"] for line in logged(begun, "warning") if "starts again" in line["text"]]
     assert len(told) == (not (harm is unlink and which == "head"))
     assert not (begun / "checkpoints").exists()
