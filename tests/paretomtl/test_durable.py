@@ -15,7 +15,7 @@ import pytest
 import paretomtl as pm
 from paretomtl.storage.files import TEMPORARY, write
 from paretomtl.storage.verify import verify
-from paretomtl.sweep.interrupt import CAUGHT, Interrupted, catch_signals, hold_interrupt
+from paretomtl.sweep.interrupt import DEFAULT_HANDLERS, Interrupted, catch_signals, hold_interrupt
 from tests.durable import PATHS, ROOT, assert_goes_on, at, explore
 from tests.folders import files, logged
 from tests.limits import limit
@@ -224,7 +224,7 @@ def test_an_interrupt_tells_what_is_there_and_handlers_are_put_back(tmp_path, wh
         with pytest.raises(KeyboardInterrupt, match=r"^stopped; give out= to keep what is done$"):
             explore(callbacks=[at("point-003", act)[0]])
         assert_goes_on(out, whole)
-    assert [signal.getsignal(number) for number in CAUGHT] == list(CAUGHT.values())
+    assert [signal.getsignal(number) for number in DEFAULT_HANDLERS] == list(DEFAULT_HANDLERS.values())
 
 
 @pytest.mark.fault(64)
@@ -243,7 +243,7 @@ def test_an_interrupt_is_told_even_where_nothing_more_can_be_written(tmp_path, w
 
 
 @pytest.mark.fault(64, 66)
-@pytest.mark.parametrize("number", list(CAUGHT))
+@pytest.mark.parametrize("number", list(DEFAULT_HANDLERS))
 def test_handlers_of_the_users_own_are_left_alone(tmp_path, whole, number):
     got = []
     before = signal.signal(number, mine := lambda number, frame: got.append(number))
@@ -262,7 +262,7 @@ def test_in_a_thread_signals_are_left_to_the_main_one(tmp_path, whole):
     thread.start()
     thread.join()
     assert files(tmp_path / "front") == whole
-    assert [signal.getsignal(number) for number in CAUGHT] == list(CAUGHT.values())
+    assert [signal.getsignal(number) for number in DEFAULT_HANDLERS] == list(DEFAULT_HANDLERS.values())
     holds, enough = threading.Event(), threading.Event()
 
     def write_on():
