@@ -434,7 +434,7 @@ def test_it_is_due_after_so_many_seconds(monkeypatch):
 
     slow = Slow(seconds=60.0)
     slow.begin()
-    slow.keep(work := type("Work", (), {"name": "x", "asked": [], "checkpoint": lambda self: {}})())
+    slow.keep(work := type("Work", (), {"name": "x", "jobs_key": [], "checkpoint": lambda self: {}})())
     assert work.name == "x"
     now[0] += 199
     assert not slow.due()

@@ -13,7 +13,7 @@ import pytest
 
 from paretomtl.cli import rule_options
 from paretomtl.selection import rules
-from paretomtl.selection.rules import RULES, Option, Rule
+from paretomtl.selection.rules import RULES, Rule, RuleOption
 from paretomtl.show.page import page
 
 DOCS = (Path(__file__).parents[4] / "docs/choosing.md").read_text(encoding="utf-8")
@@ -75,7 +75,11 @@ def test_a_rule_that_is_not_offered_is_found(tmp_path):
         "Forgotten has no twin on the page: RULES.Forgotten in paretomtl/show/page/rules/made_up.js",
         "Forgotten has no row in docs/choosing.md",
     ]
-    Forgotten.option, Forgotten.label, Forgotten.about = Option("--forgotten", "the first"), "First", "The first point."
+    Forgotten.option, Forgotten.label, Forgotten.about = (
+        RuleOption("--forgotten", "the first"),
+        "First",
+        "The first point.",
+    )
     docs = f"{DOCS}\n| `Forgotten()` | the first |"
     (tmp_path / "rules").mkdir()
     script = tmp_path / "rules/made_up.js"
