@@ -200,7 +200,7 @@ def test_what_is_sealed_and_still_not_ours(begun, whole, change):
     assert explored(begun) == TOTAL - 8
     assert files(begun) == whole("alone")[0]
     assert [
-        line for line in logged(begun, "warning") if "starts again" in line["text"] or "not gone on" in line["text"]
+        line for line in logged(begun, "warning") if "starts again" in line["text"] or "is not used" in line["text"]
     ]
 
 
