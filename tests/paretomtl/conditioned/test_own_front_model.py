@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.conditioned.kinds import GROUP, find_front_model, from_options, load_registered, to_options
+from paretomtl.conditioned.kinds import FRONT_MODELS, GROUP, find_front_model, from_options, load_registered, to_options
 from paretomtl.storage.store import Store
 from paretomtl.storage.verify import verify
 from tests import toys
@@ -181,7 +181,7 @@ def test_a_registered_class_is_known_by_its_bare_and_its_qualified_name(package,
     kinds = load_registered()
     assert kinds.keys() == {"Biases"}  # of what __all__ names, the front models
     assert find_front_model("Biases") is find_front_model("a_package.mine:Biases") is kinds["Biases"]
-    with pytest.raises(ValueError, match="'Bias' is not one of FiLM, Hypernetwork, Inputs, LowRank, Biases"):
+    with pytest.raises(ValueError, match=f"'Bias' is not one of {', '.join(FRONT_MODELS)}, Biases"):
         find_front_model("Bias")
     front = explored(tmp_path / "front", kinds["Biases"](scale=2.0))
     assert front.study["front_model"]["kind"] == "a_package.mine:Biases"
