@@ -54,7 +54,7 @@ test-all: .venv/installed
 TORCH_FLOOR ?= $(TORCH)
 FLOORS := build/floors
 # the old are warned by what is newer around them
-AGED := -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning
+AGED := -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning -W ignore::FutureWarning
 test-floors:
 	$(PYTHON) -m venv --clear $(FLOORS)
 	$(PYTHON) tests/floors.py > $(FLOORS)/constraints.txt
