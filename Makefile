@@ -53,15 +53,16 @@ test-all: .venv/installed
 # ones bring gigabytes of CUDA. `make test-floors TORCH_FLOOR=torch==2.4.0` takes it to its bound as well.
 TORCH_FLOOR ?= $(TORCH)
 FLOORS := build/floors
-# the old are warned by what is newer around them
-AGED := -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning
+# the old are warned by what is newer around them, and an old Ray leaves files and processes to the end
+AGED := -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning -W ignore::FutureWarning
+LEFT := -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
 test-floors:
 	$(PYTHON) -m venv --clear $(FLOORS)
 	$(PYTHON) tests/floors.py > $(FLOORS)/constraints.txt
 	$(FLOORS)/bin/python -m pip --quiet --disable-pip-version-check install "$(TORCH_FLOOR)" -c $(FLOORS)/constraints.txt
 	$(FLOORS)/bin/python -m pip --quiet --disable-pip-version-check install -e ".[ray,test]" -c $(FLOORS)/constraints.txt
 	$(FLOORS)/bin/python -m pytest $(AGED) $(TWO) -m "not (docs or browser or cluster or $(NEVER))"
-	$(FLOORS)/bin/python -m pytest $(AGED) tests/cluster -m "not ($(NEVER))"
+	$(FLOORS)/bin/python -m pytest $(AGED) $(LEFT) tests/cluster -m "not ($(NEVER))"
 
 # the rows of docs/faults.md, and how many tests each has
 faults: .venv/installed
