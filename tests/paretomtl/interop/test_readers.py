@@ -283,7 +283,8 @@ def explored(tmp_path_factory):
 
 def test_to_frame_has_the_columns_of_points_csv_and_comes_back(explored):
     frame = explored.to_frame()
-    there = pd.read_csv(explored.folder / "points.csv", float_precision="round_trip")
+    there = pd.read_csv(explored.folder / "points.csv", dtype=str)  # pandas before 3.1 rounds the numbers it parses
+    there = there.astype(dict.fromkeys(frame.select_dtypes("number"), float))
     assert list(frame) == list(there)
     assert frame["id"].tolist() == [p.id for p in explored.every]
     ordered = there.set_index("id").loc[frame["id"]].reset_index()[list(frame)]
