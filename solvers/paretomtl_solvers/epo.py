@@ -92,15 +92,10 @@ class EPO(Weighting):
         return torch.from_numpy(alpha).to(losses.device), state, status
 
     def finish(self, closure: Closure, state: Float[Tensor, "*points"], preference: Float[Tensor, " m"]) -> Status:
-        """Polish a point that is off its ray, and return whether the ray meets the front."""
+        """Polish a point, and return whether the ray meets the front."""
         eps, r = float(state), raise_to_floor(_array(preference))
+        code = polish(closure, r) if closure.gradients().jacobian.any() else Code.STATIONARY
         mu = float(anchor(_array(closure()), r)[0])
-        code = Code.SOLVED
-        if not closure.gradients().jacobian.any():
-            code = Code.STATIONARY
-        elif mu > eps:
-            code = polish(closure, r)
-            mu = float(anchor(_array(closure()), r)[0])
         return Status(torch.tensor(int(code)), torch.tensor(max(mu - eps, 0.0), dtype=torch.float64))
 
     def suspect(self, epochs: list[EpochMeans], preference: Float[Tensor, " m"]) -> bool:

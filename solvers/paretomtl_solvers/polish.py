@@ -1,27 +1,37 @@
-"""The polish: descent on max_j r_j l_j from where a ray-following method stopped, and the test of an unreachable ray.
+"""The polish: from where a ray-following method stopped to the least max_j r_j l_j, and what that says of the ray.
 
 If the front meets the ray, the minimiser of M(x) = max_j r_j l_j lies on it. If not, some objectives are slack at the
-minimiser: then no point of the front (locally, on a non-convex problem) is on the ray.
+minimiser: then no point of the front is on the ray. A local minimiser may be worse than another place, so the polish
+looks further off before it says so; on problems that are not convex this is evidence, not proof. Last it lowers the
+slack losses one after the other, as long as the others need not rise for it.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from paretomtl.autograd.hull import common_descent
+from paretomtl.autograd.stationarity import is_stationary
 from paretomtl.point import Code
 from paretomtl.solver import Closure
-from paretomtl_solvers import qp
 
 WIDEST, NARROWEST, SHRINK = 0.1, 1e-6, 0.98  # relative width of the active set, over the iterations
+SHRINK_AT_REST = 0.5  # in place of SHRINK, where no step lowers the worst by more than rounding
+AT_REST = 1e-12  # relative to the worst, and to the largest r_j |g_j|: below, it is rounding
 ACTIVE = 1e-3  # relative width of the active set for the verdict
 STATIONARY = 1e-4  # residual, relative to the largest r_j |g_j|: below, a KKT point
 ARMIJO, HALVINGS, LONGEST_STEP = 1e-4, 40, 1e3
+KEPT = 1e-9  # how far a loss may rise, relative to itself, while slack ones fall
+LOOKS, LINES, NEAR, EVEN = 20, 64, 16, 48  # rounds of the search further off, its lines, and two kinds of places on each
+NEAREST, FARTHEST = 1e-3, 10.0  # distances of these places
 
 
 def polish(closure: Closure, r: Float[np.ndarray, " m"]) -> Code:
-    """Move the model to a minimiser of max_j r_j l_j and judge it.
+    """Move the model to a minimiser of max_j r_j l_j, then lower what is slack there, and judge the ray.
 
     Args:
         closure: exact losses of all parameters; the polish moves its model.
@@ -29,48 +39,118 @@ def polish(closure: Closure, r: Float[np.ndarray, " m"]) -> Code:
 
     Returns:
         SOLVED where all r_j l_j are equal to 1e-3, UNREACHABLE where some are slack at a stationary point of the
-        maximum, NOT_CONVERGED otherwise.
+        maximum and no place further off has a smaller one, NOT_CONVERGED otherwise, and wherever the model is not
+        Pareto-stationary.
     """
-    width, step = WIDEST, 1.0
-    while width > NARROWEST:
-        step = _search_line(closure, r, _find_descent(closure, r, width), step)
-        width *= SHRINK
-    last = _find_descent(closure, r, ACTIVE)
-    if last.active.all():
-        return Code.SOLVED
-    return Code.UNREACHABLE if last.squared <= (STATIONARY * last.largest) ** 2 else Code.NOT_CONVERGED
+    worst = Worst(closure, r)
+    worst.minimise()
+    draw = np.random.default_rng(0)
+    for _ in range(LOOKS):
+        lower = _find_lower(worst, draw)
+        if lower is None:
+            break
+        closure.move(lower)
+        worst.minimise()
+    active, at_rest = worst.verdict()
+    on_ray = bool(active.all())
+    while not active.all():
+        worst = Worst(closure, r, active)
+        worst.minimise()
+        active = active | worst.verdict()[0]
+    if not is_stationary(closure):
+        return Code.NOT_CONVERGED
+    return Code.SOLVED if on_ray else Code.UNREACHABLE if at_rest else Code.NOT_CONVERGED
 
 
-class _Descent(NamedTuple):
-    """A descent direction: the active set, the direction, its squared length, M, and the largest r_j |g_j|."""
+@dataclass
+class Worst:
+    """The largest r_j l_j of the losses that are not kept, as a function of the parameters.
 
-    active: Bool[np.ndarray, " m"]
-    direction: Float[Tensor, " n"]
-    squared: float
-    worst: float
-    largest: float
+    Args:
+        closure: the losses.
+        r: the preference.
+        kept: the losses that must not rise above where they are.
+    """
+
+    closure: Closure
+    r: Float[np.ndarray, " m"]
+    kept: Bool[np.ndarray, " m"] | None = None
+
+    def __post_init__(self):
+        self.kept = np.zeros(len(self.r), dtype=bool) if self.kept is None else self.kept
+        rl = self._scaled(self.closure())
+        self.highest = np.where(self.kept, rl + KEPT * np.abs(rl), np.inf)
+
+    def __call__(self, parameters: Float[Tensor, " n"] | None = None) -> float:
+        """Return the largest r_j l_j; infinity where a kept loss is too high."""
+        rl = self._scaled(self.closure(parameters))
+        return float(rl[~self.kept].max()) if (rl <= self.highest).all() else np.inf
+
+    def minimise(self) -> None:
+        """Move the model down until no step lowers the worst, while the active set narrows."""
+        width, step = WIDEST, 1.0
+        while width > NARROWEST:
+            step, moved = self._step(width, step)
+            width *= SHRINK if moved else SHRINK_AT_REST
+
+    def verdict(self) -> tuple[Bool[np.ndarray, " m"], bool]:
+        """Return which losses are within 1e-3 of the worst, and whether no direction lowers these."""
+        active, direction, _, largest = self._descent(ACTIVE)
+        return active, float(direction.norm()) <= STATIONARY * largest
+
+    def _descent(self, width: float) -> tuple[Bool[np.ndarray, " m"], Float[Tensor, " n"], float, float]:
+        """Return the active set, the direction that lowers it, the worst, and the largest r_j |g_j|."""
+        losses, jacobian, _ = self.closure.gradients()
+        rl = self._scaled(losses)
+        worst = rl[~self.kept].max()
+        active = ~self.kept & (rl >= (1 - width) * worst)
+        rows = jacobian * jacobian.new_tensor(self.r)[:, None]
+        _, direction = common_descent(
+            self.closure.within, self.closure.parameters, rows[active], rows[self.kept]
+        )
+        return active, direction, float(worst), float(rows.norm(dim=1).max())
+
+    def _step(self, width: float, step: float) -> tuple[float, bool]:
+        """Move down as far as the worst falls enough; return the length of the step, and whether it was worth it."""
+        _, direction, worst, largest = self._descent(width)
+        if float(direction.norm()) <= AT_REST * largest:
+            return 1.0, False
+        start = self.closure.parameters
+        step = min(2 * step, LONGEST_STEP)
+        for _ in range(HALVINGS):
+            target = self.closure.within(start - step * direction)
+            now = self(target)
+            if now <= worst - ARMIJO * float(direction @ (start - target)):
+                self.closure.move(target)
+                return step, worst - now > AT_REST * abs(worst)
+            step /= 2
+        return 1.0, False
+
+    def _scaled(self, losses: Tensor) -> np.ndarray:
+        return self.r * losses.cpu().double().numpy()
 
 
-def _find_descent(closure: Closure, r: np.ndarray, width: float) -> _Descent:
-    """Find the descent direction: the min-norm point of r_j g_j over the objectives within a width of the worst."""
-    losses, jacobian, _ = closure.gradients()
-    rl = r * losses.cpu().double().numpy()
-    active = rl >= (1 - width) * rl.max()
-    rows = jacobian[active] * jacobian.new_tensor(r[active])[:, None]
-    weights, _ = qp.min_norm((rows @ rows.T).cpu().double().numpy())
-    direction = rows.new_tensor(weights) @ rows
-    largest = (r * jacobian.norm(dim=1).cpu().double().numpy()).max()
-    return _Descent(active, direction, float(direction @ direction), float(rl.max()), float(largest))
+def _find_lower(worst: Worst, draw: np.random.Generator) -> Float[Tensor, " n"] | None:
+    """Return the place with the smallest worst among some near and far; None where none is below the present one."""
+    best, least = None, (1 - ACTIVE) * worst()
+    for place in _places(worst.closure, draw):
+        value = worst(place)
+        if value < least:
+            best, least = place, value
+    return best
 
 
-def _search_line(closure: Closure, r: np.ndarray, descent: _Descent, step: float) -> float:
-    """Move down the direction as far as M falls enough; return the step's length, where the next search starts."""
+def _places(closure: Closure, draw: np.random.Generator) -> Iterator[Float[Tensor, " n"]]:
+    """Yield places within the bounds that differ from the present one in one parameter: near it, and evenly spread."""
     start = closure.parameters
-    step = min(2 * step, LONGEST_STEP)
-    for _ in range(HALVINGS):
-        target = start - step * descent.direction
-        if (r * closure(target).cpu().double().numpy()).max() <= descent.worst - ARMIJO * step * descent.squared:
-            closure.move(target)
-            return step
-        step /= 2
-    return 1.0
+    for i in draw.permutation(len(start))[:LINES].tolist():
+        low, high = (float(closure.within(_moved(start, i, step))[i]) for step in (-FARTHEST, FARTHEST))
+        near = draw.choice([-1, 1], NEAR) * 10 ** draw.uniform(*np.log10([NEAREST, FARTHEST]), NEAR)
+        for step in [*near, *(np.linspace(low, high, EVEN) - float(start[i]))]:
+            yield closure.within(_moved(start, i, step))
+
+
+def _moved(parameters: Float[Tensor, " n"], i: int, step: float) -> Float[Tensor, " n"]:
+    target = parameters.clone()
+    target[i] += step
+    return target

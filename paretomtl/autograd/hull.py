@@ -1,0 +1,99 @@
+"""The shortest vector of the gradients' hull, within bounds: the steepest direction that lowers several losses at once.
+
+Bounds are those of the problem's `project`: a step that leads out of them is undone in part. What they undo counts as
+no gradient, here and in every step of a method, so that a model at a bound is judged by where it can go.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from paretomtl.autograd.gradients import gramian_of
+
+MOST_AT_BOUNDS = 256  # parameters at bounds whose losses disagree, that one program takes in
+
+
+def least_norm(
+    gramian: Float[np.ndarray, "k k"], in_hull: Bool[np.ndarray, " k"] | None = None
+) -> Float[np.ndarray, " k"] | None:
+    """Return the w >= 0 of least w' C w whose entries in the hull add up to 1; None if the solver stops early.
+
+    Entries outside of the hull, if there are any, form a cone: nothing limits them from above. The method is
+    non-negative least squares on a factor of C. It is an active-set method, exact even where gradient norms differ by
+    1e4; interior-point methods go wrong there.
+
+    With A'A = C and h = 1 in the hull, else 0, the x >= 0 of least |A x|² + c² (h'x - 1)² is x = s w, with w the answer
+    and c the smallest norm. A comes from the cosines, so that small gradients are not lost beside large ones.
+    """
+    from scipy.optimize import nnls
+
+    k = len(gramian)
+    hull = np.ones(k) if in_hull is None else in_hull.astype(float)
+    norms = np.sqrt(np.diagonal(gramian).clip(0))
+    if not (norms > 0).any():
+        return hull / hull.sum()
+    sizes = np.where(norms > 0, norms, 1)
+    values, vectors = np.linalg.eigh(gramian / np.outer(sizes, sizes))
+    factor = np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T * norms
+    one = norms[norms > 0].min()
+    try:
+        x, _ = nnls(np.vstack([factor, one * hull]), np.append(np.zeros(k), one), maxiter=100 * k)
+    except RuntimeError:  # too many iterations
+        return None
+    return x / (hull @ x) if hull @ x > 0 else None
+
+
+def held_at_bounds(
+    within: Callable[[Tensor], Tensor], parameters: Float[Tensor, " n"], jacobian: Float[Tensor, "m n"]
+) -> Bool[Tensor, " n"]:
+    """Return where bounds undo a step down every gradient that is not 0 there."""
+    undone = _undone(within, parameters, jacobian)
+    return undone.any(dim=0) & (undone | (jacobian == 0)).all(dim=0)
+
+
+def common_descent(
+    within: Callable[[Tensor], Tensor],
+    parameters: Float[Tensor, " n"],
+    rows: Float[Tensor, "k n"],
+    kept: Float[Tensor, "a n"] | None = None,
+) -> tuple[Float[np.ndarray, " k"], Float[Tensor, " n"]]:
+    """Return the weights of the rows and the direction d, steepest where every row is to fall.
+
+    d is the shortest vector of the rows' hull, plus the cone of the rows to keep, plus the normals of the bounds that
+    the parameters are at. A short step -d lowers every row at the rate |d|², raises no kept one, and is undone by no
+    bound. Where d = 0, no direction does.
+
+    Args:
+        within: brings parameters within bounds, as `Closure.within`.
+        parameters: the current parameters.
+        rows: gradients of what is to fall.
+        kept: gradients of what must not rise.
+    """
+    k = len(rows)
+    every = rows if kept is None or not len(kept) else torch.cat([rows, kept])
+    undone = _undone(within, parameters, every)
+    at_bound = undone.any(dim=0)
+    agreed = at_bound & (undone | (every == 0)).all(dim=0)
+    every = every * ~agreed
+    disputed = (at_bound & ~agreed).nonzero()[:, 0]
+    generators = every
+    if 0 < len(disputed) <= MOST_AT_BOUNDS:
+        normals = every.new_zeros(len(disputed), every.shape[1])
+        # a step down an undone row leads out of the bounds
+        outward = -torch.where(undone, every, 0).sum(dim=0).sign()
+        normals[torch.arange(len(disputed)), disputed] = outward[disputed] * every.norm(dim=1).max()
+        generators = torch.cat([every, normals])
+    in_hull = np.arange(len(generators)) < k
+    w = least_norm(gramian_of(generators).cpu().numpy(), in_hull)
+    w = in_hull / k if w is None else w
+    return w[:k], generators.new_tensor(w) @ generators
+
+
+def _undone(within: Callable[[Tensor], Tensor], parameters: Tensor, rows: Tensor) -> Bool[Tensor, "k n"]:
+    """Return where bounds undo a step down each row."""
+    lower = parameters - rows
+    bounded = torch.stack([within(row) for row in lower])
+    return (bounded != lower) & (bounded == parameters)
