@@ -180,6 +180,7 @@ class Front(Points):
         best: str | None = None,
         subject_to: Mapping[str, float] | None = None,
         margin: float | None = None,
+        simultaneous: bool = False,
         split: str = "validate",
     ) -> Pick:
         """Choose a point by a rule, or by `best` in one objective, `subject_to` bounds on others.
@@ -189,7 +190,7 @@ class Front(Points):
         the same alone.
 
         Args:
-            rule, best, subject_to, margin: how to choose; the latter three as in `rules.Constraint`.
+            rule, best, subject_to, margin, simultaneous: how to choose; all but the first as in `rules.Constraint`.
             split: the split whose measures to choose by. Selecting on "test" warns: it no longer says anything about
                 unseen data.
 
@@ -200,9 +201,9 @@ class Front(Points):
         if rule is None:
             if best is None:
                 raise ValueError("select needs a rule, or best= one of " + ", ".join(map(repr, self.names)))
-            rule = Constraint(best, dict(subject_to or {}), margin)
-        elif best is not None or subject_to is not None or margin is not None:
-            raise ValueError("give a rule, or best=, subject_to= and margin=, not both")
+            rule = Constraint(best, dict(subject_to or {}), margin, simultaneous)
+        elif best is not None or subject_to is not None or margin is not None or simultaneous:
+            raise ValueError("give a rule, or best=, subject_to=, margin= and simultaneous=, not both")
         return pick_by_rule(self, rule, split, self.load_model)
 
     def choose(self, k: int) -> Deployed:

@@ -131,6 +131,11 @@ class Solver(ABC):  # noqa: B024 - subclass one of the four below, not this
         """True for methods that need losses of at least 0."""
         return False
 
+    @property
+    def weighs_heads(self) -> bool:
+        """True if a parameter that only one loss depends on counts as shared; else it keeps its plain gradient."""
+        return False
+
     def init(self, sweep: Sweep) -> Any:
         """Return the state before the first step."""
         del sweep

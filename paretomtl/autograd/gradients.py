@@ -2,7 +2,8 @@
 
 `descend` fills the parameters' `.grad`. A scalarization costs one backward pass. A weighting costs one vector-Jacobian
 product a loss; the direction w'J becomes the shared parameters' gradient with no second pass. A parameter that only one
-loss depends on belongs to that loss's head and keeps its plain gradient. `follow` does the same for a `Stepper`.
+loss depends on belongs to that loss's head and keeps its plain gradient, unless the method weighs heads. `follow` does
+the same for a `Stepper`.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from paretomtl.autograd.bounds import Within, take_out_held
 from paretomtl.errors import NonFiniteError
 from paretomtl.point import Code
 from paretomtl.solver import Aggregation, Closure, Scalarization, Solver, Status, Stepper, Weighting, solved_status
@@ -40,6 +42,7 @@ def descend(
     names: Sequence[str],
     clip: float | None = None,
     scale: float = 1.0,
+    within: Within | None = None,
 ) -> StepResult:
     """Add the solver's direction to the parameters' `.grad`. With several points, each has its own rows.
 
@@ -55,6 +58,8 @@ def descend(
             single loss shares nothing and is not clipped.
         scale: factor of the losses in the backward passes, so that half precision does not underflow. `.grad` keeps
             the factor; the solver does not see it.
+        within: brings values of parameters within the problem's bounds; the solver does not see the gradients of
+            parameters that are held there. None for a problem without bounds.
 
     Raises:
         NonFiniteError: a loss, or a loss's gradient on the shared parameters, is NaN or infinite.
@@ -72,12 +77,16 @@ def descend(
         return StepResult(weights, state, status)
     if not isinstance(solver, (Weighting, Aggregation)):
         raise TypeError(f"{type(solver).__name__} is neither a Scalarization, a Weighting nor an Aggregation")
-    return _set_shared_gradients(solver, state, losses, values, preference, parameters, names, clip, scale)
+    return _set_shared_gradients(solver, state, losses, values, preference, parameters, names, clip, scale, within)
 
 
-def _set_shared_gradients(solver, state, losses, values, preference, parameters, names, clip, scale) -> StepResult:
+def _set_shared_gradients(
+    solver, state, losses, values, preference, parameters, names, clip, scale, within
+) -> StepResult:
     """Give the heads their plain gradients, and the shared parameters the solver's direction."""
-    jacobian, shared, heads_move, has_shared_gradient = _split_gradients([loss * scale for loss in losses], parameters)
+    jacobian, shared, heads_move, has_shared_gradient = _split_gradients(
+        [loss * scale for loss in losses], parameters, solver.weighs_heads
+    )
     if solver.stateful and not all(has_shared_gradient):
         missing = [name for name, has_one in zip(names, has_shared_gradient, strict=True) if not has_one]
         raise ValueError(f"{type(solver).__name__} carries its state from step to step and needs every loss to reach "
@@ -87,6 +96,8 @@ def _set_shared_gradients(solver, state, losses, values, preference, parameters,
     # a loss that does not depend on the shared parameters takes no part in their direction
     rows = [i for i, has_one in enumerate(has_shared_gradient) if has_one]
     r = renormalise(preference, rows)
+    if within is not None:
+        jacobian = take_out_held(within, shared, jacobian)
     gramian = gramian_of(jacobian) / scale**2
     norms = torch.diagonal(gramian, dim1=-2, dim2=-1).sqrt()
     check_finite(norms, [names[i] for i in rows], before="the gradient of ")
@@ -227,11 +238,12 @@ def gradients_of(losses: Sequence[Tensor], parameters: Sequence[Tensor]) -> list
 
 
 def _split_gradients(
-    losses: Sequence[Float[Tensor, "*points"]], parameters: Sequence[Tensor]
+    losses: Sequence[Float[Tensor, "*points"]], parameters: Sequence[Tensor], weigh_heads: bool
 ) -> tuple[Float[Tensor, "*points k n"], list[Tensor], Bool[Tensor, "*points"], list[bool]]:
     """Compute the Jacobian on the shared parameters, and give the heads their gradients.
 
     Where autograd returns None, a loss does not depend on a parameter; so each step shows which parameters are shared.
+    Where the method weighs heads, these count as shared.
 
     Returns:
         The Jacobian, with a row for each loss that depends on shared parameters; the shared parameters; whether a head
@@ -241,7 +253,7 @@ def _split_gradients(
     heads_move = torch.zeros_like(losses[0], dtype=torch.bool)
     for parameter, column in zip(parameters, zip(*gradients_of(losses, parameters), strict=True), strict=True):
         present = [g for g in column if g is not None]
-        if len(present) == 1:
+        if len(present) == 1 and not weigh_heads:
             heads_move = heads_move | present[0].reshape(*losses[0].shape, -1).any(dim=-1)
             _add_gradient(parameter, present[0])
         elif present:

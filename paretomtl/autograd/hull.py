@@ -1,8 +1,4 @@
-"""The shortest vector of the gradients' hull, within bounds: the steepest direction that lowers several losses at once.
-
-Bounds are those of the problem's `project`: a step that leads out of them is undone in part. What they undo counts as
-no gradient, here and in every step of a method, so that a model at a bound is judged by where it can go.
-"""
+"""The shortest vector of the gradients' hull, within bounds: the steepest direction that lowers several losses at once."""
 
 from collections.abc import Callable
 
@@ -11,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from paretomtl.autograd.bounds import undone_by_bounds
 from paretomtl.autograd.gradients import gramian_of
 
 MOST_AT_BOUNDS = 256  # parameters at bounds whose losses disagree, that one program takes in
@@ -46,14 +43,6 @@ def least_norm(
     return x / (hull @ x) if hull @ x > 0 else None
 
 
-def held_at_bounds(
-    within: Callable[[Tensor], Tensor], parameters: Float[Tensor, " n"], jacobian: Float[Tensor, "m n"]
-) -> Bool[Tensor, " n"]:
-    """Return where bounds undo a step down every gradient that is not 0 there."""
-    undone = _undone(within, parameters, jacobian)
-    return undone.any(dim=0) & (undone | (jacobian == 0)).all(dim=0)
-
-
 def common_descent(
     within: Callable[[Tensor], Tensor],
     parameters: Float[Tensor, " n"],
@@ -74,7 +63,7 @@ def common_descent(
     """
     k = len(rows)
     every = rows if kept is None or not len(kept) else torch.cat([rows, kept])
-    undone = _undone(within, parameters, every)
+    undone = undone_by_bounds(within, parameters, every)
     at_bound = undone.any(dim=0)
     agreed = at_bound & (undone | (every == 0)).all(dim=0)
     every = every * ~agreed
@@ -91,9 +80,3 @@ def common_descent(
     w = in_hull / k if w is None else w
     return w[:k], generators.new_tensor(w) @ generators
 
-
-def _undone(within: Callable[[Tensor], Tensor], parameters: Tensor, rows: Tensor) -> Bool[Tensor, "k n"]:
-    """Return where bounds undo a step down each row."""
-    lower = parameters - rows
-    bounded = torch.stack([within(row) for row in lower])
-    return (bounded != lower) & (bounded == parameters)

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from paretomtl.autograd.bounds import within_bounds
 from paretomtl.autograd.gradients import StepResult, descend, renormalise
 from paretomtl.autograd.loss_function import SeparateLosses
 from paretomtl.errors import NoLabelError, NonFiniteError
@@ -218,7 +219,10 @@ class Fleet(Resumable):
             clip = None if self.jobs[0].corner is not None else self.study.clip
             names = [self.problem.names[i] for i in present]
             try:
-                result = descend(self.solver, self.state, losses, r, list(self.rows.values()), names, clip=clip)
+                within = None if self.problem.project is None else self._within
+                result = descend(
+                    self.solver, self.state, losses, r, list(self.rows.values()), names, clip=clip, within=within
+                )
             except NonFiniteError as error:
                 if error.point is None:
                     raise
@@ -309,6 +313,17 @@ class Fleet(Resumable):
             with torch.no_grad():
                 for name, p in self.rows.items():
                     p[row] = self.model.get_parameter(name)
+
+    def _within(self, parameters: Sequence[Tensor], values: Float[Tensor, "p n"]) -> Float[Tensor, "p n"]:
+        """Return values of some rows of weights, brought within the problem's bounds point by point."""
+        assert self.problem.project is not None
+        names = {id(p): name for name, p in self.rows.items()}
+        own = [self.model.get_parameter(names[id(p)]) for p in parameters]
+        bounded = []
+        for row, flat in enumerate(values):
+            self._load({name: p[row] for name, p in self.rows.items()})
+            bounded.append(within_bounds(self.problem.project, self.model, own, flat))
+        return torch.stack(bounded)
 
     @torch.no_grad()
     def _load(self, weights: dict[str, Tensor]) -> None:

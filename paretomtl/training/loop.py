@@ -3,11 +3,13 @@
 Any error, in our code or in the user's, makes a point that is "failed", with its reason; the rest of the front goes on.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
+from paretomtl.autograd.bounds import within_bounds
 from paretomtl.autograd.gradients import StepResult, descend, follow, renormalise
 from paretomtl.autograd.loss_function import closure
 from paretomtl.point import Code, Point
@@ -184,4 +186,6 @@ class Run(Outcome, Resumable):
             again = closure(self.problem, model, batch)
             return follow(self.solver, self.state, again, losses, r, parameters, names)
         clip = None if self.job.corner is not None else self.study.clip
-        return descend(self.solver, self.state, losses, r, parameters, names, clip=clip)
+        project = self.problem.project
+        within = None if project is None else partial(within_bounds, project, model)
+        return descend(self.solver, self.state, losses, r, parameters, names, clip=clip, within=within)

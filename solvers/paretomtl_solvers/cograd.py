@@ -9,8 +9,9 @@ a (H_i g_j + H_j g_i), H the losses' Hessians. With gamma_j = 2 a lambda_j the s
 
     g_i - sum_{j != i} gamma_j H_i g_j
 
-which counts the second term by symmetry. The published form puts the squared batch gradient for H_i: g_i o g_i o g_j,
-cubic in the gradients' scale.
+which counts the second term for the first: over all pairs the two are equal where r_i gamma_j = r_j gamma_i, as at an
+even preference with one gamma. Elsewhere only "hvp" has both terms. The published form puts the squared batch gradient
+for H_i: g_i o g_i o g_j, cubic in the gradients' scale.
 
 Sources: the elementwise form and the look-ahead follow the paper's introduction and a public implementation of it by
 others. The preference as the tasks' shares r_i, the scale-free option and the other Hessians are this library's.
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from paretomtl.point import Code
 from paretomtl.solver import Closure, Gradients, Status, Stepper, solved_status
+from paretomtl_solvers.heads import Heads, check_heads
 
 HESSIANS = ("paper", "fisher", "hvp")
 
@@ -41,10 +43,12 @@ class CoGrad(Stepper):
             gradient of Z, at the cost of a Hessian-vector product and a look-ahead per task.
         look_ahead: a, the length of the step that Z looks ahead, in units of the learning rate; for "hvp" and
             `transference`.
+        heads: a parameter that only one loss depends on has that loss's gradient: "plain", or "weighted" by r_i, with
+            which `gamma=0` is linear scalarization.
         scale_free: whether to divide gamma by the mean squared norm of the shared gradients ("hvp": gamma and a by its
             root), so that a common factor of the losses only scales the direction.
 
-    The direction (n,) is sum_i r_i (g_i - ...) on shared parameters, and the plain gradient of the only loss elsewhere.
+    The direction (n,) is sum_i r_i (g_i - ...) on shared parameters, and the gradient of the only loss elsewhere.
     `Status`: "stationary" where all gradients vanish; the residual is 0.
 
     Raises:
@@ -55,11 +59,13 @@ class CoGrad(Stepper):
     gamma: float | tuple[float, ...] = 0.01
     hessian: Literal["paper", "fisher", "hvp"] = "paper"
     look_ahead: float = 0.01
+    heads: Heads = "plain"
     scale_free: bool = False
 
     def __post_init__(self):
         if self.hessian not in HESSIANS:
             raise ValueError(f"hessian={self.hessian!r} is not one of {', '.join(HESSIANS)}")
+        check_heads(self.heads)
         if not torch.as_tensor(self.gamma).isfinite().all():
             raise ValueError(f"gamma={self.gamma!r}: give a finite number, or one a loss")
         if not 0 < self.look_ahead < float("inf"):
@@ -84,7 +90,8 @@ class CoGrad(Stepper):
             squared = common.square().sum(dim=1).mean()
             if self.scale_free and squared > 0:
                 bend = bend / squared
-        heads = jacobian.sum(dim=0) * ~shared
+        own = jacobian * ~shared
+        heads = r @ own if self.heads == "weighted" else own.sum(dim=0)
         return r @ common - bend + heads, state, status
 
     def transference(self, closure: Closure) -> Float[Tensor, "m m"]:

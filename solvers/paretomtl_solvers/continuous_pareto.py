@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from paretomtl.autograd.bounds import held_at_bounds
 from paretomtl.autograd.gradients import gramian_of
 from paretomtl.point import Code
 from paretomtl.solver import Closure, Status, Walker
@@ -131,12 +132,7 @@ class _Place(NamedTuple):
     @classmethod
     def of(cls, closure: Closure) -> "_Place":
         losses, jacobian, _ = closure.gradients()
-        parameters = closure.parameters
-        lower = parameters - jacobian
-        bounded = torch.stack([closure.within(row) for row in lower])
-        undone = (bounded != lower) & (bounded == parameters)
-        # a parameter is held where bounds undo a step down every gradient that is not 0 on it
-        free = ~(undone.any(dim=0) & (undone | (jacobian == 0)).all(dim=0))
+        free = ~held_at_bounds(closure.within, closure.parameters, jacobian)
         jacobian = jacobian * free
         gramian = gramian_of(jacobian).cpu().numpy()
         weights, _ = qp.min_norm(gramian)

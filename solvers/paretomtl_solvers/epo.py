@@ -17,6 +17,7 @@ from paretomtl.point import Code
 from paretomtl.preference import control_error, raise_to_floor
 from paretomtl.solver import Closure, EpochMeans, Status, Sweep, Weighting
 from paretomtl_solvers import qp
+from paretomtl_solvers.heads import Heads, check_heads
 from paretomtl_solvers.polish import polish
 
 EXACT_EPS, NOISY_EPS = 1e-8, 1e-4  # the default eps: for exact losses, for losses of a batch
@@ -31,6 +32,8 @@ class EPO(Weighting):
         eps: the non-uniformity mu at which a step turns from balancing to descent; dimensionless. It sets how close the
             points come to the ray: mu is quadratic in the error, 4e-7 is .05 degrees at the diagonal. By default 1e-8
             on deterministic problems and 1e-4 (the published value) on noisy ones.
+        heads: "plain" leaves a parameter that only one loss depends on to that loss's plain gradient. "weighted", as in
+            the released code, counts it as shared: its gradient takes the loss's weight, and the Gramian holds it.
         backend: "auto" is the closed form at m = 2 and cvxpy above; "cvxpy" forces cvxpy.
 
     The weights (*points, m) are on the simplex, without the factor m that the released code multiplies by. `Status`:
@@ -42,11 +45,13 @@ class EPO(Weighting):
     """
 
     eps: float | None = None
+    heads: Heads = "plain"
     backend: qp.Backend = "auto"
 
     def __post_init__(self):
         if self.eps is not None and not 0 < self.eps < 1:
             raise ValueError(f"eps={self.eps!r}: give a number between 0 and 1, or None")
+        check_heads(self.heads)
         qp.check_backend(self.backend)
 
     @property
@@ -58,6 +63,11 @@ class EPO(Weighting):
     def nonnegative(self) -> bool:
         """True: the anchor takes logarithms of r_i l_i."""
         return True
+
+    @property
+    def weighs_heads(self) -> bool:
+        """Whether heads count as shared."""
+        return self.heads == "weighted"
 
     def init(self, sweep: Sweep) -> Float[Tensor, "*points"]:
         """Return each point's eps."""

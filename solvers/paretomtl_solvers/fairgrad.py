@@ -44,7 +44,8 @@ class FairGrad(Weighting):
     multiplies them by m and clips the norm of the direction; here that is left to the optimizer. At alpha = infinity
     they are the limit: MGDA's weights over the squared norm of its direction. `Status`: "stationary" where no direction
     lowers all losses; then the weights are the min-norm ones, whose direction is zero. "fell back" where the solver did
-    not converge and min-norm weights, scaled to the same progress, stand in. The residual is 0.
+    not converge and the nearer limit stands in: weights of 1 for alpha below 1, else min-norm weights, scaled to the
+    same progress. The residual is 0.
 
     Raises:
         ValueError: the Gramian is not finite.
@@ -110,8 +111,11 @@ class FairGrad(Weighting):
             weights, residual = newton(scaled, p)
         failed = ~(residual <= (ROUGH if self.backend == "cvxpy" else ACCEPTED))
         if failed.any():
-            least, _ = qp.min_norm(scaled[failed])
-            weights[failed] = least / _squared_norm(least, scaled[failed]) ** (1 / (1 + p))
+            if self.alpha < 1:
+                weights[failed] = 1
+            else:
+                least, _ = qp.min_norm(scaled[failed])
+                weights[failed] = least / _squared_norm(least, scaled[failed]) ** (1 / (1 + p))
             code = np.where(failed, Code.FELL_BACK, code)
         return weights * scale ** (-1 / (1 + p)), code
 

@@ -83,7 +83,7 @@ def _svgd_direction(
     n = len(l)
     between = l[:, None] - l[None]
     squares = between.square().sum(dim=-1)
-    h = squares.flatten().median() / math.log(max(n, 2))
+    h = squares.flatten().quantile(0.5) / math.log(max(n, 2))
     k = torch.exp(-squares / h) if h > 0 else torch.ones_like(squares)  # all alike, or nearly
     repelled = -2 / h * torch.einsum("ij,ijm->im", k, between) if h > 0 else torch.zeros_like(l)
     # sum_j k_ij w_j' J_j, and what drives point i apart, on its own gradients

@@ -13,10 +13,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from paretomtl.autograd.stationarity import is_stationary
 from paretomtl.point import Code
 from paretomtl.preference import ray
 from paretomtl.solver import Closure, Status, Sweep, Weighting
 from paretomtl_solvers import qp
+from paretomtl_solvers.heads import Heads, check_heads
 from paretomtl_solvers.phase_one import steps_of_phase_one
 
 COINCIDE = 1e-4  # rays closer than this share a sector; those of (0, .25, .75) and (0, .5, .5) are 2e-6 apart
@@ -37,6 +39,8 @@ class ParetoMTL(Weighting):
 
     Args:
         phase_one: the largest share of the steps for phase 1, which ends as soon as the losses are in their sector.
+        heads: "plain" leaves a parameter that only one loss depends on to that loss's plain gradient. "weighted", as in
+            the released code, counts it as shared.
         backend: "auto" is the closed form for two vectors and non-negative least squares above; "cvxpy" forces cvxpy.
 
     The method needs all preferences of the study: at least two, no two on one ray. The weights (*points, m) are
@@ -50,6 +54,7 @@ class ParetoMTL(Weighting):
     """
 
     phase_one: float = 0.2
+    heads: Heads = "plain"
     backend: qp.Backend = "auto"
 
     stateful: ClassVar[bool] = True
@@ -57,7 +62,13 @@ class ParetoMTL(Weighting):
     def __post_init__(self):
         if not 0 <= self.phase_one <= 1:
             raise ValueError(f"phase_one={self.phase_one!r}: give a share of the steps, from 0 to 1")
+        check_heads(self.heads)
         qp.check_backend(self.backend)
+
+    @property
+    def weighs_heads(self) -> bool:
+        """Whether heads count as shared."""
+        return self.heads == "weighted"
 
     def init(self, sweep: Sweep) -> Sectors:
         """Return the rays, each point's own ray, and the most steps of phase 1."""
@@ -96,10 +107,10 @@ class ParetoMTL(Weighting):
         return torch.from_numpy(weights).to(losses.device), state._replace(left=left), status
 
     def finish(self, closure: Closure, state: Sectors, preference: Float[Tensor, " m"]) -> Status:
-        """Return "solved" if the losses ended in their sector, to 1e-3 of their length, else "not converged"."""
+        """Return "solved" where the losses are in their sector, to 1e-3 of their length, and on the front."""
         l = closure().cpu().double().numpy()
         outside = max(0.0, float(_constraints(l, state.rays.numpy(), int(state.own))[1].max()))
-        code = Code.SOLVED if outside <= INSIDE else Code.NOT_CONVERGED
+        code = Code.SOLVED if outside <= INSIDE and is_stationary(closure) else Code.NOT_CONVERGED
         return Status(torch.tensor(int(code)), torch.tensor(outside, dtype=torch.float64))
 
 

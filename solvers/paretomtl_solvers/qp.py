@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from paretomtl.autograd.hull import least_norm
 from paretomtl.errors import ParetomtlError
 from paretomtl.point import Code
 
@@ -114,7 +115,7 @@ def _min_norm(gramian: np.ndarray, backend: Backend) -> tuple[np.ndarray, Code]:
     if scale <= 0:
         return np.full(m, 1 / m), Code.SOLVED
     C = (gramian + gramian.T) / (2 * scale)
-    solvers = ((_solve_nnls, EXACT), (_solve_clarabel, CONVEX))
+    solvers = ((least_norm, EXACT), (_solve_clarabel, CONVEX))
     for k, (solve, allowed) in enumerate(solvers if backend == "auto" else solvers[::-1]):
         w = solve(C)
         if w is not None and kkt_residual(C, w) <= allowed:
@@ -129,29 +130,6 @@ def kkt_residual(gramian: Float[np.ndarray, "m m"], w: Float[np.ndarray, " m"]) 
     """
     slopes = gramian @ w
     return float((w @ slopes - slopes.min()) / np.diagonal(gramian).max())
-
-
-def _solve_nnls(C: np.ndarray) -> np.ndarray | None:
-    """Solve by non-negative least squares on a factor of C.
-
-    This active-set method is exact even where gradient norms differ by 1e4; interior-point methods go wrong there.
-
-    With A'A = C, the x >= 0 of least |A x|^2 + c^2 (1'x - 1)^2 is x = s w, with w the answer and c the smallest norm.
-    A comes from the cosines, so that small gradients are not lost beside large ones.
-    """
-    from scipy.optimize import nnls
-
-    m = len(C)
-    norms = np.sqrt(np.diagonal(C).clip(0))
-    sizes = np.where(norms > 0, norms, 1)
-    values, vectors = np.linalg.eigh(C / np.outer(sizes, sizes))
-    factor = np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T * norms
-    one = norms[norms > 0].min()
-    try:
-        x, _ = nnls(np.vstack([factor, np.full((1, m), one)]), np.append(np.zeros(m), one), maxiter=100 * m)
-    except RuntimeError:  # too many iterations
-        return None
-    return x / x.sum() if x.sum() > 0 else None
 
 
 def _share_among_twins(C: np.ndarray, w: np.ndarray) -> np.ndarray:

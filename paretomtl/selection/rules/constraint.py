@@ -19,13 +19,18 @@ class Constraint(Rule):
         subject_to: objective -> bound; "no worse than", in the measure's own sense.
         margin: None to keep the bounds with the measures alone. With a level of confidence, such as 0.95, a model keeps
             them at worst, at this one-sided level: its measure, and a margin for the standard error on the split (where
-            the problem's measure returns one) and for the spread over seeds (where there are several).
+            the problem's measure returns one) and for the spread over seeds (where there are several). The level is
+            that of each point and bound; a rule that picks the best of many points prefers those whose measures came
+            out too good, so the chosen one keeps its bounds less often.
+        simultaneous: whether the level is that of all points and bounds together, so that it holds for the chosen one,
+            too: the share that may err is divided by their number (Bonferroni), which widens the margins.
     """
 
     option = RuleOption("--best", "the best in this one …", "OBJECTIVE", str)
     settings = (
         RuleOption("--subject-to", "… of those no worse than this …", "OBJECTIVE=BOUND", dict),
-        RuleOption("--margin", "… at this level of confidence, such as 0.95", "LEVEL", float),
+        RuleOption("--margin", "… at this level of confidence, such as 0.95 …", "LEVEL", float),
+        RuleOption("--simultaneous", "… which then holds for the chosen point, too"),
     )
     label = "Best in one, within bounds"
     about = "The best point in one measure among those that keep the bounds on others."
@@ -33,21 +38,24 @@ class Constraint(Rule):
     best: str
     subject_to: Mapping[str, float] = field(default_factory=dict)
     margin: float | None = None
+    simultaneous: bool = False
 
     def __post_init__(self):
         if self.margin is not None and not 0.5 < check_number(self.margin, "margin") < 1:
             raise ValueError(f"margin={self.margin!r} is a level of confidence, such as 0.95; give one from 0.5 to 1")
+        if self.simultaneous and self.margin is None:
+            raise ValueError("simultaneous=True is about a level of confidence; give margin=, such as 0.95")
 
     @classmethod
     def from_options(cls, values: Mapping[str, Any]) -> "Constraint":
-        """Build the rule from the values of `--best`, `--subject-to` and `--margin`."""
-        return cls(values["best"], values["subject_to"], values["margin"])
+        """Build the rule from the values of its options."""
+        return cls(values["best"], values["subject_to"], values["margin"], values["simultaneous"])
 
     def choose(self, among: Candidates) -> Choice:
         """Return the feasible point with the best measure."""
         i = among.column(self.best)
         excess = np.zeros(among.values.shape)
-        margins = None if self.margin is None or not self.subject_to else among.margins(self.margin)
+        margins = None if self.margin is None or not self.subject_to else among.margins(self._level(among))
         at_worst = among.costs if margins is None else among.costs + margins
         for name, bound in self.subject_to.items():
             j = among.column(name)
@@ -68,10 +76,18 @@ class Constraint(Rule):
             why += f"; next is {among.points[order[1]].id} with {among.number(order[1], i)}"
         return among.chosen(order, why)
 
+    def _level(self, among: Candidates) -> float:
+        """Return the level of confidence for one point and one bound."""
+        assert self.margin is not None
+        together = len(among.points) * len(self.subject_to) if self.simultaneous else 1
+        return 1 - (1 - self.margin) / together
+
     def _format_bounds(self, among: Candidates) -> str:
         signs = {o.name: "≥" if o.sign < 0 else "≤" for o in among.objectives}
         bounds = " and ".join(f"{name} {signs[name]} {bound:g}" for name, bound in self.subject_to.items())
-        return bounds + (f" at {self.margin:.4g} confidence" if bounds and self.margin is not None else "")
+        if not bounds or self.margin is None:
+            return bounds
+        return f"{bounds} at {self.margin:.4g} confidence" + (" for all points together" if self.simultaneous else "")
 
     def _worst_measures(self, among: Candidates, k: int, at_worst: np.ndarray) -> str:
         """Format the bounded measures of a point, at worst."""
