@@ -34,10 +34,14 @@ class Status(NamedTuple):
 
 
 class EpochMeans(NamedTuple):
-    """Means over one epoch of noisy training: losses and the solver's weights, (m,) each."""
+    """Means over one epoch of noisy training, (m,) each: losses, the solver's weights, the losses' standard errors.
+
+    The standard errors are of the batches' spread; 0 in an epoch of one batch.
+    """
 
     losses: Float[Tensor, " m"]
     weights: Float[Tensor, " m"]
+    errors: Float[Tensor, " m"]
 
 
 @dataclass(frozen=True)
@@ -141,13 +145,12 @@ class Solver(ABC):  # noqa: B024 - subclass one of the four below, not this
         del sweep
 
     def finish(self, closure: Closure, state: Any, preference: Float[Tensor, " m"]) -> Status | None:
-        """Finish a point: called once, after the last step or on a stall, on deterministic problems only."""
-        del closure, state, preference
+        """Finish a point: called once, after the last step or on a stall, on deterministic problems only.
 
-    def suspect(self, epochs: list[EpochMeans], preference: Float[Tensor, " m"]) -> bool:
-        """Return whether, by the epochs' means of noisy training, the ray seems not to meet the front."""
-        del epochs, preference
-        return False
+        None leaves the verdict to the engine: "stationary" where the model is certified on the front, else "not
+        converged". "solved" promises that, too.
+        """
+        del closure, state, preference
 
 
 class Scalarization(Solver):

@@ -1,4 +1,4 @@
-"""The shortest vector of the gradients' hull, within bounds: the steepest direction that lowers several losses at once."""
+"""The shortest vector of the gradients' hull, within bounds: down it, all losses fall at once."""
 
 from collections.abc import Callable
 
@@ -79,4 +79,3 @@ def common_descent(
     w = least_norm(gramian_of(generators).cpu().numpy(), in_hull)
     w = in_hull / k if w is None else w
     return w[:k], generators.new_tensor(w) @ generators
-

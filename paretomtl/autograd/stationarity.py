@@ -7,7 +7,7 @@ from paretomtl.solver import Closure
 
 STATIONARY = 1e-3  # the hull's shortest vector over the longest gradient: at most this on the front
 FALLS = 1e-3  # a fall of a loss, relative to itself, that counts
-RISES = 1e-6  # a rise of a loss, relative to itself, that does not
+RISES = 1e-9  # a rise of a loss, relative to itself, that does not
 HALVINGS = 40
 
 

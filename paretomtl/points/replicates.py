@@ -42,6 +42,7 @@ def _mean_point(id: str, group: Sequence[Point]) -> Point:
         status=statuses.pop() if len(statuses) == 1 else "mixed",
         counts={name: sum(p.counts.get(name, 0) for p in group) for name in first.counts},
         warnings=tuple(f"{p.id}: {text}" for p in group for text in p.warnings),
+        ray_angle=None if any(p.ray_angle is None for p in group) else float(np.mean([p.ray_angle for p in group])),
         errors=_root_mean_square_by_split([p.errors for p in group]),
     )
 

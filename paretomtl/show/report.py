@@ -106,7 +106,7 @@ def format_table(front: Points) -> str:
         cells += [f"{x:.4g}" for x in p.values.get("validate", ()) if measures]
         cells += [""] * (len(head) - 3 - len(cells))
         error = "" if p.corner or p.control_error is None else f"{p.control_error:.2f}°"
-        outcome = f"{p.state}: {p.reason}" if p.state != "done" else "alone" if p.corner else p.status or ""
+        outcome = f"{p.state}: {p.reason}" if p.state != "done" else f"alone: {p.verdict}" if p.corner else p.verdict
         rows.append([p.id, *cells, error, outcome])
     return _align_columns(rows)
 
@@ -154,6 +154,7 @@ def _point_as_json(front: Points, point: Point) -> dict[str, Any]:
         "values": values,
         "control_error": point.control_error,
         "status": point.status,
+        "ray_angle": point.ray_angle,
         "reason": point.reason,
         "weights": point.weights,
         "network": point.network,

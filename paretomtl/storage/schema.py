@@ -1,6 +1,7 @@
 """What front.json, study.json and a point's record may hold; and how files of older versions are read.
 
 Schema 1 had no study.json, no seals and one seed; `points` and `preferences` were separate lists.
+Schema 3 words statuses by what was certified, and adds the angle to the ray in training.
 Schema 2 seals each file by its hash, names the study in each record, and adds code, data and several seeds.
 """
 
@@ -19,6 +20,8 @@ SCHEMA = 2
 MOST_POINTS = 100_000
 SPLITS = ("validate", "test")
 BY_OBJECTIVE = ("losses", "values")  # fields of a record that are {split: {objective: number}}
+# words of schemas 1 and 2 that say more than was certified, and what they say now
+STATUSES_OF_2 = {"solved": "trained", "suspected": "trained", "unreachable": "not converged"}
 ERRORS = "errors"  # one more such field, only in records of problems whose measure returns standard errors
 LARGEST_NUMBER = sys.float_info.max
 MOST_COUNT = 2**63
@@ -184,8 +187,8 @@ def _check_simple(mapping: Any, field: str) -> None:
 def to_record(point: Point, names: Sequence[str], study: str) -> dict[str, Any]:
     """Return a point as a record; numbers have the names of their objectives, so that a record can be read alone."""
     record = {"schema": SCHEMA, "study": study, **dataclasses.asdict(point)}
-    for optional in ("network", ERRORS):  # absent from records without them
-        if not record[optional]:
+    for optional in ("network", ERRORS, "ray_angle"):  # absent from records without them
+        if record[optional] in (None, {}):
             del record[optional]
     record["preference"] = dict(zip(names, point.preference, strict=True))
     for part in (*BY_OBJECTIVE, *([ERRORS] if point.errors else [])):
@@ -211,6 +214,8 @@ def read_record(
             fields[part] = {
                 s: _read_by_name(by_name, names, part) for s, by_name in _check_splits(record[part], part).items()
             }
+        if record["schema"] < 3:
+            fields["status"] = STATUSES_OF_2.get(record["status"], record["status"])
         fields["warnings"] = tuple(
             _check_type(text, str, "a warning") for text in _check_list(record["warnings"], "warnings")
         )
@@ -237,7 +242,7 @@ def _check_point(point: Point, splits: Sequence[str]) -> None:
     for key in ("weights", "network"):
         if getattr(point, key) is not None and not HASH.fullmatch(getattr(point, key)):
             raise ValueError(f"{key} {getattr(point, key)[:80]!r} is no SHA-256")
-    for key in ("control_error", "residual"):
+    for key in ("control_error", "residual", "ray_angle"):
         if getattr(point, key) is not None:
             _check_number(getattr(point, key), key)
     for key, count in _check_type(point.counts, dict, "counts").items():

@@ -28,7 +28,7 @@ def table_cells(points: Sequence[Point], names: Sequence[str]) -> tuple[list[str
         values = [n for part in (p.losses, p.values) for split in splits for n in part.get(split, nothing)]
         values += [n for split in error_splits for n in p.errors.get(split, nothing)]
         row = [p.id, p.seed, p.corner, p.state, *(p.preference or nothing), *values]
-        rows.append([*row, p.control_error, p.status, p.reason, p.weights])
+        rows.append([*row, p.control_error, p.verdict or None, p.reason, p.weights])
     return columns, rows
 
 

@@ -159,6 +159,6 @@ def _stored_network(study: Study, training: NetworkRun, store: Store) -> Learned
         weights = store.read_weights(point.network)
         if not training.fits(weights):
             continue
-        far = ray_warnings(study.solver, point.control_error or 0.0, Code.SUSPECTED)
+        far = ray_warnings(study.solver, point.control_error or 0.0, Code.TRAINED)
         return LearnedNetwork(weights, dict(point.counts), point.warnings[: len(point.warnings) - len(far)])
     return None

@@ -190,14 +190,12 @@ def restore_learner(states: dict[str, Any], model: nn.Module, optimizer: torch.o
         scheduler.load_state_dict(states["scheduler"])
 
 
-def pack_epochs(epochs: Sequence[EpochMeans]) -> tuple[Tensor, Tensor] | None:
-    """Pack the means of all epochs into two tensors."""
-    if not epochs:
-        return None
-    return torch.stack([epoch.losses for epoch in epochs]), torch.stack([epoch.weights for epoch in epochs])
+def pack_epochs(epochs: Sequence[EpochMeans]) -> tuple[Tensor, ...] | None:
+    """Pack the means of all epochs into three tensors."""
+    return tuple(map(torch.stack, zip(*epochs, strict=True))) if epochs else None
 
 
-def unpack_epochs(packed: tuple[Tensor, Tensor] | None) -> list[EpochMeans]:
+def unpack_epochs(packed: tuple[Tensor, ...] | None) -> list[EpochMeans]:
     """Return the means of each epoch that `pack_epochs` packed."""
     return [] if packed is None else [EpochMeans(*means) for means in zip(*packed, strict=True)]
 

@@ -358,4 +358,4 @@ class Fleet(Resumable):
 
 def means_of_point(epochs: Sequence[EpochMeans], k: int) -> list[EpochMeans]:
     """Return the epochs' means of one point."""
-    return [EpochMeans(epoch.losses[k], epoch.weights[k]) for epoch in epochs]
+    return [EpochMeans(*(part[k] for part in epoch)) for epoch in epochs]

@@ -284,15 +284,16 @@ class NetworkRun(Resumable):
         reseed(seed_of(self.study.seed, self.seed, MEASURING))
         measures = measure_splits(self.problem, model, self.splits, self.study.device)
         error = float(control_error(np.array(measures.losses["validate"]), job.preference))
-        off_ray = ray_warnings(self.study.solver, error, Code.SUSPECTED)
+        off_ray = ray_warnings(self.study.solver, error, Code.TRAINED)
         point = Point(
             pending.id, pending.preference, None, "done",
             **measures._asdict(),
             control_error=error,
-            status=(Code.SUSPECTED if off_ray else Code.SOLVED).word,
+            status=Code.TRAINED.word,
             counts=dict(learned.counts),
             warnings=(*learned.warnings, *off_ray),
             seed=pending.seed,
+            ray_angle=error if self.study.solver.follows_ray else None,
         )  # fmt: skip
         return TrainedPoint(point, weights_of(model))
 

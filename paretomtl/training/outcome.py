@@ -9,21 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from paretomtl.autograd.hull import common_descent
 from paretomtl.autograd.loss_function import closure
+from paretomtl.autograd.stationarity import STATIONARY, is_stationary
 from paretomtl.errors import NonFiniteError
-from paretomtl.point import Code, Point
+from paretomtl.point import OFF_RAY, Code, Point
 from paretomtl.preference import control_error
 from paretomtl.problem import Problem
-from paretomtl.solver import EpochMeans, Scalarization, Solver, Status, solved_status
+from paretomtl.solver import Closure, EpochMeans, Scalarization, Solver, Status, solved_status
 from paretomtl.training import memory
 from paretomtl.training.batches import Splits
 from paretomtl.training.measuring import measure_splits
 from paretomtl.training.seeds import MEASURING, reseed, seed_of
 from paretomtl.training.study import Job, Step, Study
-from paretomtl.training.watch import Norms
+from paretomtl.training.watch import Norms, is_moving
 from paretomtl.training.weights import weights_of
-
-OFF_RAY = 5.0  # degrees of control error above which a point carries a warning
 
 RARELY = 0.05  # the largest share of relaxed programs or fallbacks that goes without a warning
 
@@ -45,6 +45,16 @@ class SingleObjective(Scalarization):
     def update(self, state: Any, losses: Tensor, preference: Tensor) -> tuple[Tensor, Any, Status]:
         """Return the preference as the weights."""
         return preference, state, solved_status(losses)
+
+    def finish(self, closure: Closure, state: Any, preference: Tensor) -> Status:
+        """Return "stationary" where the objective's own gradient is so, bounds taken out, else "not converged"."""
+        rows = closure.gradients().jacobian
+        own = int(preference.argmax())
+        _, down = common_descent(closure.within, closure.parameters, rows[[own]])
+        at_rest = down.norm() <= STATIONARY * rows.norm(dim=1).max()
+        return solved_status(preference)._replace(
+            code=torch.tensor(int(Code.STATIONARY if at_rest else Code.NOT_CONVERGED))
+        )
 
 
 class Outcome:
@@ -94,17 +104,27 @@ class Outcome:
             counts=dict(self.counts),
             warnings=tuple(self.warnings),
             seed=pending.seed,
+            ray_angle=self._ray_angle(),
         )  # fmt: skip
         return TrainedPoint(point, weights_of(model))
 
     def _finish(self, model: nn.Module) -> Status:
         if self.problem.deterministic:
             exact = closure(self.problem, model)
-            status = self.solver.finish(exact, self.state, self.preference) or self.status
+            status = self.solver.finish(exact, self.state, self.preference)
+            if status is None:
+                code = Code.STATIONARY if is_stationary(exact) else Code.NOT_CONVERGED
+                status = self.status._replace(code=torch.tensor(int(code)))
             self.counts["finish_steps"] = exact.moves
             return status
-        code = Code.SUSPECTED if self.solver.suspect(self.epochs, self.preference) else Code.SOLVED
+        code = Code.STILL_MOVING if is_moving(self.epochs) else Code.TRAINED
         return self.status._replace(code=torch.tensor(int(code)))
+
+    def _ray_angle(self) -> float | None:
+        """Return the degrees between the ray and the last epoch's mean losses, where there are such and a promise."""
+        if not self.epochs or not self.solver.follows_ray:
+            return None
+        return float(control_error(self.epochs[-1].losses.numpy(), self.job.preference))
 
     def failed(self, pending: Point, error: Exception) -> TrainedPoint:
         """Return the failed point, with the error and the warnings before it."""
@@ -175,7 +195,7 @@ def check_state(solver: Solver, missing: Sequence[str]) -> None:
 def step_warnings(solver: Solver, counts: dict[str, int], steps: int) -> list[str]:
     """Return warnings if more than a few steps were relaxed or fell back."""
     warnings = []
-    for name, what in (("relaxed", "relaxed the program of"), ("fell_back", "fell back on min-norm weights on")):
+    for name, what in (("relaxed", "relaxed the program of"), ("fell_back", "fell back on stand-in weights on")):
         share = counts[name] / max(steps, 1)
         if share > RARELY:
             warnings.append(f"{type(solver).__name__} {what} {share:.0%} of the steps")

@@ -16,6 +16,7 @@ from paretomtl.solver import EpochMeans
 TRACKERS = ("means", "norms", "stalled")  # attributes of a run that its checkpoint includes
 STALL = 100  # steps of a deterministic problem without a smaller residual, after which it is stopped
 EXPLODED = 1e3  # times the mean of a loss's gradient norm so far: a norm above this is a jump
+NOISE, FALL = 2.0, 1e-3  # the fall of an epoch's mean that counts: in standard errors, and relative to the mean
 LONG_ENOUGH = 10  # steps that a mean needs before norms are compared with it
 
 
@@ -27,16 +28,16 @@ class Means:
         self._clear()
 
     def _clear(self):
-        self.losses, self.weights = np.zeros(self._shape), np.zeros(self._shape)
+        self.losses, self.weights, self.squares = (np.zeros(self._shape) for _ in range(3))
         self.seen = np.zeros(self._shape[-1], int)
 
     def checkpoint(self) -> tuple[np.ndarray, ...]:
         """Return the sums so far."""
-        return self.losses, self.weights, self.seen
+        return self.losses, self.weights, self.squares, self.seen
 
     def restore(self, checkpoint: tuple[np.ndarray, ...]) -> None:
         """Restore the sums that `checkpoint` returned."""
-        self.losses, self.weights, self.seen = checkpoint
+        self.losses, self.weights, self.squares, self.seen = checkpoint
 
     def add(
         self,
@@ -47,15 +48,18 @@ class Means:
         """Add a step's losses and weights; `present` are the objectives that have a label in it."""
         present = list(present)
         self.losses[..., present] += losses
+        self.squares[..., present] += losses**2
         if weights is not None:
             self.weights[..., present] += weights
         self.seen[present] += 1
 
     def close(self) -> EpochMeans:
         """Return the means so far, (*points, m) each, and start the next epoch."""
-        means = EpochMeans(torch.from_numpy(self.losses / self.seen), torch.from_numpy(self.weights / self.seen))
+        losses, weights = self.losses / self.seen, self.weights / self.seen
+        variances = (self.squares / self.seen - losses**2).clip(0)
+        errors = np.sqrt(variances / np.maximum(self.seen - 1, 1))
         self._clear()
-        return means
+        return EpochMeans(*map(torch.from_numpy, (losses, weights, errors)))
 
 
 class Stall:
@@ -131,6 +135,15 @@ def end_epoch(problem: Problem, means: Means, epochs: list[EpochMeans], partial:
         return
     check_seen(problem.names, means.seen.tolist(), len(epochs))
     epochs.append(means.close())
+
+
+def is_moving(epochs: Sequence[EpochMeans]) -> bool:
+    """Return whether a loss fell from the last epoch but one to the last, by more than noise and more than .1 %."""
+    if len(epochs) < 2:
+        return False
+    before, last = epochs[-2:]
+    noise = NOISE * torch.hypot(before.errors, last.errors)
+    return bool((before.losses - last.losses > torch.maximum(noise, FALL * before.losses.abs())).any())
 
 
 def check_seen(names: Sequence[str], seen: Sequence[int], epoch: int) -> None:

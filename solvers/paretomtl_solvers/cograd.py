@@ -26,7 +26,7 @@ from torch import Tensor
 
 from paretomtl.point import Code
 from paretomtl.solver import Closure, Gradients, Status, Stepper, solved_status
-from paretomtl_solvers.heads import Heads, check_heads
+from paretomtl_solvers.heads import Heads, check_heads, format_method
 
 HESSIANS = ("paper", "fisher", "hvp")
 
@@ -43,10 +43,10 @@ class CoGrad(Stepper):
             gradient of Z, at the cost of a Hessian-vector product and a look-ahead per task.
         look_ahead: a, the length of the step that Z looks ahead, in units of the learning rate; for "hvp" and
             `transference`.
-        heads: a parameter that only one loss depends on has that loss's gradient: "plain", or "weighted" by r_i, with
-            which `gamma=0` is linear scalarization.
         scale_free: whether to divide gamma by the mean squared norm of the shared gradients ("hvp": gamma and a by its
             root), so that a common factor of the losses only scales the direction.
+        heads: a parameter that only one loss depends on has that loss's gradient: "plain", or "weighted" by r_i, with
+            which `gamma=0` is linear scalarization.
 
     The direction (n,) is sum_i r_i (g_i - ...) on shared parameters, and the gradient of the only loss elsewhere.
     `Status`: "stationary" where all gradients vanish; the residual is 0.
@@ -59,8 +59,8 @@ class CoGrad(Stepper):
     gamma: float | tuple[float, ...] = 0.01
     hessian: Literal["paper", "fisher", "hvp"] = "paper"
     look_ahead: float = 0.01
-    heads: Heads = "plain"
     scale_free: bool = False
+    heads: Heads = "plain"
 
     def __post_init__(self):
         if self.hessian not in HESSIANS:
@@ -70,6 +70,9 @@ class CoGrad(Stepper):
             raise ValueError(f"gamma={self.gamma!r}: give a finite number, or one a loss")
         if not 0 < self.look_ahead < float("inf"):
             raise ValueError(f"look_ahead={self.look_ahead!r}: give a positive number")
+
+    def __repr__(self) -> str:
+        return format_method(self)
 
     def update(
         self, state: Any, closure: Closure, preference: Float[Tensor, " m"]

@@ -14,10 +14,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paretomtl.point import Code
-from paretomtl.preference import control_error, raise_to_floor
-from paretomtl.solver import Closure, EpochMeans, Status, Sweep, Weighting
+from paretomtl.preference import raise_to_floor
+from paretomtl.solver import Closure, Status, Sweep, Weighting
 from paretomtl_solvers import qp
-from paretomtl_solvers.heads import Heads, check_heads
+from paretomtl_solvers.heads import Heads, check_heads, format_method
 from paretomtl_solvers.polish import polish
 
 EXACT_EPS, NOISY_EPS = 1e-8, 1e-4  # the default eps: for exact losses, for losses of a batch
@@ -32,9 +32,9 @@ class EPO(Weighting):
         eps: the non-uniformity mu at which a step turns from balancing to descent; dimensionless. It sets how close the
             points come to the ray: mu is quadratic in the error, 4e-7 is .05 degrees at the diagonal. By default 1e-8
             on deterministic problems and 1e-4 (the published value) on noisy ones.
+        backend: "auto" is the closed form at m = 2 and cvxpy above; "cvxpy" forces cvxpy.
         heads: "plain" leaves a parameter that only one loss depends on to that loss's plain gradient. "weighted", as in
             the released code, counts it as shared: its gradient takes the loss's weight, and the Gramian holds it.
-        backend: "auto" is the closed form at m = 2 and cvxpy above; "cvxpy" forces cvxpy.
 
     The weights (*points, m) are on the simplex, without the factor m that the released code multiplies by. `Status`:
     "relaxed" where the restricted descent is infeasible (m >= 3 only) and the relaxed one was solved; "fell back" where
@@ -45,14 +45,17 @@ class EPO(Weighting):
     """
 
     eps: float | None = None
-    heads: Heads = "plain"
     backend: qp.Backend = "auto"
+    heads: Heads = "plain"
 
     def __post_init__(self):
         if self.eps is not None and not 0 < self.eps < 1:
             raise ValueError(f"eps={self.eps!r}: give a number between 0 and 1, or None")
         check_heads(self.heads)
         qp.check_backend(self.backend)
+
+    def __repr__(self) -> str:
+        return format_method(self)
 
     @property
     def follows_ray(self) -> bool:
@@ -107,20 +110,6 @@ class EPO(Weighting):
         code = polish(closure, r) if closure.gradients().jacobian.any() else Code.STATIONARY
         mu = float(anchor(_array(closure()), r)[0])
         return Status(torch.tensor(int(code)), torch.tensor(max(mu - eps, 0.0), dtype=torch.float64))
-
-    def suspect(self, epochs: list[EpochMeans], preference: Float[Tensor, " m"]) -> bool:
-        """Return whether the last epoch weighed the worst objectives alone, yet stayed off the ray and came no closer.
-
-        "Alone" is 95 % of the weight on objectives within 5 % of the worst; "off" is over 5 degrees; "no closer" is an
-        angle less than 5 % smaller than an epoch ago. On noisy losses this is a suspicion, not a proof.
-        """
-        if len(epochs) < 2:
-            return False
-        r = raise_to_floor(_array(preference))
-        before, last = (float(control_error(_array(epoch.losses), r)) for epoch in epochs[-2:])
-        rl = r * _array(epochs[-1].losses)
-        worst = rl >= 0.95 * rl.max()
-        return bool(last > 5 and last > 0.95 * before and _array(epochs[-1].weights)[worst].sum() > 0.95)
 
 
 def anchor(

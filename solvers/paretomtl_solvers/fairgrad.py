@@ -28,6 +28,7 @@ LONGEST_STEP = 3.0  # the longest step, in logarithms
 STEEP = 0.3  # p below which the limit p = 0 is the better start
 CONVERGED, ACCEPTED = 1e-14, 1e-8  # relative residual at which Newton may stop; the largest of an accepted answer
 ROUGH = 1e-3  # the largest residual of an accepted answer through cvxpy
+NEAR_SUM = 0.1  # alpha below which the sum of the losses, alpha = 0, stands in for an answer that fails
 LEAST_WEIGHT = 1e-300  # the least weight; smaller ones underflow
 
 
@@ -44,7 +45,7 @@ class FairGrad(Weighting):
     multiplies them by m and clips the norm of the direction; here that is left to the optimizer. At alpha = infinity
     they are the limit: MGDA's weights over the squared norm of its direction. `Status`: "stationary" where no direction
     lowers all losses; then the weights are the min-norm ones, whose direction is zero. "fell back" where the solver did
-    not converge and the nearer limit stands in: weights of 1 for alpha below 1, else min-norm weights, scaled to the
+    not converge and a stand-in was taken: near alpha = 0 its limit, weights of 1; else min-norm weights, scaled to the
     same progress. The residual is 0.
 
     Raises:
@@ -111,7 +112,7 @@ class FairGrad(Weighting):
             weights, residual = newton(scaled, p)
         failed = ~(residual <= (ROUGH if self.backend == "cvxpy" else ACCEPTED))
         if failed.any():
-            if self.alpha < 1:
+            if self.alpha < NEAR_SUM:
                 weights[failed] = 1
             else:
                 least, _ = qp.min_norm(scaled[failed])

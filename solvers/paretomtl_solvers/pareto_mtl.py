@@ -18,7 +18,7 @@ from paretomtl.point import Code
 from paretomtl.preference import ray
 from paretomtl.solver import Closure, Status, Sweep, Weighting
 from paretomtl_solvers import qp
-from paretomtl_solvers.heads import Heads, check_heads
+from paretomtl_solvers.heads import Heads, check_heads, format_method
 from paretomtl_solvers.phase_one import steps_of_phase_one
 
 COINCIDE = 1e-4  # rays closer than this share a sector; those of (0, .25, .75) and (0, .5, .5) are 2e-6 apart
@@ -39,9 +39,9 @@ class ParetoMTL(Weighting):
 
     Args:
         phase_one: the largest share of the steps for phase 1, which ends as soon as the losses are in their sector.
+        backend: "auto" is the closed form for two vectors and non-negative least squares above; "cvxpy" forces cvxpy.
         heads: "plain" leaves a parameter that only one loss depends on to that loss's plain gradient. "weighted", as in
             the released code, counts it as shared.
-        backend: "auto" is the closed form for two vectors and non-negative least squares above; "cvxpy" forces cvxpy.
 
     The method needs all preferences of the study: at least two, no two on one ray. The weights (*points, m) are
     lam + beta' (u_j - u_k), with lam and beta together on the simplex (phase 1: beta alone); they may be negative. The
@@ -54,8 +54,8 @@ class ParetoMTL(Weighting):
     """
 
     phase_one: float = 0.2
-    heads: Heads = "plain"
     backend: qp.Backend = "auto"
+    heads: Heads = "plain"
 
     stateful: ClassVar[bool] = True
 
@@ -64,6 +64,9 @@ class ParetoMTL(Weighting):
             raise ValueError(f"phase_one={self.phase_one!r}: give a share of the steps, from 0 to 1")
         check_heads(self.heads)
         qp.check_backend(self.backend)
+
+    def __repr__(self) -> str:
+        return format_method(self)
 
     @property
     def weighs_heads(self) -> bool:

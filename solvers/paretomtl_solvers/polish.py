@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -26,7 +25,12 @@ ACTIVE = 1e-3  # relative width of the active set for the verdict
 STATIONARY = 1e-4  # residual, relative to the largest r_j |g_j|: below, a KKT point
 ARMIJO, HALVINGS, LONGEST_STEP = 1e-4, 40, 1e3
 KEPT = 1e-9  # how far a loss may rise, relative to itself, while slack ones fall
-LOOKS, LINES, NEAR, EVEN = 20, 64, 16, 48  # rounds of the search further off, its lines, and two kinds of places on each
+LOOKS, LINES, NEAR, EVEN = (
+    20,
+    64,
+    16,
+    48,
+)  # rounds of the search further off, its lines, and two kinds of places on each
 NEAREST, FARTHEST = 1e-3, 10.0  # distances of these places
 
 
@@ -105,9 +109,7 @@ class Worst:
         worst = rl[~self.kept].max()
         active = ~self.kept & (rl >= (1 - width) * worst)
         rows = jacobian * jacobian.new_tensor(self.r)[:, None]
-        _, direction = common_descent(
-            self.closure.within, self.closure.parameters, rows[active], rows[self.kept]
-        )
+        _, direction = common_descent(self.closure.within, self.closure.parameters, rows[active], rows[self.kept])
         return active, direction, float(worst), float(rows.norm(dim=1).max())
 
     def _step(self, width: float, step: float) -> tuple[float, bool]:

@@ -178,7 +178,8 @@ def test_fairgrad_falls_back_where_the_slopes_cancel():
     J = tensor([[1, 1e-3], [-1e-4, 1e-8]])
     weights, status = called(ps.FairGrad(0.02), J @ J.T)
     assert status.code == Code.FELL_BACK
-    assert (J @ (weights @ J) > 0).all()
+    assert weights.tolist() == pytest.approx([1, 1], rel=0.03)  # the sum, the limit at alpha = 0
+    assert weights[0] == weights[1]
 
 
 @pytest.mark.fault(42)

@@ -193,30 +193,6 @@ def test_an_eps_outside_its_range_is_an_error(eps):
         ps.EPO(eps=eps)
 
 
-OFF = (0.1, 0.9)  # with an even preference 39 degrees off the ray, the second objective worst
-CLOSER = (0.2, 0.8)  # 31 degrees
-ON = (0.45, 0.55)  # 6 degrees; 4 with (0.465, 0.535)
-
-
-@pytest.mark.parametrize(
-    ("before", "last", "weights", "suspected"),
-    [
-        (OFF, OFF, (0, 1), True),
-        (CLOSER, OFF, (0.04, 0.96), True),
-        (OFF, CLOSER, (0, 1), False),
-        (OFF, OFF, (0.06, 0.94), False),
-        (OFF, OFF, (1, 0), False),
-        (ON, ON, (0, 1), True),
-        (ON, (0.465, 0.535), (0, 1), False),
-        ((0.465, 0.535), (0.465, 0.535), (0, 1), False),
-    ],
-)
-def test_suspicion_takes_a_point_off_its_ray_no_closer_and_at_work_on_the_worst_alone(before, last, weights, suspected):
-    epochs = [EpochMeans(_tensor(losses), _tensor(weights)) for losses in (OFF, before, last)]
-    assert ps.EPO().suspect(epochs, _tensor([0.5, 0.5])) is suspected
-    assert ps.EPO().suspect(epochs[2:], _tensor([0.5, 0.5])) is False
-
-
 UNKNOWN = ValueError("Cannot unpack invalid solution: status=UNKNOWN")  # what cvxpy makes of that status
 FAULTS = {
     "fails": cp.SolverError("numerical trouble"),

@@ -60,7 +60,11 @@ def test_equal_gradients_against_one_far_longer(alpha):
     found = answer(ps.FairGrad(alpha), torch.ones(3).double(), J, torch.ones(3).double() / 3)
     assert found.status.code in (Code.SOLVED, Code.FELL_BACK)
     assert found.weights[0] == pytest.approx(float(found.weights[1]), rel=1e-9)
-    assert (J @ found.direction > 0).all()
+    if found.status.code == Code.FELL_BACK:
+        assert alpha < 0.1
+        assert found.weights.tolist() == [float(found.weights[0])] * 3  # the sum, the limit at alpha = 0
+    else:
+        assert (J @ found.direction > 0).all()
 
 
 def test_the_larger_alpha_the_more_even_the_progress():

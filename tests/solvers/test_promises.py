@@ -28,7 +28,7 @@ from tests.catalogue import HOLD_ZERO, JACOBIANS, LOSSES, PREFERENCES
 from tests.solvers import certificates
 
 DESCENT = 0.99  # an eps that EPO's mu stays below, but at corners of three objectives or more: every step descends
-SHARED = {"qp", "phase_one", "polish"}  # modules of what methods share
+SHARED = {"heads", "qp", "phase_one", "polish"}  # modules of what methods share
 
 
 class Line(NamedTuple):

@@ -43,8 +43,6 @@ class Constraint(Rule):
     def __post_init__(self):
         if self.margin is not None and not 0.5 < check_number(self.margin, "margin") < 1:
             raise ValueError(f"margin={self.margin!r} is a level of confidence, such as 0.95; give one from 0.5 to 1")
-        if self.simultaneous and self.margin is None:
-            raise ValueError("simultaneous=True is about a level of confidence; give margin=, such as 0.95")
 
     @classmethod
     def from_options(cls, values: Mapping[str, Any]) -> "Constraint":
@@ -53,6 +51,8 @@ class Constraint(Rule):
 
     def choose(self, among: Candidates) -> Choice:
         """Return the feasible point with the best measure."""
+        if self.simultaneous and self.margin is None:
+            raise ValueError("simultaneous=True goes with a level of confidence; give margin=, such as 0.95")
         i = among.column(self.best)
         excess = np.zeros(among.values.shape)
         margins = None if self.margin is None or not self.subject_to else among.margins(self._level(among))

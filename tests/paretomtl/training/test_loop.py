@@ -154,8 +154,8 @@ class Mean(pm.Weighting):
     [
         (True, 0.5, "stationary", 1, 1),
         (False, 0.5, "stationary", 1, 1),
-        (True, 1e-4, "solved", 100, 110),
-        (False, 1e-4, "solved", 150, 150),  # a residual is of a ray: of no other method can it be said to stall
+        (True, 1e-4, "not converged", 100, 110),
+        (False, 1e-4, "not converged", 150, 150),  # a residual is of a ray: of no other method can it be said to stall
     ],
 )
 def test_a_deterministic_point_stops_where_it_is_stationary_or_no_closer_to_its_ray(ray, lr, status, least, most):

@@ -23,7 +23,7 @@ def test_a_front_of_directions(solver, tmp_path):
     told = []
     run = partial(pm.explore, toys.two_regressions(), epochs=8, optimizer=SGD)
     front = run(solver, preferences=3, callbacks=[told.append], out=tmp_path / "front")
-    assert [p.status for p in front.points] == ["solved"] * 3
+    assert [p.status for p in front.points] == ["trained"] * 3
     assert front.warnings() == ()
     assert np.isfinite(front.losses).all()
     assert front.losses[0, 0] > front.losses[2, 0]  # more was asked of "a"

@@ -121,7 +121,7 @@ class Now(pm.Weighting):
     ("code", "key", "text"),
     [
         (pm.Code.RELAXED, "relaxed", "Now relaxed the program of"),
-        (pm.Code.FELL_BACK, "fell_back", "Now fell back on min-norm weights on"),
+        (pm.Code.FELL_BACK, "fell_back", "Now fell back on stand-in weights on"),
     ],
 )
 @pytest.mark.parametrize(("every", "count", "share"), [(1, 40, "100%"), (10, 4, "10%"), (20, 2, None), (40, 1, None)])
@@ -176,8 +176,8 @@ def test_means_are_over_the_batches_that_have_a_label():
     means.add([0, 1], np.array([1.0, 3.0]), np.array([0.25, 0.75]))
     means.add([1], np.array([5.0]), np.array([1.0]))
     assert means.seen.tolist() == [1, 2]
-    losses, weights = means.close()
-    assert (losses.tolist(), weights.tolist()) == ([1, 4], [0.25, 0.875])
+    losses, weights, errors = means.close()
+    assert (losses.tolist(), weights.tolist(), errors.tolist()) == ([1, 4], [0.25, 0.875], [0, 1])
     assert means.seen.tolist() == [0, 0]
     means.add([0, 1], np.array([7.0, 8.0]))
     assert means.close().losses.tolist() == [7, 8]
