@@ -8,7 +8,9 @@ paretomtl run studies.analytic:fonseca --method EPO --preferences 10 --steps 100
 | `fonseca3` | 3 | concave between its first two corners |
 | `zdt1` | 2 | convex |
 | `zdt2` | 2 | concave |
+| `zdt3` | 2 | five pieces |
 | `dtlz2` | 3 | concave |
+| `dtlz7` | 3 | four pieces |
 | `quadratics`, `quadratics3` | 2, 3 | convex |
 | `linear_regression` | 2 | concave |
 
@@ -120,9 +122,40 @@ def zdt2(n: int = 30) -> pm.Problem:
     return _zdt(n, power=2, lowest=0)
 
 
-def _zdt(n: int, power: float, lowest: float) -> pm.Problem:
+def zdt3(n: int = 30) -> pm.Problem:
+    """Zitzler, Deb and Thiele's third problem, whose front is five pieces (Evolutionary Computation 8(2), 2000).
+
+    f2 = g (1 - sqrt(x_1 / g) - x_1 / g sin(10 pi x_1)) + 1, raised by 1 since it falls below 0, which a ray needs not;
+    else as `zdt1`. A ray may pass between two pieces, and many a place is best near by and nowhere else.
+
+    Args:
+        n: variables, at least 2.
+    """
+    _check_variables(n)
+
+    def losses(model: Boxed, batch: None) -> dict[str, Tensor]:
+        del batch
+        first, g = model.x[0], 1 + 9 * model.x[1:].mean()
+        return {"f1": first, "f2": 1 + g * (1 - (first / g).sqrt() - first / g * torch.sin(10 * torch.pi * first))}
+
+    return pm.Problem(
+        objectives=["f1", "f2"],
+        model=lambda: Boxed(n, LOWEST),
+        losses=losses,
+        ref_point=[REFERENCE, REFERENCE + 1],
+        project=into_box,
+        deterministic=True,
+        truth=_zdt3_truth(),
+    )
+
+
+def _check_variables(n: int) -> None:
     if n < 2:
         raise ValueError(f"n={n}: give at least 2 variables")
+
+
+def _zdt(n: int, power: float, lowest: float) -> pm.Problem:
+    _check_variables(n)
 
     def losses(model: Boxed, batch: None) -> dict[str, Tensor]:
         del batch
@@ -145,7 +178,7 @@ def dtlz2(n: int = 12) -> pm.Problem:
 
     f1 = (1 + g) cos(a) cos(b), f2 = (1 + g) cos(a) sin(b), f3 = (1 + g) sin(a), with the angles a, b = x_1 pi/2,
     x_2 pi/2 in radians and g = sum_{i > 2} (x_i - 1/2)², in the box [0, 1]^n; the front has g = 0. Where two losses are
-    0 the third is flat in the angles, so a step clamped there does not come back for the third loss's sake.
+    0 the third is flat in the angles.
 
     Args:
         n: variables, at least 3.
@@ -171,6 +204,35 @@ def dtlz2(n: int = 12) -> pm.Problem:
         project=into_box,
         deterministic=True,
         truth=_dtlz2_truth(),
+    )
+
+
+def dtlz7(n: int = 22) -> pm.Problem:
+    """Deb, Thiele, Laumanns and Zitzler's seventh problem (CEC 2002), whose front is four pieces.
+
+    f1 = x_1, f2 = x_2 and f3 = (1 + g) (3 - sum_i f_i / (1 + g) (1 + sin(3 pi f_i))), g = 1 + 9 mean(x_3, …, x_n), in
+    the box [0, 1]^n; the front has g = 1.
+
+    Args:
+        n: variables, at least 3.
+    """
+    if n < 3:
+        raise ValueError(f"n={n}: give at least 3 variables")
+
+    def losses(model: Boxed, batch: None) -> dict[str, Tensor]:
+        del batch
+        first, g = model.x[:2], 1 + 9 * model.x[2:].mean()
+        height = 3 - (first / (1 + g) * (1 + torch.sin(3 * torch.pi * first))).sum()
+        return {"f1": first[0], "f2": first[1], "f3": (1 + g) * height}
+
+    return pm.Problem(
+        objectives=["f1", "f2", "f3"],
+        model=lambda: Boxed(n),
+        losses=losses,
+        ref_point=[REFERENCE, REFERENCE, 6 * REFERENCE],
+        project=into_box,
+        deterministic=True,
+        truth=_dtlz7_truth(),
     )
 
 
@@ -283,6 +345,26 @@ def _zdt_truth(power: float, lowest: float) -> pm.Truth:
 
 
 @cache
+def _zdt3_truth() -> pm.Truth:
+    x = np.linspace(LOWEST, 1, 100_001)
+    curve = np.stack([x, 2 - np.sqrt(x) - x * np.sin(10 * np.pi * x)], axis=1)
+    best = np.minimum.accumulate(curve[:, 1])  # a place of the curve is on the front where it is lower than all before
+    return _truth(curve[np.append(True, curve[1:, 1] < best[:-1])], [REFERENCE, REFERENCE + 1])
+
+
+@cache
+def _dtlz7_truth() -> pm.Truth:
+    # f3 is a sum, so a place is on the front where each of x_1 and x_2 is the best of those below it
+    x = np.linspace(0, 1, 20_001)
+    falls = x * (1 + np.sin(3 * np.pi * x))
+    best = np.maximum.accumulate(falls)
+    x = x[np.append(True, falls[1:] > best[:-1])][::50]
+    first, second = (grid.ravel() for grid in np.meshgrid(x, x))
+    height = 6 - sum(part * (1 + np.sin(3 * np.pi * part)) for part in (first, second))
+    return _truth(np.stack([first, second, height], axis=1), [REFERENCE, REFERENCE, 6 * REFERENCE])
+
+
+@cache
 def _dtlz2_truth() -> pm.Truth:
     lattice = _lattice(3)
     return _truth(lattice / np.linalg.norm(lattice, axis=1, keepdims=True), REFERENCE**3 - np.pi / 6)
@@ -306,13 +388,14 @@ def _linear_regression_truth() -> pm.Truth:
     return _truth(front.T, (REFERENCE - NOISE) ** 2 - signal**2 * area)
 
 
-def _truth(front: np.ndarray, volume: float | None = None) -> pm.Truth:
+def _truth(front: np.ndarray, volume: float | list[float] | None = None) -> pm.Truth:
     """Return the truth from a lattice's image (N, m).
 
-    By default the volume is the lattice's own, a lower bound: 5e-6 below the true one at two objectives, under 1 % at
-    three.
+    By default, and where a reference is given in its place, the volume is the lattice's own, a lower bound: 5e-6 below
+    the true one at two objectives, under 1 % at three.
     """
-    volume = hypervolume(front, [REFERENCE] * front.shape[1]) if volume is None else volume
+    if volume is None or isinstance(volume, list):
+        volume = hypervolume(front, volume or [REFERENCE] * front.shape[1])
     assert volume is not None
     return pm.Truth(front, front.min(axis=0), front.max(axis=0), float(volume))
 

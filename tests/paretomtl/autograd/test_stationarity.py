@@ -143,6 +143,7 @@ class Followed(ps.MGDA):
 
 
 @pytest.mark.fault(105)
+@pytest.mark.filterwarnings("ignore:no trade-off:UserWarning")
 @pytest.mark.parametrize("fleet", [None, 2])
 def test_a_step_at_a_bound_weighs_only_where_it_can_go(fleet):
     """At x_1 = 0 both losses push out of the box, unequally; MGDA's weights are those of x_2 alone."""
