@@ -69,7 +69,11 @@ class Fingerprint(NamedTuple):
 def name_key(key: str, modules: list[str]) -> str:
     """Return a key as a person reads it, with the name of its module in place of the number."""
     number, dot, rest = key.removeprefix(BINDING).partition(".")
-    return f"{modules[int(number) - 1]}.{rest}" if dot and number.isdecimal() and 0 < int(number) <= len(modules) else key.removeprefix(BINDING)
+    return (
+        f"{modules[int(number) - 1]}.{rest}"
+        if dot and number.isdecimal() and 0 < int(number) <= len(modules)
+        else key.removeprefix(BINDING)
+    )
 
 
 def fingerprint_code(roots: Mapping[str, Any], measure: Any = None) -> Fingerprint:

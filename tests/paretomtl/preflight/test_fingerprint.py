@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
 
 from paretomtl.preflight import fingerprint
 
@@ -243,9 +242,7 @@ def test_helper_modules(load):
 
 def test_roots_of_many_kinds(load):
     def keys(of):
-        return {
-            key for key in short(code({"root": of(load())})) if not key.startswith("2.")
-        }
+        return {key for key in short(code({"root": of(load())})) if not key.startswith("2.")}
 
     assert {"root: arguments", "Callable", "Callable.__call__", "two"} <= keys(lambda user: user.instance)
     assert {"root: arguments", "Callable.bound"} <= keys(lambda user: user.instance.bound)
@@ -285,12 +282,8 @@ def test_what_holds_itself_ends(load):
     user.TABLE["self"] = user.TABLE
     argument = [1]
     argument.append(argument)
-    first = code(
-        {**roots(user), "table": user.TABLE, "argument": functools.partial(user.two, argument)}
-    )
-    assert first == code(
-        {**roots(user), "table": user.TABLE, "argument": functools.partial(user.two, argument)}
-    )
+    first = code({**roots(user), "table": user.TABLE, "argument": functools.partial(user.two, argument)})
+    assert first == code({**roots(user), "table": user.TABLE, "argument": functools.partial(user.two, argument)})
     space = {"__name__": "chain", "__file__": str(ROOT / "chain.py")}
     exec("\n".join(f"def f{k}():\n    return f{k + 1}()" for k in range(3000)), space)
     assert len(code({"model": space["f0"]})) == 3001
