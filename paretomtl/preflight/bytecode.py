@@ -76,7 +76,7 @@ def closure_cells(f: FunctionType) -> dict[str, Any]:
     cells, counted = {}, read_names(f.__code__).counted if f.__closure__ else set()
     for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # not filled yet
-            if name not in counted:
+            if name not in counted and name != "__class__":  # of `super()`: the class that the function is of
                 cells[name] = cell.cell_contents
     return cells
 

@@ -246,6 +246,9 @@ def _differing_lines(key: str, old: Any, new: Any, modules: tuple[list[str], lis
 
 def _code_lines(old: Mapping[str, str], new: Mapping[str, str], modules: tuple[list[str], list[str]]) -> Iterator[str]:
     """Yield the parts of the code that changed; what a name stands for only where nothing else explains it."""
+    if not old:  # schema 1 stored none
+        yield "  the code: not known there"
+        return
     changed = [part for part in sorted({*old, *new}) if old.get(part) != new.get(part)]
     for part in [part for part in changed if not part.startswith(BINDING)] or changed:
         what, before, after = _name_part(part, modules[part in new]), old.get(part), new.get(part)

@@ -340,7 +340,7 @@ class Store:
             self.part(part).mkdir(exist_ok=True)
         path = self.folder / "study.json"
         head = self._head  # read from front.json if need be
-        if self.damage or not path.exists():
+        if self.damage or not path.exists() or head["schema"] < self.layout:
             self._write_study(head["study"], head["command"] or command, self._version)
         self.clear_temporary()
 
