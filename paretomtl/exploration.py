@@ -11,12 +11,13 @@ from paretomtl.conditioned.front_model import FrontModel
 from paretomtl.front import Front
 from paretomtl.point import Point
 from paretomtl.preference import Refine, build_design
-from paretomtl.preflight.description import describe
+from paretomtl.preflight.description import describe, fingerprint_study
 from paretomtl.preflight.dry_run import dry_run
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver
 from paretomtl.storage.store import Store
 from paretomtl.sweep.executor import Executor
+from paretomtl.sweep.growth import align
 from paretomtl.sweep.here import Here
 from paretomtl.sweep.keeping import call_back, create_or_resume, reporting
 from paretomtl.sweep.refine import plan_rounds
@@ -45,7 +46,8 @@ def explore(
     """Train one model per preference, or one network for all, and return the front.
 
     If `out` holds a part of this very study, as after a kill, only what is absent or damaged is computed. The result is
-    that of a run that was never stopped.
+    that of a run that was never stopped. More `seeds`, more preferences and another `ref_point` are additions: what is
+    there stays, and the rest is computed.
 
     Args:
         problem: the problem to solve.
@@ -94,8 +96,10 @@ def explore(
         seeds=seeds,
         refine=preferences if isinstance(preferences, Refine) else None,
     )
+    study = align(study, out)
+    before = fingerprint_study(study)
     findings = dry_run(study)
-    description = describe(study, [*design.notes, *findings.notes], findings.data)
+    description = describe(study, [*design.notes, *findings.notes], findings.data, before)
     front = create_or_resume(description, out, partial(_run, executor, study), "explore", command)
     call_back(study, "end", front, None if out is None else Store(Path(str(out))))
     return front

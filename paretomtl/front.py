@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from paretomtl.interop import exchange, readers
-from paretomtl.objective import Objective
+from paretomtl.objective import Objective, check_reference
 from paretomtl.point import Point
 from paretomtl.points.points import Points
 from paretomtl.preference import normalise
@@ -44,6 +44,11 @@ class Front(Points):
         """
         store = Store(folder)
         study, points = store.study, store.read_points()
+        if study["ref_point"] is None:
+            raise ValueError(
+                f"{store.folder}: ref_point is not fixed yet, for the corners are not trained; call explore with the "
+                "same arguments to go on"
+            )
         return cls(study, points, folder=store.folder, damage=store.damage, temporary=temporary)
 
     @classmethod
@@ -218,6 +223,15 @@ class Front(Points):
             ValueError: no point dominates `ref_point`.
         """
         return choose_subset(self, k)
+
+    def with_reference(self, ref_point: Sequence[float]) -> "Front":
+        """Return this front with another hypervolume reference; files are left as they are.
+
+        Args:
+            ref_point: one number an objective, in the units of the losses.
+        """
+        reference = check_reference(ref_point, len(self.names)).tolist()
+        return self._with(self.every, {"ref_point": reference})
 
     def load_model(self, point: Point, build: "Callable[[], nn.Module]") -> "nn.Module":
         """Load the trained model of a point, in eval mode, on the CPU.

@@ -34,7 +34,8 @@ class Problem:
         model: `() -> nn.Module`, a new one at each call; called under the study's seed.
         losses: `(model, batch) -> {name: scalar}`. The value None says that the batch has no label for that objective;
             NaN does not.
-        ref_point: the hypervolume reference, one number an objective; fixed here, before any front is seen.
+        ref_point: the hypervolume reference, one number an objective; fixed here, before any front is seen. None: fixed
+            once, from the corners' losses: 10 % of their range beyond the worst of them.
         train, validate, test: a DataLoader, another re-iterable of batches, or a factory `() -> such`. Factories travel
             to workers; prefer them for large data. Fronts are drawn on `validate`; `test` is measured as well.
         measure: `(model, batches) -> {name: float}`; by default the mean losses. For all objectives it may return pairs
@@ -47,7 +48,7 @@ class Problem:
     objectives: Sequence[str | Objective]
     model: Callable[[], nn.Module]
     losses: Callable[[Any, Any], Mapping[str, Tensor | None]]
-    ref_point: Sequence[float]
+    ref_point: Sequence[float] | None
     train: Batches | None = None
     validate: Batches | None = None
     test: Batches | None = None
@@ -67,7 +68,8 @@ class Problem:
             raise ValueError(f"objectives={list(self.names)}: with fewer than two there is nothing to trade off")
         if len(set(self.names)) < len(objectives):
             raise ValueError(f"objectives={list(self.names)}: names must differ")
-        object.__setattr__(self, "ref_point", tuple(check_reference(self.ref_point, len(objectives)).tolist()))
+        if self.ref_point is not None:
+            object.__setattr__(self, "ref_point", tuple(check_reference(self.ref_point, len(objectives)).tolist()))
         for name in ("model", "losses", "measure", "project"):
             value = getattr(self, name)
             if not callable(value) and (value is not None or name in ("model", "losses")):

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from paretomtl.front import Front
 from paretomtl.point import Code, Point
 from paretomtl.preference import normalise
-from paretomtl.preflight.description import describe
+from paretomtl.preflight.description import describe, fingerprint_study
 from paretomtl.preflight.dry_run import dry_run, resolve_device
 from paretomtl.problem import Problem
 from paretomtl.solver import Walker
 from paretomtl.storage.store import Store, hash_weights
 from paretomtl.sweep.executor import ComputedPoint
+from paretomtl.sweep.growth import align
 from paretomtl.sweep.interrupt import hold_interrupt
 from paretomtl.sweep.keeping import create_or_resume, reporting
 from paretomtl.training.seeds import reproducible
@@ -78,10 +79,12 @@ def walk(
         steps=points,
         device=resolve_device(device),
     )
+    study, before = align(study, out), fingerprint_study(study)
     findings = dry_run(study)
     with reproducible():
         run = WalkRun(study, study.open(), start)
-    return create_or_resume(describe(study, findings.notes, findings.data), out, partial(_compute, study, run), "walk")
+    description = describe(study, findings.notes, findings.data, before)
+    return create_or_resume(description, out, partial(_compute, study, run), "walk")
 
 
 def _parse_toward(

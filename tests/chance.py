@@ -119,7 +119,8 @@ def change(folder, random, times=1):
                 other = random.choice(list(places(found)))
                 holder[key] = json.loads(json.dumps(other[0][other[1]]))
         if seal and isinstance(found.get("study"), dict):
-            found["id"] = study_id(found["study"])
+            with contextlib.suppress(KeyError, TypeError, IndexError):  # a study that cannot be named
+                found["id"] = study_id(found["study"])
         path.write_bytes(seal_json(found) if seal else encode_json(found))
 
 
@@ -153,7 +154,7 @@ def other_study(folder, random):
             elif content["study"] == old:
                 content["study"] = new
             path.write_bytes(seal_json(content))
-    except (ValueError, KeyError, OSError, AttributeError):
+    except (ValueError, KeyError, TypeError, IndexError, OSError, AttributeError):
         flip(folder, random)
 
 

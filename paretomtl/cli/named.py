@@ -12,7 +12,7 @@ from paretomtl.conditioned.kinds import find_front_model
 from paretomtl.conditioned.sampling import Sampling
 from paretomtl.errors import StudyFileError, UsageError, UserCodeError
 from paretomtl.options import OPTIONS, Named, Options
-from paretomtl.preflight.fingerprint import is_users_own
+from paretomtl.preflight.names import is_users_own
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver
 from paretomtl.sweep.here import Executor

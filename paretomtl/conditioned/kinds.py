@@ -23,6 +23,7 @@ from paretomtl.errors import DamagedFileError
 
 GROUP = "paretomtl.front_models"  # of entry points; each names a module, whose `__all__` names front models
 FRONT_MODELS: dict[str, type[FrontModel]] = {kind.__name__: kind for kind in (FiLM, Hypernetwork, Inputs, LowRank)}
+MAIN = ("__main__", "__mp_main__")  # names of the script that runs
 LONGEST_NAME = 100  # characters of a name in a message
 
 
@@ -64,7 +65,7 @@ def name_of(kind: type[FrontModel]) -> str:
     """Return the name by which a front's folder knows a class: bare for our own kinds, qualified for any other."""
     if FRONT_MODELS.get(kind.__name__) is kind:
         return kind.__name__
-    return f"{_importable_name(kind.__module__)}:{kind.__qualname__}"
+    return f"{importable_name(kind.__module__)}:{kind.__qualname__}"
 
 
 def _list_imported() -> dict[str, type[FrontModel]]:
@@ -75,13 +76,13 @@ def _list_imported() -> dict[str, type[FrontModel]]:
     return {name_of(kind): kind for kind in kinds}
 
 
-def _importable_name(module: str) -> str:
-    """A module's name; for the script that runs, the one by which another process could import it."""
-    if module not in ("__main__", "__mp_main__"):
+def importable_name(module: str) -> str:
+    """Return a module's name; for the script that runs, the one by which another process could import it."""
+    if module not in MAIN:
         return module
     main = sys.modules.get(module)
     spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
-    return spec.name if spec else Path(file).stem if file else module
+    return spec.name if spec else Path(file).stem if file else "__main__"
 
 
 def to_options(front_model: FrontModel) -> dict[str, Any]:

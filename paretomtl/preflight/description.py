@@ -2,22 +2,73 @@
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
 
+import torch
+
 from paretomtl.conditioned.kinds import to_options
 from paretomtl.preflight import fingerprint
+from paretomtl.preflight.fingerprint import BINDING, Fingerprint, name_key
+from paretomtl.preflight.values import Digester
+from paretomtl.storage.schema import GROWING, growing
+from paretomtl.training.numerics import read_numerics
 from paretomtl.training.study import Study
+
+RULE = 2  # by which code is known; rule 1, of studies that name none, knew it by the names of its modules
 
 LONGEST_VALUE = 100  # characters of a value in a difference
 SAME_RESULTS = {"0.1.0", "0.2.0"}  # versions that compute the same bytes, so that one resumes what another began
 MOST_DIFFERENCES = 12  # differences that are shown
 ARGUMENTS = ": arguments"
 WITH_ARGUMENTS = ("optimizer", "solver")  # a change of these shows their arguments, so "arguments changed" is left out
+NOT_COMPARED = {"notes", "modules", "unknown", "grows", "rule"}
+CODE = ("code", "measure_code", "numerics")  # rule 1 does not know these, or otherwise
 
 
-def describe(study: Study, notes: Sequence[str] = (), data: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def fingerprint_study(study: Study) -> Fingerprint:
+    """Return the fingerprint of a study's code."""
+    problem = study.problem
+    roots = {name: getattr(problem, name) for name in ("model", "losses", "project")}
+    roots |= {
+        name: getattr(problem, name) for name in ("train", "validate", "test") if callable(getattr(problem, name))
+    }
+    roots |= {"optimizer": study.optimizer, "solver": study.solver}
+    roots |= {} if study.front_model is None else {"front_model": type(study.front_model)}
+    return fingerprint.fingerprint_code(roots, problem.measure)
+
+
+def list_growing(study: Study) -> list[str]:
+    """List what of a study can grow without a change of the points that are there."""
+    if study.walk is not None:
+        return ["ref_point"]
+    if study.refine is not None:  # later preferences are placed by the losses of all seeds
+        return ["ref_point"] if study.refine.by == "gap" else []
+    if study.front_model is not None:  # its best weights may be told by their hypervolume
+        return ["seeds"]
+    return [what for what in GROWING if what != "preferences" or not _depends_on_others(study)]
+
+
+def _depends_on_others(study: Study) -> bool:
+    """Whether a point depends on the other preferences of the study, by the state in which its method begins."""
+    if study.solver.joint:
+        return True
+    sweep, known = study.sweep(study.jobs[0], study.steps or 1), Digester()
+    more = torch.cat([sweep.preferences, sweep.preferences.flip(-1)[:1] / 2 + 0.5 / sweep.preferences.shape[-1]])
+    try:
+        states = [known(study.solver.init(each)) for each in (sweep, replace(sweep, preferences=more))]
+    except Exception:  # the dry run says what it lacks
+        return True
+    return states[0].digest != states[1].digest or bool(states[0].unknown)
+
+
+def describe(
+    study: Study,
+    notes: Sequence[str] = (),
+    data: Mapping[str, Any] | None = None,
+    before: Fingerprint | None = None,
+) -> dict[str, Any]:
     """Return a study as it is stored: all that a reader needs and a resume compares, without time and place.
 
     Code and data are stored as digests only, and the environment not at all, so that secrets stay secret.
@@ -26,14 +77,10 @@ def describe(study: Study, notes: Sequence[str] = (), data: Mapping[str, Any] | 
         study: the study.
         notes: the notes of the dry run.
         data: the fingerprint of each split.
+        before: the fingerprint of the code before the dry run; values that changed in it are state.
     """
-    problem = study.problem
-    roots = {name: getattr(problem, name) for name in ("model", "losses", "measure", "project")}
-    roots |= {
-        name: getattr(problem, name) for name in ("train", "validate", "test") if callable(getattr(problem, name))
-    }
-    roots |= {"optimizer": study.optimizer, "solver": type(study.solver)}
-    roots |= {} if study.front_model is None else {"front_model": type(study.front_model)}
+    problem, code = study.problem, fingerprint_study(study)
+    code = code if before is None else code.without_state(before)
     extras: dict[str, Any] = {} if study.fleet is None else {"fleet": study.fleet}
     if study.refine is not None:
         extras |= {"refine": asdict(study.refine)}
@@ -42,9 +89,11 @@ def describe(study: Study, notes: Sequence[str] = (), data: Mapping[str, Any] | 
         extras |= {"walk": asdict(study.walk) | {f"toward {name!r}": r for name, r in toward}}
     if study.front_model is not None:
         extras |= {"front_model": to_options(study.front_model), "bounded": problem.project is not None}
+    if changes := read_numerics().changes():
+        extras |= {"numerics": changes}
     return extras | {
         "objectives": [asdict(o) for o in problem.described],
-        "ref_point": list(problem.ref_point),
+        "ref_point": None if problem.ref_point is None else list(problem.ref_point),
         "solver": fingerprint.describe_value(study.solver),
         "optimizer": None if study.walk is not None else fingerprint.describe_value(study.optimizer),
         "points": _describe_points(study),
@@ -55,7 +104,12 @@ def describe(study: Study, notes: Sequence[str] = (), data: Mapping[str, Any] | 
         "clip": study.clip,
         "splits": [s for s in ("validate", "test") if s == "validate" or getattr(problem, s) is not None],
         "measured": problem.measure is not None,
-        "code": fingerprint.fingerprint_code(roots),
+        "rule": RULE,
+        "code": code.code,
+        "measure_code": code.measure,
+        "modules": code.modules,
+        "unknown": [f"{_name_part(key, code.modules)} changed: {why}" for key, why in code.unknown.items()],
+        "grows": list_growing(study),
         "data": dict(data or {}),
         "notes": list(notes),
         "versions": {name: version(name) for name in ("paretomtl", "torch", "numpy")}
@@ -75,30 +129,99 @@ def _describe_points(study: Study) -> list[dict[str, Any]]:
 
 def describe_difference(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> str:
     """Return what differs between a stored study and the requested one, a line each; empty where they are the same."""
-    if {stored.get("versions", {}).get("paretomtl"), version("paretomtl")} <= SAME_RESULTS:
-        stored = {**stored, "versions": {**stored["versions"], "paretomtl": version("paretomtl")}}
+    stored, requested = _make_comparable(stored, requested), dict(requested)
     lines = []
-    ignored = {"notes"} if "front_model" in stored and "front_model" in requested else {"notes", "bounded"}
+    ignored = NOT_COMPARED | (set() if "front_model" in stored and "front_model" in requested else {"bounded"})
     for key in sorted({*stored, *requested} - ignored):
         old, new = stored.get(key), requested.get(key)
         if old == new:
             continue
         shown = [f"  the arguments of the {n}:" for n in WITH_ARGUMENTS if stored.get(n) != requested.get(n)]
-        own = [line for line in _differing_lines(key, old, new) if not line.startswith(tuple(shown))]
-        explained = own or shown or (key == "points" and stored.get("seeds") != requested.get("seeds"))
-        lines += own if explained else [f"  {key}: changed"]
+        modules = (stored.get("modules", []), requested["modules"])
+        own = [line for line in _differing_lines(key, old, new, modules) if not line.startswith(tuple(shown))]
+        own += [f"  {why}" for why in [key == "points" and _find_obstacle(stored, requested)] if why]
+        lines += own if own or shown else [f"  {key}: changed"]
     more = [f"  … and {len(lines) - MOST_DIFFERENCES} more"] if len(lines) > MOST_DIFFERENCES else []
     return "\n".join([*lines[:MOST_DIFFERENCES], *more])
 
 
-def _differing_lines(key: str, old: Any, new: Any) -> Iterator[str]:
+def _make_comparable(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored study with what an earlier version wrote otherwise as this one writes it."""
+    stored = dict(stored)
+    if {stored.get("versions", {}).get("paretomtl"), version("paretomtl")} <= SAME_RESULTS:
+        stored["versions"] = {**stored["versions"], "paretomtl": version("paretomtl")}
+    if not is_code_comparable(stored):
+        stored |= {key: requested[key] for key in CODE if key in requested}
+        for key in WITH_ARGUMENTS:  # rule 1 wrote the module of the user's own, too
+            own = requested.get(key)
+            stored[key] = own if own and str(stored.get(key)).endswith(f".{own}") else stored.get(key)
+    return stored
+
+
+def find_growth(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a stored study that grow to those requested; empty where none does, or may."""
+    growth = {}
+    if stored["points"] != requested["points"] and not _find_obstacle(stored, requested):
+        growth = {"points": requested["points"], "seeds": requested["seeds"]}
+    if stored["ref_point"] != requested["ref_point"] and "ref_point" in _both_growing(stored, requested):
+        growth |= {"ref_point": requested["ref_point"]}
+    return growth
+
+
+def _both_growing(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> set[str]:
+    return {*growing(stored)} & {*growing(requested)}
+
+
+def _find_obstacle(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> str | None:
+    """Return why the points of a stored study cannot grow to those requested, with the remedy; None if they can."""
+    old, new = stored["points"], {point["id"]: point for point in requested["points"]}
+    if any(new.get(point["id"]) != point for point in old):
+        if len(new) <= len(old):
+            return "what is there stays where preferences or seeds are added, and none left out"
+        return "to add preferences, give them as a list with those there and the others; they are in study.json"
+    more = [point for point in requested["points"] if point not in old]
+    lacking = {"seeds" if point["seed"] >= stored["seeds"] else "preferences" for point in more}
+    lacking -= _both_growing(stored, requested)
+    if lacking:
+        kind = next((key for key in ("walk", "refine", "front_model") if stored.get(key)), None)
+        why = (
+            f"with {kind} all of its points hang together"
+            if kind
+            else "for its method, each point depends on the others"
+        )
+        remedy = "; front.model_at(…) serves any preference" if kind == "front_model" else ""
+        return f"such a study cannot grow by {' and '.join(sorted(lacking))}: {why}{remedy}"
+    size, n = stored.get("fleet"), sum(point["seed"] == 0 and point["corner"] is None for point in old)
+    if size and n % size and any(point["seed"] == 0 for point in more):
+        return (
+            f"with fleet={size} it cannot grow by preferences: the {n} there leave a fleet unfilled, which would change"
+        )
+    return None
+
+
+def is_code_comparable(stored: Mapping[str, Any]) -> bool:
+    """Whether the digests of a stored study's code are of the present rule, or there are none."""
+    return stored.get("rule") == RULE or not stored.get("code")
+
+
+def list_unknown(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> list[str]:
+    """List what of a resumed study cannot be compared, a sentence each."""
+    if not is_code_comparable(stored):
+        return ["cannot tell whether the code changed: an earlier version of paretomtl recorded it by another rule"]
+    return [f"cannot tell whether {what}" for what in dict.fromkeys([*stored["unknown"], *requested["unknown"]])]
+
+
+def _differing_lines(key: str, old: Any, new: Any, modules: tuple[list[str], list[str]]) -> Iterator[str]:
     if key == "front_model" and (old is None or new is None or old["kind"] != new["kind"]):
         yield _format_change(key, *(None if x is None else _format_front_model(x) for x in (old, new)))
+    elif key == "numerics":
+        yield from _entry_lines(old or {}, new or {}, "torch's ")
     elif type(old) is not type(new):
         yield _format_change(key, old, new)
-    elif key == "code":
-        for part in sorted({*old, *new}):
-            yield from _code_lines(part, old.get(part), new.get(part))
+    elif key in ("code", "measure_code"):
+        yield from _code_lines(old, new, modules)
+        if key == "measure_code":
+            yield "  points are measured again, by another measure, with `paretomtl measure DIR MODULE:PROBLEM`"
     elif key == "data":
         for split in sorted({*old, *new}):
             yield from _data_lines(split, old.get(split), new.get(split))
@@ -115,18 +238,32 @@ def _differing_lines(key: str, old: Any, new: Any) -> Iterator[str]:
         yield from _entry_lines(_flat_options(old), _flat_options(new), f"front_model {old['kind']}, ")
     elif key in ("versions", "budget", "walk"):
         yield from _entry_lines(old, new)
+        if key == "budget":
+            yield "  another budget is another study: its points end elsewhere"
     else:
         yield _format_change(key, old, new)
 
 
-def _code_lines(part: str, old: str | None, new: str | None) -> Iterator[str]:
-    what = f"the arguments of the {part.removesuffix(ARGUMENTS)}" if part.endswith(ARGUMENTS) else f"the code of {part}"
-    if old is None:
-        yield f"  {what}: not known there, used here"
-    elif new is None:
-        yield f"  {what}: used there, not here"
-    elif old != new:
-        yield f"  {what}: changed"
+def _code_lines(old: Mapping[str, str], new: Mapping[str, str], modules: tuple[list[str], list[str]]) -> Iterator[str]:
+    """Yield the parts of the code that changed; what a name stands for only where nothing else explains it."""
+    if not old:  # schema 1 stored none
+        yield "  the code: not known there"
+        return
+    changed = [part for part in sorted({*old, *new}) if old.get(part) != new.get(part)]
+    for part in [part for part in changed if not part.startswith(BINDING)] or changed:
+        what, before, after = _name_part(part, modules[part in new]), old.get(part), new.get(part)
+        known = "not known there, used here" if before is None else "used there, not here"
+        yield f"  {what}: {'changed' if before and after else known}"
+
+
+def _name_part(part: str, modules: list[str]) -> str:
+    name = name_key(part, modules)
+    if part.endswith(ARGUMENTS):
+        return f"the arguments of the {name.removesuffix(ARGUMENTS)}"
+    code, colon, argument = name.partition(": ")
+    if colon:
+        return f"the value of {argument} in {code}"
+    return f"what {name} stands for" if part.startswith(BINDING) else f"the code of {name}"
 
 
 def _data_lines(split: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Iterator[str]:

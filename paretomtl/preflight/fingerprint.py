@@ -1,45 +1,100 @@
 """The fingerprint of a study's code, in digests, so that a resume can name the function that has changed.
 
-No value is ever stored, for a global may be an API key.
+Code is known by its bytecode and values by their content, neither by the name of a file: modules of the user have
+numbers, in the order in which the roots reach them. No value is ever stored, for a global may be an API key.
 """
 
-import contextlib
 import dataclasses
-import dis
 import functools
-import hashlib
+import os
 import re
 import sys
-import sysconfig
-from collections.abc import Iterator, Mapping
-from enum import Enum
-from pathlib import Path
-from types import CodeType, EllipsisType, FunctionType, MethodType, ModuleType, NoneType
-from typing import Any
+from collections.abc import Iterable, Mapping
+from enum import EnumMeta
+from types import FunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple
 
-import numpy as np
-import torch
+from paretomtl.preflight.bytecode import closure_cells, default_arguments, digest_code, read_names
+from paretomtl.preflight.names import (
+    ENGINE,
+    LAMBDA,
+    importable_name,
+    is_dunder,
+    is_own_class,
+    is_users_own,
+    module_of,
+    name_of,
+    place_of,
+    shorten_lambda,
+)
+from paretomtl.preflight.values import CONTAINERS, PARTS_OF, SCALARS, Digester, digest, fields_of
 
-SCALARS = (NoneType, EllipsisType, bool, int, float, complex, str, bytes)
 CALLABLES = (FunctionType, MethodType, functools.partial, type)
-PARTS_OF = {property: ("fget", "fset", "fdel"), staticmethod: ("__func__",), classmethod: ("__func__",),
-               functools.cached_property: ("func",), slice: ("start", "stop", "step")}  # fmt: skip
-ENGINE, MAIN = ("paretomtl", "paretomtl_solvers"), ("__main__", "__mp_main__")
+ENVIRONMENT = ("environ", "environb", "getenv")  # of the module os
+BINDING = "= "  # begins the key of a name that stands for a function, which has a key of its own
+CHANGES = "it changes while the study runs"
+LEFT_OUT = {"_abc_impl"}  # of a class: what Python keeps there
 
 
-def fingerprint_code(roots: Mapping[str, Any]) -> dict[str, str]:
-    """Return digests of the user's own functions, classes and constants that the roots reach, by name.
+class Fingerprint(NamedTuple):
+    """The fingerprint of code.
+
+    Attributes:
+        code: the digest of each function, class, constant and argument. "1.losses" is losses of the first module, and
+            "1.f: k" the argument or the variable k of f; "= losses" is what that name stands for.
+        measure: the same of what the measure alone reaches.
+        modules: the names of the modules, in the order of their numbers.
+        unknown: by key, why it cannot be known.
+        values: the keys of values, in distinction from those of code.
+    """
+
+    code: dict[str, str]
+    measure: dict[str, str]
+    modules: list[str]
+    unknown: dict[str, str]
+    values: frozenset[str]
+
+    def without_state(self, before: "Fingerprint") -> "Fingerprint":
+        """Leave out the values that have changed since an earlier fingerprint, for they are a program's state."""
+        earlier = before.code | before.measure
+        changed = {
+            key
+            for key, known in (self.code | self.measure).items()
+            if key in self.values and earlier.get(key, known) != known
+        }
+        code, measure = ({k: v for k, v in part.items() if k not in changed} for part in (self.code, self.measure))
+        return self._replace(code=code, measure=measure, unknown=self.unknown | dict.fromkeys(changed, CHANGES))
+
+
+def name_key(key: str, modules: list[str]) -> str:
+    """Return a key as a person reads it, with the name of its module in place of the number."""
+    number, dot, rest = key.removeprefix(BINDING).partition(".")
+    return (
+        f"{modules[int(number) - 1]}.{rest}"
+        if dot and number.isdecimal() and 0 < int(number) <= len(modules)
+        else key.removeprefix(BINDING)
+    )
+
+
+def fingerprint_code(roots: Mapping[str, Any], measure: Any = None) -> Fingerprint:
+    """Return digests of the user's own functions, classes and constants that the roots reach.
 
     Installed code is left out, for its version is stored. Comments and layout do not change a digest.
     """
     walk = _Walk()
-    for root, value in roots.items():
-        bearer = value.__self__ if isinstance(value, MethodType) else value
-        arguments = None if bearer is None or _name(bearer) else _digest_simple(bearer, deep=True)
-        if arguments:
-            walk.add(f"{root}: arguments", arguments)
-        walk.reach(value)
-    return walk.digests()
+    walk.reach_roots(roots)
+    digests, walk.digests = walk.digests, {}
+    walk.reach_roots({} if measure is None else {"measure": measure})
+    state = walk.written | walk.changed
+    code, measured = ({k: _join(v) for k, v in sorted(d.items()) if k not in state} for d in (digests, walk.digests))
+    unknown = walk.unknown | dict.fromkeys(walk.changed, CHANGES)
+    unknown = {key: why for key, why in sorted(unknown.items()) if key not in walk.written}
+    return Fingerprint(code, measured, walk.modules, unknown, frozenset(walk.values))
+
+
+def _join(digests: set[str]) -> str:
+    """Return one digest of those under one key, which lambdas share."""
+    return (digest(*sorted(digests)) if len(digests) > 1 else next(iter(digests)))[:12]
 
 
 def describe_value(value: Any) -> str:
@@ -49,32 +104,41 @@ def describe_value(value: Any) -> str:
             f"{k}={_format_argument(part)}" for k, part in value.keywords.items()
         ]
         return f"{describe_value(value.func)}({', '.join(parts)})"
-    name = _name(value.__func__ if isinstance(value, MethodType) else value)
+    name = _written_name(value.__func__ if isinstance(value, MethodType) else value)
     if name:
         return name
     if type(value).__module__.partition(".")[0] in ENGINE:
         return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
     fields = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
-    return f"{_name(type(value))}({', '.join(f'{f.name}={_format_argument(getattr(value, f.name))}' for f in fields)})"
+    arguments = ", ".join(f"{f.name}={_format_argument(getattr(value, f.name))}" for f in fields)
+    return f"{_written_name(type(value))}({arguments})"
 
 
 class _Walk:
     """A walk over all that the roots reach, each object once."""
 
     def __init__(self):
-        self._digests: dict[str, set[str]] = {}
-        self._written: set[str] = set()
+        self.modules: list[str] = []
+        self.unknown: dict[str, str] = {}
+        self.values: set[str] = set()  # keys of values
+        self.written: set[str] = set()  # keys of globals that functions assign to
+        self.changed: set[str] = set()  # keys of global containers that functions change
+        self.digests: dict[str, set[str]] = {}
         self._seen: dict[int, Any] = {}  # by id; the objects are held, so that no id is used again
+        self._known = Digester(self._refer)
 
-    def add(self, key: str, digest: str) -> None:
-        self._digests.setdefault(key, set()).add(digest)
+    def reach_roots(self, roots: Mapping[str, Any]) -> None:
+        for root, value in roots.items():
+            bearer = value.__self__ if isinstance(value, MethodType) else value
+            if value is None:
+                continue
+            if name_of(bearer) is None:
+                self._add_value(f"{root}: arguments", bearer)
+            else:
+                self._add_value(f"{BINDING}{root}", value)
+            self._reach(value)
 
-    def digests(self) -> dict[str, str]:
-        """Return one digest a name; lambdas share one. Globals that functions write to are state and left out."""
-        code = {key: sorted(each) for key, each in sorted(self._digests.items()) if key not in self._written}
-        return {key: (each[0] if len(each) == 1 else digest(*each))[:12] for key, each in code.items()}
-
-    def reach(self, value: Any) -> None:
+    def _reach(self, value: Any) -> None:
         left = [value]
         while left:  # no recursion: chains of functions may be long
             value = left.pop()
@@ -91,197 +155,141 @@ class _Walk:
             return [value.func, *value.args, *value.keywords.values()]
         if isinstance(value, MethodType):
             return [value.__func__, value.__self__]
-        inside = [part for part in vars(value).values() if isinstance(part, CALLABLES)] if _stateful(value) else []
-        return [*inside, *(_parts(value) or ()), getattr(value, "__dict__", {}).get("__wrapped__"), type(value)]
+        wrapped = getattr(value, "__dict__", {}).get("__wrapped__")
+        return [*(fields_of(value) or {}).values(), *_parts(value), wrapped, type(value)]
 
     def _reach_function(self, f: FunctionType) -> list[Any]:
-        space, cells = f.__globals__, _closure_cells(f)
-        wrapped = vars(f).get("__wrapped__")
+        space, cells, wrapped = f.__globals__, closure_cells(f), vars(f).get("__wrapped__")
         if not is_users_own(space):  # a decorator of a library, perhaps, around what is the user's own
             return [wrapped, *(part for part in cells.values() if isinstance(part, CALLABLES))]
-        module, codes = _module(space["__name__"]), list(_codes(f.__code__))
-        names = {name for each in codes for name in each.co_names}
-        steps = [step for each in codes for step in dis.get_instructions(each)]
-        loaded = {step.argval for step in steps if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-        written = {step.argval for step in steps if step.opname == "STORE_GLOBAL"}
-        counted = {step.argval for step in steps if step.opname == "STORE_DEREF"}  # state, too
-        self._written |= {f"{module}.{name}" for name in written}
-        meanings, left = self._globals(space, loaded - written, names, set())
-        defaults, keywords = f.__defaults__ or (), f.__kwdefaults__ or {}
-        arguments = {**{str(i): part for i, part in enumerate(defaults)}, **keywords}
-        closed = {name: part for name, part in cells.items() if name not in counted}
         # a wrapper bears the name of what it wraps; its code has its own
-        name = f.__code__.co_qualname if wrapped is not None else f.__qualname__
-        self.add(
-            f"{module}.{name}",
-            digest(_code(f.__code__), _digest_items(arguments), _digest_items(closed), *sorted(meanings)),
-        )
-        return [*left, *arguments.values(), *cells.values(), wrapped]
+        place = shorten_lambda(f.__code__.co_qualname if wrapped is not None else f.__qualname__)
+        key, names = self._key(space["__name__"], place), read_names(f.__code__)
+        self.written |= {self._key(space["__name__"], name) for name in names.written}
+        changed = {name for name in names.changed if isinstance(space.get(name), CONTAINERS)}
+        self.changed |= {self._key(space["__name__"], name) for name in changed}
+        meanings, left = self._globals(key, space, names.loaded - names.written, names.every, set())
+        bound = default_arguments(f) | cells
+        code = {name: part for name, part in bound.items() if _is_plain(part)}
+        for name in sorted(bound.keys() - code):
+            self._add_value(f"{key}: {name}", bound[name])
+        self._add(key, digest(digest_code(f.__code__), self._digest_items(code), *sorted(meanings)))
+        return [*left, *bound.values(), wrapped]
 
-    def _globals(self, space: dict, names: set[str], attributes: set[str], done: set[int]) -> tuple[list, list]:
+    def _globals(
+        self, reader: str, space: dict, names: set[str], attributes: set[str], done: set[int]
+    ) -> tuple[list, list]:
         """Return what names mean in a module, and the objects to reach next; add constants under their names."""
-        module, meanings, left = _module(space["__name__"]), [], []
-        for name in sorted(name for name in names & space.keys() if not _dunder(name)):
+        meanings, left = [], []
+        for name in sorted(name for name in names & space.keys() if not is_dunder(name)):
             value = space[name]
+            if _reads_environment(value, attributes):
+                self.unknown[reader] = "it reads the environment"
+                continue
             left.append(value)
-            if _name(value) is None:
-                self.add(f"{module}.{name}", _digest_value(value))
-            else:  # the name alone does not tell that it now stands for another function
-                meanings.append(digest(f"{module}.{name}", _digest_value(value)))
+            if _is_plain(value):  # the name alone does not tell that it now stands for another function
+                meanings.append(digest(name, self._known(value).digest))
+            else:
+                binding = "" if name_of(value) is None else BINDING
+                self._add_value(f"{binding}{self._key(space['__name__'], name)}", value)
             if isinstance(value, ModuleType) and is_users_own(vars(value)) and id(value) not in done:
                 done.add(id(value))
-                more, reached = self._globals(vars(value), attributes, attributes, done)
+                more, reached = self._globals(reader, vars(value), attributes, attributes, done)
                 meanings, left = meanings + more, left + reached
         return meanings, left
 
     def _reach_class(self, cls: type) -> list[Any]:
-        if not _own_class(cls):
+        if not is_own_class(cls):
             return []
+        key = self._key(cls.__module__, shorten_lambda(cls.__qualname__))
         members = {
             name: member
             for name, member in vars(cls).items()
-            if not _dunder(name) or (isinstance(member, (FunctionType, *PARTS_OF)) and "annotate" not in name)
+            if (not is_dunder(name) and name not in LEFT_OUT)
+            or (isinstance(member, (FunctionType, *PARTS_OF)) and "annotate" not in name)
         }
-        bases = [str(_name(base)) for base in (type(cls), *cls.__bases__)]
-        self.add(str(_name(cls)), digest(*bases, _digest_items(members)))
+        if isinstance(cls, EnumMeta):
+            members = {
+                name: member for name, member in members.items() if isinstance(member, (FunctionType, *PARTS_OF))
+            }
+            members |= {name: member.value for name, member in cls.__members__.items()}
+        code = {name: member for name, member in members.items() if isinstance(member, (FunctionType, type, *PARTS_OF))}
+        for name in sorted(members.keys() - code):
+            if not hasattr(type(members[name]), "__get__"):  # a descriptor of a library has no content
+                self._add_value(f"{key}.{name}", members[name])
+        bases = [self._known(base).digest for base in (type(cls), *cls.__bases__)]
+        self._add(key, digest(*bases, self._digest_items(code)))
         return [*members.values(), *cls.__bases__, type(cls)]
 
+    def _refer(self, value: Any) -> tuple[str, Mapping[str, Any]]:
+        """Return the name of a function, class or module, and what makes it another one than its namesakes."""
+        module, place = module_of(value), place_of(value)
+        if _is_users(value):
+            module = str(self._number(str(module)))
+        name = str(module) if isinstance(value, ModuleType) else f"{module}.{place}"
+        if isinstance(value, FunctionType) and is_users_own(value.__globals__):
+            cells = closure_cells(value)
+            if place == LAMBDA or cells:
+                return f"{name} {digest_code(value.__code__)}", cells | default_arguments(value)
+        wrapped = getattr(value, "__dict__", {}).get("__wrapped__") if not isinstance(value, type) else None
+        return name, {} if wrapped is None else {"__wrapped__": wrapped}
 
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for part in code.co_consts:
-        if isinstance(part, CodeType):
-            yield from _codes(part)
+    def _number(self, module: str) -> int:
+        if module not in self.modules:
+            self.modules.append(module)
+        return self.modules.index(module) + 1
 
+    def _key(self, module: str, place: str) -> str:
+        return f"{self._number(importable_name(module))}.{place}"
 
-def _code(code: CodeType) -> str:
-    """Return the digest of bytecode: its instructions and their arguments, without docstring and line numbers."""
-    steps, place = [], {}  # a jump is noted as the step that it leads to, for a NOP may only mark a line
-    for step in dis.get_instructions(code):
-        place[step.offset] = len(steps)
-        if step.opname not in ("NOP", "EXTENDED_ARG", "CACHE"):
-            steps.append(step)
-    parts = [code.co_varnames, code.co_freevars, code.co_cellvars, code.co_argcount, code.co_posonlyargcount,
-             code.co_kwonlyargcount, code.co_flags & 15, code.co_exceptiontable]  # fmt: skip
-    jumps = {*dis.hasjrel, *dis.hasjabs}
-    for step in steps:
-        parts += [step.opname, place.get(step.argval) if step.opcode in jumps else step.argval]
-    return digest(*(_code(part) if isinstance(part, CodeType) else _digest_value(part) for part in parts))
+    def _add(self, key: str, known: str) -> None:
+        self.digests.setdefault(key, set()).add(known)
 
+    def _add_value(self, key: str, value: Any) -> None:
+        self.values.add(key)
+        known = self._known(value)
+        self._add(key, known.digest)
+        if known.unknown:
+            self.unknown[key] = f"it holds a {known.unknown[0]}"
 
-def _digest_simple(value: Any, deep: bool = False, within: tuple[int, ...] = ()) -> str | None:
-    """Return the digest of a simple value, or of the name of a function, class or module; None for anything else.
-
-    Args:
-        deep: whether an instance of a user's class is digested by the simple values that it holds.
-        within: ids of the containers around the value, for one may hold itself.
-    """
-    if type(value) in SCALARS or isinstance(value, (np.generic, torch.dtype, torch.device)):
-        return digest(type(value).__name__, hex(value) if type(value) is int else repr(value))
-    if id(value) in within:
-        return digest("within itself")
-    within = (*within, id(value))
-    if isinstance(value, Enum):
-        return digest(str(_name(type(value))), str(value.name), _digest_value(value.value, deep, within))
-    if isinstance(value, functools.partial):
-        arguments = {**{str(i): part for i, part in enumerate(value.args)}, **value.keywords}
-        return digest("partial", _digest_value(value.func, True, within), _digest_items(arguments, True, within))
-    if name := _name(value):
-        return digest("name", name)
-    if deep and _stateful(value):
-        held = {name: part for name, part in vars(value).items() if _digest_simple(part, True, within)}
-        return digest(str(_name(type(value))), _digest_items(held, True, within))
-    if (parts := _parts(value)) is None:
-        return None
-    digests = []
-    for part in parts:
-        if (each := _digest_simple(part, deep, within)) is None:
-            return None
-        digests.append(each)
-    ordered = not isinstance(value, (dict, set, frozenset))
-    return digest(str(_name(type(value))), *(digests if ordered else sorted(digests)))
+    def _digest_items(self, values: Mapping[str, Any]) -> str:
+        return digest(*(digest(name, self._known(values[name]).digest) for name in sorted(values)))
 
 
-def _digest_value(value: Any, deep: bool = False, within: tuple[int, ...] = ()) -> str:
-    return _digest_simple(value, deep, within) or digest("some", str(_name(type(value))))
+def _is_users(value: Any) -> bool:
+    """Whether a module, a class or a function of any kind is the user's."""
+    if isinstance(value, FunctionType):
+        return is_users_own(value.__globals__)
+    module = value if isinstance(value, ModuleType) else sys.modules.get(str(getattr(value, "__module__", None)))
+    return module is not None and is_users_own(vars(module))
 
 
-def _digest_items(values: Mapping[str, Any], deep: bool = False, within: tuple[int, ...] = ()) -> str:
-    return digest(*(digest(name, _digest_value(values[name], deep, within)) for name in sorted(values)))
+def _is_plain(value: Any) -> bool:
+    """Whether a value is code that its name tells all about: no lambda, and bound to no values."""
+    named = name_of(value) is not None and not isinstance(value, MethodType) and place_of(value) != LAMBDA
+    return named and not (isinstance(value, FunctionType) and closure_cells(value))
 
 
-def _parts(value: Any) -> list[Any] | None:
-    """Return the parts of a container or a descriptor; None for anything else."""
+def _parts(value: Any) -> Iterable[Any]:
+    """Return the parts of a container or a descriptor, where they may be or hold code."""
     if isinstance(value, dict):
-        return list(value.items())
-    if isinstance(value, (tuple, list, set, frozenset)):
+        return [*value.keys(), *value.values()]
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=lambda part: str(name_of(part)))
+    if isinstance(value, CONTAINERS):
         return list(value)
-    return [getattr(value, part) for part in PARTS_OF[type(value)]] if type(value) in PARTS_OF else None
+    return [getattr(value, part) for part in PARTS_OF[type(value)]] if type(value) in PARTS_OF else []
 
 
-def digest(*parts: str | bytes) -> str:
-    """Return the SHA-256 of parts, each with its length, so that no two lists of parts share a digest."""
-    hasher = hashlib.sha256()
-    for part in parts:
-        raw = part if isinstance(part, bytes) else part.encode(errors="surrogatepass")
-        hasher.update(len(raw).to_bytes(8, "big") + raw)
-    return hasher.hexdigest()
+def _reads_environment(value: Any, attributes: set[str]) -> bool:
+    if value is os:
+        return not attributes.isdisjoint(ENVIRONMENT)
+    return any(value is getattr(os, name, None) for name in ENVIRONMENT)
 
 
-def _name(value: Any) -> str | None:
-    """Return the full name of a module, a class or a function of any kind; None for anything else."""
-    if isinstance(value, ModuleType):
-        return _module(value.__name__)
-    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
-    return (
-        f"{_module(getattr(value, '__module__', None))}.{name}" if callable(value) and isinstance(name, str) else None
-    )
-
-
-def _module(name: str | None) -> str:
-    """Return a module's name; for the running script, the name by which it could be imported."""
-    if name not in MAIN:
-        return str(name)
-    main = vars(sys.modules[name])
-    spec, file = main.get("__spec__"), main.get("__file__")
-    return spec.name if spec else Path(file).stem if file else "__main__"
-
-
-def is_users_own(space: Mapping[str, Any]) -> bool:
-    """Whether the globals of a module are the user's: neither installed nor ours."""
-    name = space.get("__name__") or ""
-    file = space.get("__file__") or next(iter(space.get("__path__") or ()), None)
-    return name in MAIN or (name.partition(".")[0] not in ENGINE and bool(file) and not _installed(str(file)))
-
-
-@functools.cache
-def _installed(file: str) -> bool:
-    path = Path(file).resolve()
-    homes = {sysconfig.get_paths()[kind] for kind in ("purelib", "platlib", "stdlib", "platstdlib")}
-    return bool({"site-packages", "dist-packages"} & set(path.parts)) or any(
-        path.is_relative_to(Path(home).resolve()) for home in homes
-    )
-
-
-def _own_class(cls: type) -> bool:
-    return is_users_own(vars(sys.modules[cls.__module__])) if cls.__module__ in sys.modules else False
-
-
-def _stateful(value: Any) -> bool:
-    """Whether a value is an instance of a user's class that holds values."""
-    return _own_class(type(value)) and not isinstance(value, (type, Enum)) and hasattr(value, "__dict__")
-
-
-def _closure_cells(f: FunctionType) -> dict[str, Any]:
-    cells = {}
-    for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True):
-        with contextlib.suppress(ValueError):  # not filled yet
-            cells[name] = cell.cell_contents
-    return cells
-
-
-def _dunder(name: str) -> bool:
-    return name.startswith("__") and name.endswith("__")
+def _written_name(value: Any) -> str | None:
+    """Return the name by which a file knows code: without the module where it is the user's, who may rename it."""
+    return place_of(value) if place_of(value) and _is_users(value) else name_of(value)
 
 
 def _format_argument(value: Any) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from paretomtl.preflight.fingerprint import SCALARS, digest
+from paretomtl.preflight.values import SCALARS, digest, raw_bytes
 from paretomtl.training.seeds import reproducible, reseed, reseed_loader
 
 
@@ -49,9 +49,7 @@ def _digest_content(value: Any) -> str:
     """Return the digest of an item or a batch: types, shapes and bytes."""
     kind = type(value).__qualname__
     if isinstance(value, torch.Tensor):
-        dense = value.detach().cpu() if value.layout == torch.strided else value.detach().cpu().to_dense()
-        raw = dense.resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        return digest(str(value.dtype), repr(tuple(value.shape)), raw)
+        return digest(str(value.dtype), repr(tuple(value.shape)), raw_bytes(value))
     if isinstance(value, (np.ndarray, np.generic)):
         raw = (
             _digest_content(value.tolist()) if value.dtype.hasobject else value.tobytes()

@@ -28,6 +28,8 @@ def migrate(folder: str | Path) -> tuple[int, int]:
         faults = "; ".join(f"{name}: {why}" for name, why in damaged.items())
         raise DamagedFileError(f"{store.folder} is damaged, and nothing was changed; mend or remove first: {faults}")
     points, log = store.read_points(), _seal_log(store)
+    store.layout = schema.SCHEMA
+    store.__dict__.pop("id", None)  # of the schema before
     for point in points:
         store.write_point(point, None)
     if log is not None:

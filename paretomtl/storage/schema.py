@@ -1,8 +1,9 @@
 """What front.json, study.json and a point's record may hold; and how files of older versions are read.
 
 Schema 1 had no study.json, no seals and one seed; `points` and `preferences` were separate lists.
-Schema 3 words statuses by what was certified, and adds the angle to the ray in training.
 Schema 2 seals each file by its hash, names the study in each record, and adds code, data and several seeds.
+Schema 3 names a study by what cannot grow, so that records stay when it grows; words statuses by what was certified;
+and adds the angle to the ray in training.
 """
 
 import dataclasses
@@ -16,7 +17,10 @@ from paretomtl.objective import Objective, check_reference
 from paretomtl.point import Code, Point
 from paretomtl.storage.files import check_name, encode_json, parse_json, sha256, unseal_json
 
-SCHEMA = 2
+SCHEMA = 3
+GROWING = ("preferences", "seeds", "ref_point")  # what of a study can grow, each where its points do not depend on it
+BESIDE = ("notes", "modules", "unknown", "grows", "points", "seeds", "ref_point", "measured", "measure_code")
+"""What the id of a study does not cover of its own; `_list_fixed` adds what cannot grow."""
 MOST_POINTS = 100_000
 SPLITS = ("validate", "test")
 BY_OBJECTIVE = ("losses", "values")  # fields of a record that are {split: {objective: number}}
@@ -29,9 +33,27 @@ LONGEST_TEXT = 300  # characters of a reason: an invalid value may be of any len
 HASH = re.compile(r"[0-9a-f]{64}")
 
 
-def study_id(study: Mapping[str, Any]) -> str:
-    """Return the id of a study: a hash of all but the notes, which the dry run adds."""
-    return sha256(encode_json({key: value for key, value in study.items() if key != "notes"}))[:16]
+def study_id(study: Mapping[str, Any], schema: int = SCHEMA) -> str:
+    """Return the id of a study: a hash of what cannot grow; before schema 3, of all but the notes of the dry run."""
+    beside = BESIDE if schema > 2 else ("notes",)
+    covered = {key: value for key, value in study.items() if key not in beside}
+    return sha256(encode_json(covered | (_list_fixed(study) if schema > 2 else {})))[:16]
+
+
+def _list_fixed(study: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a study cannot grow, for its points depend on it."""
+    fixed = {what: study[what] for what in ("seeds", "ref_point") if what not in growing(study)}
+    if "preferences" not in growing(study):
+        first = [point for point in study["points"] if point["seed"] == 0]
+        fixed["points"] = [[point["preference"], point["corner"]] for point in first]
+    return fixed
+
+
+def growing(study: Mapping[str, Any]) -> Sequence[str]:
+    """Return what of a study can grow; one of an earlier schema says it only by its kind."""
+    by_kind = ("ref_point",) if study.get("walk") else () if study.get("refine") else ("seeds",)
+    alone = not any(study.get(kind) for kind in ("walk", "refine", "front_model"))
+    return study.get("grows", GROWING if alone else by_kind)
 
 
 def check_schema(content: Mapping[str, Any], path: Any) -> int:
@@ -76,7 +98,7 @@ def read_study(content: Mapping[str, Any], path: Any) -> dict[str, Any]:
         if content["schema"] == 1:
             study = _from_schema_1(study)
         check_study(study)
-        if content["schema"] > 1 and content.get("id") != study_id(study):
+        if content["schema"] > 1 and content.get("id") != study_id(study, content["schema"]):
             raise ValueError("its id is not that of its study")
         _check_simple(content.get("command"), "command")
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
@@ -107,9 +129,10 @@ def check_study(study: Mapping[str, Any]) -> None:
     names = [o.name for o in objectives]
     if len(names) < 2 or len(set(names)) < len(names):
         raise ValueError(f"objectives {names} are not two or more different names")
-    _check_numbers(study["ref_point"], "ref_point")
-    check_reference(study["ref_point"], len(names))
     points = _check_list(study["points"], "points")
+    if study["ref_point"] is not None or not any(point["corner"] for point in points):  # which will tell it
+        _check_numbers(study["ref_point"], "ref_point")
+        check_reference(study["ref_point"], len(names))
     if len(points) > MOST_POINTS:
         raise ValueError(f"{len(points)} points, more than {MOST_POINTS}")
     placed_later = study.get("refine") is not None or study.get("walk") is not None
@@ -132,8 +155,11 @@ def check_study(study: Mapping[str, Any]) -> None:
         _check_type(study["bounded"], bool, "bounded")
     if study.get("fleet") is not None and _check_type(study["fleet"], int, "fleet") < 2:
         raise ValueError(f"fleet is {study['fleet']}")
-    for key in ("code", "budget", "versions", "refine", "walk"):
+    for key in ("code", "measure_code", "numerics", "budget", "versions", "refine", "walk"):
         _check_simple(study.get(key), key)
+    for key in ("modules", "unknown", "grows"):
+        for text in _check_list(study.get(key, []), key):
+            _check_type(text, str, f"a text of {key}")
     for split, facts in _check_type(study.get("data", {}), dict, "data").items():
         _check_simple(_check_type(facts, dict, "data"), f"the data of {split[:40]}")
         if not {"length", "first_and_last"} <= facts.keys():
@@ -184,11 +210,11 @@ def _check_simple(mapping: Any, field: str) -> None:
             raise ValueError(f"{field} holds a {type(value).__name__}")
 
 
-def to_record(point: Point, names: Sequence[str], study: str) -> dict[str, Any]:
+def to_record(point: Point, names: Sequence[str], study: str, schema: int = SCHEMA) -> dict[str, Any]:
     """Return a point as a record; numbers have the names of their objectives, so that a record can be read alone."""
-    record = {"schema": SCHEMA, "study": study, **dataclasses.asdict(point)}
+    record = {"schema": schema, "study": study, **dataclasses.asdict(point)}
     for optional in ("network", ERRORS, "ray_angle"):  # absent from records without them
-        if record[optional] in (None, {}):
+        if record[optional] in (None, {}) or (optional == "ray_angle" and schema < 3):
             del record[optional]
     record["preference"] = dict(zip(names, point.preference, strict=True))
     for part in (*BY_OBJECTIVE, *([ERRORS] if point.errors else [])):

@@ -69,12 +69,15 @@ class Store:
             self.folder.glob("points/*.json")
         )
 
-    def create(self, study: Mapping[str, Any], command: Mapping[str, Any] | None = None) -> None:
+    def create(
+        self, study: Mapping[str, Any], command: Mapping[str, Any] | None = None, layout: int = schema.SCHEMA
+    ) -> None:
         """Make the folder and write study.json; the folder must not hold a front yet.
 
         Args:
             study: the request; see `paretomtl.storage.schema`.
             command: the command line that started the study, for `paretomtl resume`.
+            layout: the schema of the files; an older one for points of a folder that is of it.
 
         Raises:
             ValueError: the study could not be read again, such as one of too many points.
@@ -90,6 +93,7 @@ class Store:
             for part in PARTS:
                 (self.folder / part).mkdir(parents=True, exist_ok=True)
                 self.part(part)
+            self.layout = layout
             self._write_study(study, command, version("paretomtl"), new=True)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
             raise _folder_error(error, self.folder) from error
@@ -101,8 +105,29 @@ class Store:
     def _write_study(
         self, study: Mapping[str, Any], command: Mapping[str, Any] | None, by: str, new: bool = False
     ) -> None:
-        head = {"schema": schema.SCHEMA, "version": by, "id": schema.study_id(study)}
+        head = {"schema": self.layout, "version": by, "id": schema.study_id(study, self.layout)}
         files.write(self.folder / "study.json", files.seal_json(head | {"study": dict(study), "command": command}), new)
+
+    def grow(self, study: Mapping[str, Any], command: Mapping[str, Any] | None) -> None:
+        """Write study.json anew, for a study that has grown; the records that are there belong to it as well.
+
+        Args:
+            study: the grown study.
+            command: the command line that asked for it; None if it was Python.
+
+        Raises:
+            ValueError: the study has changed in what cannot grow, or the folder is of an older schema.
+        """
+        if self.schema < schema.SCHEMA:
+            raise ValueError(
+                f"{self.folder} is of schema {self.schema}, in which a study cannot grow; run `paretomtl migrate "
+                f"{self.folder}` first"
+            )
+        schema.check_study(study)
+        if schema.study_id(study) != self.id:
+            raise ValueError(f"{self.folder} holds the study {self.id}, and this is {schema.study_id(study)}")
+        self._write_study(study, command, self._version)
+        del self._head
 
     @cached_property
     def _head(self) -> dict[str, Any]:
@@ -140,9 +165,9 @@ class Store:
     def _version(self) -> str:
         """The version of paretomtl that began the folder, so that a later one ends at the same bytes.
 
-        A folder of an older schema is written anew as a whole, by this version.
+        A folder that is migrated is written anew as a whole, by this version.
         """
-        return self._head["version"] if self.schema == schema.SCHEMA else version("paretomtl")
+        return self._head["version"] if self.schema == self.layout else version("paretomtl")
 
     @property
     def study(self) -> dict[str, Any]:
@@ -160,9 +185,14 @@ class Store:
         return self._head["schema"]
 
     @cached_property
+    def layout(self) -> int:
+        """Schema of the files that are written: the folder's own, so that it ends at the bytes that it began for."""
+        return self.schema if self.schema > 1 else schema.SCHEMA
+
+    @cached_property
     def id(self) -> str:
         """Id of the study."""
-        return schema.study_id(self.study)
+        return schema.study_id(self.study, self.layout)
 
     @cached_property
     def names(self) -> list[str]:
@@ -177,7 +207,9 @@ class Store:
         data = None if weights is None else _serialise(weights)
         if data is not None:
             point = replace(point, weights=files.sha256(data))
-        record = files.seal_json(schema.to_record(point, self.names, self.id))  # raises before anything is written
+        record = files.seal_json(
+            schema.to_record(point, self.names, self.id, self.layout)
+        )  # raises before anything is written
         if data is not None:
             self._write_weights(data)
         files.write(path, record)
@@ -225,7 +257,8 @@ class Store:
             record = schema.open_json(files.read(path, MOST_BYTES["record"]), path)
             if record["schema"] < self.schema == schema.SCHEMA:
                 raise DamagedFileError(f"{path} is of schema {record['schema']}, the front of schema {self.schema}")
-            return schema.read_record(record, entry, self.names, self.study["splits"], self.id, path)
+            id = self.id if record["schema"] == self.layout else schema.study_id(self.study, record["schema"])
+            return schema.read_record(record, entry, self.names, self.study["splits"], id, path)
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:
@@ -288,7 +321,7 @@ class Store:
         rows = table.format_csv(points, self.names).encode()
         records = {f"points/{p.id}.json": self.folder / "points" / f"{p.id}.json" for p in points if _has_record(p)}
         checksums = {name: files.hash_file(path) for name, path in records.items()}
-        head = {"schema": schema.SCHEMA, "version": self._version, "id": self.id, "study": self.study}
+        head = {"schema": self.layout, "version": self._version, "id": self.id, "study": self.study}
         front = head | {"states": states, "checksums": checksums | {"points.csv": files.sha256(rows)}}
         return {"points.csv": rows, "front.json": files.seal_json(front)}
 
@@ -307,7 +340,7 @@ class Store:
             self.part(part).mkdir(exist_ok=True)
         path = self.folder / "study.json"
         head = self._head  # read from front.json if need be
-        if self.damage or not path.exists():
+        if self.damage or not path.exists() or head["schema"] < self.layout:
             self._write_study(head["study"], head["command"] or command, self._version)
         self.clear_temporary()
 

@@ -79,7 +79,10 @@ def verify(folder: str | Path) -> Verdict:
             damaged[name] = store.relative_message(error)
     stale = front is None and "front.json" not in damaged
     if front is not None and study_head is not None and front["study"] != study_head["study"]:
-        damaged["front.json"] = "its study is not that of study.json"
+        if front["schema"] == study_head["schema"] and front["id"] == study_head["id"]:
+            stale = True  # stopped while the study grew
+        else:
+            damaged["front.json"] = "its study is not that of study.json"
     elif front is not None:
         stale = _check_against_front(store, front, points, damaged)
     _check_log(store, damaged)
@@ -145,7 +148,7 @@ def _is_newer(store: Store, name: str, points: dict[str, Point], of_schema: int)
     path = store.folder / name
     if name == "points.csv":
         return files.hash_file(path) == files.sha256(store.derive_files(list(points.values()))[name])
-    return of_schema == 1 and files.parse_json(files.read(path, MOST_BYTES["record"]), path)["schema"] > 1
+    return files.parse_json(files.read(path, MOST_BYTES["record"]), path)["schema"] > of_schema
 
 
 def _check_log(store: Store, damaged: dict[str, str]) -> None:

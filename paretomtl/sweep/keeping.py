@@ -11,11 +11,12 @@ from paretomtl.callbacks import Callback
 from paretomtl.errors import DamagedFileError, EmptyFrontError
 from paretomtl.front import Front
 from paretomtl.point import Point
-from paretomtl.preflight.description import describe_difference
+from paretomtl.preflight.description import describe_difference, find_growth, list_unknown
 from paretomtl.storage import checkpoints
 from paretomtl.storage.schema import expected_ids
 from paretomtl.storage.store import Store, TemporaryFolder
 from paretomtl.sweep.executor import ComputedPoint, Report
+from paretomtl.sweep.growth import check_reference_known
 from paretomtl.sweep.interrupt import Interrupted, catch_signals, is_second_signal
 from paretomtl.sweep.progress import Progress
 from paretomtl.training.study import Study
@@ -37,6 +38,7 @@ def create_or_resume(
         verb: the name of the function to call to go on, for messages.
         command: the command line that started the study; None if it was started from Python.
     """
+    check_reference_known(description)
     temporary = TemporaryFolder() if out is None else None
     store = Store(temporary.folder / "front" if temporary else Path(str(out)))
     with catch_signals():
@@ -90,7 +92,7 @@ def _create_study(store: Store, description: dict[str, Any], command: Mapping[st
 
 
 def _resume_points(store: Store, description: dict[str, Any], command: Mapping[str, Any] | None) -> list[Point]:
-    """Return the points that need no more work; raise if the folder holds another study than the requested one."""
+    """Return the points that need no more work; raise unless the folder's study is the requested one or grows to it."""
     place = f"out={str(store.folder)!r}"
     try:
         stored = store.study
@@ -98,11 +100,17 @@ def _resume_points(store: Store, description: dict[str, Any], command: Mapping[s
         raise ValueError(f"{place} holds records, but neither study.json nor front.json; give a new out=") from error
     except DamagedFileError as error:
         raise ValueError(f"{place} holds a front that cannot be resumed ({error}); give a new out=") from error
-    differences = describe_difference(stored, description)
+    growth = find_growth(stored, description)
+    differences = describe_difference({**stored, **growth}, description)
     if differences:
         raise ValueError(
             f"{place} holds another study. Give a new out=, or go back to what it was made with:\n{differences}"
         )
+    if growth:
+        store.grow({**stored, **growth, "notes": description["notes"]}, command)
+    for text in list_unknown(stored, description):
+        store.log("warning", text=text)
+        warnings.warn(text, stacklevel=5)
     store.restore(command)
     points = [p for p in store.read_points() if store.is_whole(p)]
     checkpoints.clear_checkpoints(store, {point["id"] for point in store.study["points"]} - {p.id for p in points})

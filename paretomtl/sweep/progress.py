@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,11 +18,11 @@ class Progress:
     Args:
         title: the name of the method.
         n: the number of points in all.
-        ref_point: the reference point of the hypervolume.
+        ref_point: the reference point of the hypervolume; None while it is not fixed.
         done: the points that are done already, in a sweep that is resumed.
     """
 
-    def __init__(self, title: str, n: int, ref_point: tuple[float, ...], done: int = 0):
+    def __init__(self, title: str, n: int, ref_point: Sequence[float] | None, done: int = 0):
         from tqdm import tqdm
 
         self._title, self._n, self._reference = title, n, ref_point
@@ -68,6 +69,7 @@ class Progress:
     def _describe(self) -> None:
         self._bar.set_description_str(self._make_title(), refresh=False)
         failed = f", {self._failed} failed" if self._failed else ""
-        volume = score.hypervolume(np.array(self._losses), self._reference) if self._losses else None
+        known = self._losses and self._reference is not None
+        volume = score.hypervolume(np.array(self._losses), self._reference) if known else None
         text = "" if volume is None else f", hypervolume {volume:.4f}"
         self._bar.set_postfix_str((text + failed).removeprefix(", "), refresh=True)

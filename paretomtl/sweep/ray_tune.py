@@ -41,6 +41,7 @@ from paretomtl.sweep.ray_cluster import (
     wait_for_file,
 )
 from paretomtl.sweep.ray_worker import DONE, run_trial
+from paretomtl.training.numerics import read_numerics
 from paretomtl.training.outcome import failed_point, pending_point
 from paretomtl.training.seeds import reproducible
 from paretomtl.training.study import Job, Study
@@ -129,7 +130,9 @@ class RayTune(Executor):
             function = tune.with_parameters(
                 run_trial,
                 study=_pack_study(study),
+                numerics=read_numerics(),
                 description=store.study,
+                layout=store.layout,
                 folder=None if sent else str(store.folder.resolve()),
                 seconds=self.checkpoint_seconds,
             )

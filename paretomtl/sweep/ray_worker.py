@@ -16,6 +16,7 @@ from paretomtl.sweep.executor import ComputedPoint, compute_task
 from paretomtl.sweep.keeper import FileCheckpointer, FolderCheckpointer
 from paretomtl.sweep.ray_cluster import exceptions, tune
 from paretomtl.training.batches import Splits
+from paretomtl.training.numerics import Numerics, set_numerics
 from paretomtl.training.study import Study
 
 DONE = "done.json"  # file beside the points in a checkpoint: the points of the trial that are computed so far
@@ -25,15 +26,23 @@ _opened: dict[str, tuple[Study, Splits]] = {}  # the last study, so that a reuse
 
 
 def run_trial(
-    config: dict[str, Any], study: bytes, description: Mapping[str, Any], folder: str | None, seconds: float
+    config: dict[str, Any],
+    study: bytes,
+    numerics: Numerics,
+    description: Mapping[str, Any],
+    layout: int,
+    folder: str | None,
+    seconds: float,
 ) -> None:
     """Compute the points of a trial that are not computed yet; an earlier worker may have died at one of them.
 
     An error of our own, such as a full disk, is reported and not raised, for a retry would not help.
     """
+    set_numerics(numerics)  # before anything is unpacked or computed
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            parcel = SharedFolderParcel(Path(folder)) if folder else SentParcel(Path(scratch) / "front", description)
+            sent = Path(scratch) / "front"
+            parcel = SharedFolderParcel(Path(folder)) if folder else SentParcel(sent, description, layout)
             _compute(config["points"], *_unpack_study(study), parcel, seconds)
     except exceptions.RayError:
         raise
@@ -113,11 +122,12 @@ class SentParcel(SharedFolderParcel):
     Args:
         folder: a new folder for files that are not sent yet.
         description: the description of the study.
+        layout: the schema of its front's folder.
     """
 
-    def __init__(self, folder: Path, description: Mapping[str, Any]):
+    def __init__(self, folder: Path, description: Mapping[str, Any], layout: int):
         super().__init__(folder)
-        self.store.create(description)
+        self.store.create(description, layout=layout)
         self.before = folder.with_name("before")  # the last checkpoint of an earlier worker
 
     def restore(self, ids: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ from paretomtl.point import Point
 from paretomtl.points import score
 from paretomtl.preference import Refine, neighbour_distance
 from paretomtl.storage.store import Store
+from paretomtl.sweep.growth import fix_reference
 from paretomtl.training.study import Job, Study
 
 NEARER = 16  # preferences may be so many times nearer than in an even design; a gap that remains then is a jump
@@ -39,14 +40,21 @@ class Part(NamedTuple):
 def plan_rounds(study: Study, store: Store, done: Collection[str]) -> Iterator[tuple[Study, list[Job]]]:
     """Yield the rounds of a study, one where it does not refine, each with the points that are left to compute.
 
+    Where the reference is to be fixed from the corners, they come first, as a round of their own.
+
     Args:
         study: the study with the preferences of its first round.
         store: the front's store; a round must be computed before the next one is taken.
         done: the ids of points that need no more work.
     """
     whole = set(done)
+    if study.problem.ref_point is None:
+        corners = [job for job in study.jobs if job.corner is not None and job.id not in whole]
+        yield study, corners
+        whole |= {job.id for job in corners}
+        study = fix_reference(study, store)
     while True:
-        yield study, [job for job in study.jobs if job.id not in done]
+        yield study, [job for job in study.jobs if job.id not in whole]
         whole |= {job.id for job in study.jobs}
         if study.refine is None or len(study.preferences) == study.refine.total:
             return

@@ -23,6 +23,7 @@ from paretomtl.sweep.keeper import FileCheckpointer
 from paretomtl.sweep.ray_cluster import tune
 from paretomtl.training.loop import Run
 from paretomtl.training.measuring import SplitMeasures, measure
+from paretomtl.training.numerics import Numerics, read_numerics, set_numerics
 from paretomtl.training.outcome import pending_point
 from paretomtl.training.seeds import MEASURING, reproducible, reseed, seed_of
 from paretomtl.training.study import Study, adam
@@ -65,10 +66,15 @@ def trainable(
         seed=seed,
         device=resolve_device(device),
     )
-    return tune.with_parameters(_train, study=study, optimizer=optimizer)
+    if problem.ref_point is None:
+        raise ValueError(
+            "ref_point=None is fixed from the corners, which trials have not; give one number an objective"
+        )
+    return tune.with_parameters(_train, study=study, optimizer=optimizer, numerics=read_numerics())
 
 
-def _train(config: dict[str, Any], study: Study, optimizer: Callable[..., Any]) -> None:
+def _train(config: dict[str, Any], study: Study, optimizer: Callable[..., Any], numerics: Numerics) -> None:
+    set_numerics(numerics)
     if _is_done():
         return  # a scheduler paused it after its last report
     shared = study_id(describe(study))  # by all trials, whatever their preference

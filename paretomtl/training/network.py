@@ -53,7 +53,7 @@ class LearnedNetwork(NamedTuple):
 
 def network_id(study: Study, seed: int) -> str:
     """Return the name of a seed's network."""
-    return "network" if study.seeds == 1 else f"network-seed-{seed + 1}"
+    return f"network{study.suffix(seed)}"
 
 
 class NetworkRun(Resumable):

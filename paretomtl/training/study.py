@@ -34,7 +34,7 @@ class Job(NamedTuple):
 class Step(NamedTuple):
     """A training step, as callbacks get it; `weights` is empty if the method returns a direction.
 
-    For a front model, `point` is "network" ("network-seed-1" with several seeds), and the other fields are means over
+    For a front model, `point` is "network" ("network-seed-2" for the second seed), and the other fields are means over
     the step's preferences.
     """
 
@@ -119,6 +119,7 @@ class Study:
         seeds: how often each point is trained, each time with other initial weights and another order of the data.
         refine: how further rounds place more preferences; None if these are all.
         earlier: the number of preferences that were trained in earlier rounds.
+        first_numbered: whether ids name the first seed as well, as up to version 0.2, whose folders go on so.
     """
 
     problem: Problem
@@ -136,6 +137,7 @@ class Study:
     seeds: int = 1
     refine: Refine | None = None
     earlier: int = 0
+    first_numbered: bool = False
 
     def __post_init__(self):
         if not isinstance(self.solver, Solver):
@@ -217,8 +219,11 @@ class Study:
         rows: list[tuple[str, int | None, int | None]] = [(f"point-{k + 1:03d}", k, None) for k in range(total)]
         if self.corners and self.front_model is None:
             rows += [(f"ideal-{i + 1}", None, i) for i in range(len(self.problem.names))]
-        suffix = "-seed-{}" if self.seeds > 1 else ""
-        return [(id + suffix.format(s + 1), k, corner, s) for s in range(self.seeds) for id, k, corner in rows]
+        return [(id + self.suffix(s), k, corner, s) for s in range(self.seeds) for id, k, corner in rows]
+
+    def suffix(self, seed: int) -> str:
+        """Return the end of an id that names the seed; the first has none, so that a study can grow by others."""
+        return f"-seed-{seed + 1}" if seed or self.first_numbered else ""
 
     def tasks(self, jobs: Sequence[Job]) -> list[list[Job]]:
         """Group jobs by what is trained together: single jobs; all of a seed for a front model; fleets."""

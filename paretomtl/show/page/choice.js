@@ -150,7 +150,7 @@ function pythonSelect(data, rule) {
 }
 
 function pythonPoint(data, id) {
-  const same = data.seeds > 1 ? `p.id.startswith(${pythonText(`${id}-seed-`)})` : `p.id == ${pythonText(id)}`;
+  const same = data.seeds > 1 ? `p.id.partition("-seed-")[0] == ${pythonText(id)}` : `p.id == ${pythonText(id)}`;
   const point = `next(p for p in front.points if ${same})`;
   if (data.folder === null) return point;
   return `front = ${pythonFront(data)}\nmodel = front.load_model(${point}, build)`;

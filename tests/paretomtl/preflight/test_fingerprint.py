@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
 
 from paretomtl.preflight import fingerprint
 
@@ -141,35 +140,39 @@ def load(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
+def code(roots):
+    return fingerprint.fingerprint_code(roots).code
+
+
 def roots(user):
     return {"model": user.model, "losses": user.losses, "optimizer": user.optimizer, "nothing": None}
 
 
 def short(found):
-    """Without the numbers of the tests' modules."""
-    return {key.replace("user_", "", 1).partition(".")[2] if key.startswith("user_") else key: d
-            for key, d in found.items()}  # fmt: skip
+    """Without the numbers of the tests' modules, and without what names stand for."""
+    return {key.removeprefix("1."): d for key, d in found.items() if not key.startswith("= ")}
 
 
 def changed(load, *replacements, of=roots):
-    before = short(fingerprint.fingerprint_code(of(load())))
-    after = short(fingerprint.fingerprint_code(of(load(*replacements))))
+    before = short(code(of(load())))
+    after = short(code(of(load(*replacements))))
     return {key for key in before | after if before.get(key) != after.get(key)}
 
 
 def test_what_is_reached(load):
-    found = fingerprint.fingerprint_code(roots(load()))
-    helpers = {key.partition(".")[2] for key in found if key.startswith("helper")}
+    found = code(roots(load()))
+    helpers = {key.partition(".")[2] for key in found if key.startswith("2.")}
     assert helpers == {"used", "deeper"}
-    assert {key for key in short(found) if not key.startswith("helper")} == {
+    assert {key for key in short(found) if not key.startswith("2.")} == {
         "model", "Net", "Net.__init__", "Base", "Base.forward", "Base.inner", "Base.wide", "losses", "one", "two",
         "with_closure.<locals>.losses", "wrapped", "decorated.<locals>.wrapper", "without_gradient",
-        "SCALE", "SECRET", "CACHE", "optimizer: arguments",
+        "SCALE", "SECRET", "Base.width", "losses: weight", "losses: shift", "with_closure.<locals>.losses: k",
+        "optimizer: arguments",
     }  # fmt: skip
     assert all(len(digest) == 12 and int(digest, 16) >= 0 for digest in found.values())
 
 
-def test_installed_code_and_none_leave_nothing():
+def test_of_installed_code_only_the_name_is_known():
     values = {
         "a": torch.optim.Adam,
         "b": fingerprint.fingerprint_code,
@@ -178,8 +181,9 @@ def test_installed_code_and_none_leave_nothing():
         "e": json.dumps,
         "f": [1].append,
     }
-    assert fingerprint.fingerprint_code(values) == {}
-    assert fingerprint.fingerprint_code({"train": DataLoader(TensorDataset(torch.zeros(3)))}) == {}
+    found = code(values)
+    assert set(found) == {"= a", "= b", "= d", "= e", "= f"}  # what the names stand for
+    assert found["= b"] != code({"b": fingerprint.describe_value})["= b"]
 
 
 @pytest.mark.parametrize(
@@ -204,15 +208,15 @@ def test_what_does_not_matter(load, old, new):
     ("old", "new", "keys"),
     [
         ("* 3", "* 4", {"Base.forward"}),
-        ("width = 4", "width = 5", {"Base"}),
+        ("width = 4", "width = 5", {"Base.width"}),
         ("width > 3", "width > 4", {"Base.wide"}),
         ("return x\n", "return -x\n", {"Base.inner"}),
         ("one(x - 1)", "one(x - 2)", {"two"}),
         ("SCALE = 2.0", "SCALE = 2.5", {"SCALE"}),
         ("sk-very-secret", "sk-other", {"SECRET"}),
-        ("with_closure(5)", "with_closure(6)", {"with_closure.<locals>.losses"}),
-        ("weight=0.5", "weight=0.6", {"losses"}),
-        ("shift=1", "shift=2", {"losses"}),
+        ("with_closure(5)", "with_closure(6)", {"with_closure.<locals>.losses: k"}),
+        ("weight=0.5", "weight=0.6", {"losses: weight"}),
+        ("shift=1", "shift=2", {"losses: shift"}),
         ("batch, weight=0.5, *,", "batch, weight=0.5,", {"losses"}),
         ('"c"}', '"d"}', {"losses"}),
         ("mse_loss as distance", "l1_loss as distance", {"losses"}),
@@ -220,7 +224,11 @@ def test_what_does_not_matter(load, old, new):
         ("return x - 1", "return x - 3", {"wrapped"}),
         ("return x - 9", "return x - 8", {"without_gradient"}),
         ("lr=0.25", "lr=0.3", {"optimizer: arguments"}),
-        ("class Net(Base)", "class Net(torch.nn.Module)", {"Net", "Base", "Base.forward", "Base.inner", "Base.wide"}),
+        (
+            "class Net(Base)",
+            "class Net(torch.nn.Module)",
+            {"Net", "Base", "Base.forward", "Base.inner", "Base.wide", "Base.width"},
+        ),
     ],
 )
 def test_what_matters_and_under_which_name(load, old, new, keys):
@@ -229,15 +237,12 @@ def test_what_matters_and_under_which_name(load, old, new, keys):
 
 def test_helper_modules(load):
     (key,) = changed(load, ("x * 11", "x * 110"))
-    assert key.startswith("helper")
-    assert key.endswith(".deeper")
+    assert key == "2.deeper"
 
 
 def test_roots_of_many_kinds(load):
     def keys(of):
-        return {
-            key for key in short(fingerprint.fingerprint_code({"root": of(load())})) if not key.startswith("helper")
-        }
+        return {key for key in short(code({"root": of(load())})) if not key.startswith("2.")}
 
     assert {"root: arguments", "Callable", "Callable.__call__", "two"} <= keys(lambda user: user.instance)
     assert {"root: arguments", "Callable.bound"} <= keys(lambda user: user.instance.bound)
@@ -258,16 +263,14 @@ def test_lambdas_share_a_name(load):
     def both(user):
         return {"losses": [user.first, user.second]}
 
-    assert "<lambda>" in short(fingerprint.fingerprint_code(both(load())))
-    assert changed(load, ("x + 2", "x + 3"), of=both) == {"<lambda>"}
+    assert "<lambda>" in short(code(both(load())))
+    assert changed(load, ("x + 2", "x + 3"), of=both) == {"<lambda>", "losses: arguments"}
     user = load()
-    assert fingerprint.fingerprint_code({"a": user.first, "b": user.second}) == fingerprint.fingerprint_code(
-        {"a": user.second, "b": user.first}
-    )
+    assert code({"a": user.first, "b": user.second}) != code({"a": user.second, "b": user.first})
 
 
 def test_no_value_is_in_the_result(load):
-    found = fingerprint.fingerprint_code(roots(load()))
+    found = code(roots(load()))
     assert "SECRET" in short(found)
     assert "sk-very-secret" not in json.dumps(found)
 
@@ -279,15 +282,11 @@ def test_what_holds_itself_ends(load):
     user.TABLE["self"] = user.TABLE
     argument = [1]
     argument.append(argument)
-    first = fingerprint.fingerprint_code(
-        {**roots(user), "table": user.TABLE, "argument": functools.partial(user.two, argument)}
-    )
-    assert first == fingerprint.fingerprint_code(
-        {**roots(user), "table": user.TABLE, "argument": functools.partial(user.two, argument)}
-    )
+    first = code({**roots(user), "table": user.TABLE, "argument": functools.partial(user.two, argument)})
+    assert first == code({**roots(user), "table": user.TABLE, "argument": functools.partial(user.two, argument)})
     space = {"__name__": "chain", "__file__": str(ROOT / "chain.py")}
     exec("\n".join(f"def f{k}():\n    return f{k + 1}()" for k in range(3000)), space)
-    assert len(fingerprint.fingerprint_code({"model": space["f0"]})) == 3000
+    assert len(code({"model": space["f0"]})) == 3001
 
 
 SCRIPT = """
@@ -302,7 +301,7 @@ class Net:
 def losses(x): return Net(), x in WORDS, x in {"u", "v", "w"}, __name__
 def show():
     roots = {"losses": losses, "model": partial(losses, {"a", "b"}, k={"e": 1, "f": 2})}
-    print(json.dumps(fingerprint.fingerprint_code(roots)))
+    print(json.dumps(fingerprint.fingerprint_code(roots).code))
 if __name__ == "__main__":
     show()
 """
@@ -318,14 +317,14 @@ def test_stable_over_processes_and_as_script_or_module(tmp_path):
         return json.loads(done.stdout)
 
     first = run(1, "train_it.py")
-    expected = {"train_it.losses", "train_it.Net", "train_it.Net.forward", "train_it.SCALE", "train_it.WORDS"}
+    expected = {"1.losses", "1.Net", "1.Net.names", "1.Net.forward", "1.SCALE", "1.WORDS", "= losses"}
     assert set(first) == {*expected, "model: arguments"}
     assert run(2, "train_it.py") == first
     assert run(3, "-m", "train_it") == first
     assert run(4, "-c", "import train_it; train_it.show()") == first
-    inline = run(5, "-c", SCRIPT)
-    assert set(inline) == {key.replace("train_it", "__main__") for key in first}
-    assert run(6, "-c", SCRIPT) == inline
+    assert run(5, "-c", SCRIPT) == first
+    (tmp_path / "renamed.py").write_text(f"# another name, and another line\n{SCRIPT}")
+    assert run(6, "renamed.py") == first
 
 
 def test_described():

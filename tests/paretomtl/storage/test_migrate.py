@@ -24,6 +24,7 @@ from tests.damage import flipped
 from tests.folders import files, logged
 
 OLD = Path(__file__).parents[2] / "old_fronts" / "schema-1"
+SCHEMA_2 = OLD.with_name("0.1") / "whole" / "seeds"
 IDS = ["point-001", "point-002", "point-003", "ideal-1", "ideal-2"]
 
 pytestmark = [pytest.mark.fault(80), pytest.mark.filterwarnings("ignore::UserWarning")]
@@ -180,6 +181,33 @@ def test_migrating_can_be_stopped_at_any_write_and_begun_again(old, new, monkeyp
     assert verify(old) == (str(old), {}, (), False, {})
 
 
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("k", range(6 + 4))
+def test_migrating_schema_2_can_be_stopped_at_any_write_and_begun_again(tmp_path, monkeypatch, k, after):
+    folder, whole = (Path(shutil.copytree(SCHEMA_2, tmp_path / name)) for name in ("stopped", "whole"))
+    real, calls = written.write, []
+
+    def write(path, data, new=False):
+        calls.append(path)
+        if len(calls) == k + 1:
+            if after:
+                real(path, data, new)
+            raise KeyboardInterrupt
+        real(path, data, new)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(written, "write", write)
+        migrate(folder)
+    assert pm.Front.load(folder).every == pm.Front.load(SCHEMA_2).every
+    assert not verify(folder).damaged
+    assert migrate(folder) == (3 if (k, after) == (9, True) else 2, SCHEMA)
+    assert migrate(whole) == (2, SCHEMA)
+    assert everything(folder) == everything(whole)
+    assert verify(folder) == (str(folder), {}, (), False, {})
+    assert Store(folder).study == Store(SCHEMA_2).study
+    assert Store(folder).schema == SCHEMA
+
+
 def test_every_write_was_stopped(old, monkeypatch):
     real, calls = written.write, []
     monkeypatch.setattr(written, "write", lambda path, *data: (calls.append(path.name), real(path, *data)))
@@ -201,7 +229,7 @@ def test_an_old_front_is_not_taken_up(old):
     for folder in (old, old):
         before = everything(folder)
         with pytest.raises(
-            ValueError, match=r"(?s)holds another study.*the code of tests\.toys.*: not known there"
+            ValueError, match=r"(?s)holds another study.*the code: not known there"
         ) as told:
             pm.explore(toys.two_regressions(), ps.EPO(), preferences=3, epochs=4, out=folder)
         assert "optimizer: None there" in str(told.value)

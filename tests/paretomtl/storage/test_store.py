@@ -82,7 +82,7 @@ def test_a_record_can_be_read_alone(tmp_path):
     assert record["preference"] == {"depth [m]": 0.3, "größe": 0.7}
     assert record["values"]["test"] == {"depth [m]": 71.0, "größe": 3.0}
     assert record["losses"]["validate"]["größe"] == -1e-300
-    assert record["schema"] == 2
+    assert record["schema"] == 3
     assert record["study"] == store.id
 
 
@@ -187,7 +187,7 @@ def test_names_that_are_refused(store, tmp_path, name):
         store.write_point(replace(FAILED, id=name), None)
     assert store.read_points([name]) == []  # none of the study's: nothing is looked for
     (store.folder / "study.json").write_bytes(
-        seal_json({"schema": 2, "id": "", "study": study([replace(DONE, id=name)]), "command": None})
+        seal_json({"schema": 3, "id": "", "study": study([replace(DONE, id=name)]), "command": None})
     )
     with pytest.raises(DamagedFileError, match=r"study\.json is damaged: name "):
         Store(store.folder).read_points()
@@ -345,9 +345,9 @@ def damage(path, kind):
             "null": b"null",
             "NaN": text.replace("1.5", "NaN").encode(),
             "infinity": text.replace("1.5", "-Infinity").encode(),
-            "short": seal_json({"schema": 2, "id": "point-001"}),
+            "short": seal_json({"schema": 3, "id": "point-001"}),
             "more": seal_json({k: v for k, v in json.loads(text).items() if k != "sha256"} | {"colour": "red"}),
-            "newer": text.replace('"schema": 2', '"schema": 3').encode(),
+            "newer": text.replace('"schema": 3', '"schema": 4').encode(),
         }[kind]
     )
 

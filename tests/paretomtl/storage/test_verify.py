@@ -46,7 +46,7 @@ def test_a_flipped_bit(front, kind, capsys):
     path = front / file_of(front, kind)
     data = path.read_bytes()
     digit, space = re.search(rb"\d\.\d\d\d|\d\d\d", data), re.search(rb"[ ,\n]", data)
-    schema = data.find(b'"schema": 2')
+    schema = data.find(b'"schema": 3')
     places = {0, 1, 7, len(data) // 2, len(data) - 2, len(data) - 1} | {m.start() for m in (digit, space) if m}
     places |= {digit.end() - 1} if digit else set()
     places |= {schema + 10} if schema > 0 else set()
@@ -160,20 +160,20 @@ def test_a_record_and_weights_under_another_points_name(front, other, capsys):
 
 @pytest.mark.fault(80)
 def test_what_a_newer_version_wrote(front, capsys):
-    newer = {"schema": 3, "version": "9.0.0"}
+    newer = {"schema": 4, "version": "9.0.0"}
     reseal(front / "points/point-001.json", lambda found: found.update(newer))
-    assert "schema 3 was written by paretomtl 9.0.0; " in pm.Front.load(front).corrupt[0].reason
+    assert "schema 4 was written by paretomtl 9.0.0; " in pm.Front.load(front).corrupt[0].reason
     reseal(front / "front.json", lambda found: found.update(newer))
     assert set(verify(front).damaged) == {"points/point-001.json", "front.json"}
     reseal(front / "study.json", lambda found: found.update(newer))
     before = files(front)
     for call in (verify, pm.Front.load, explored):
-        with pytest.raises(ValueError, match=r"study\.json: schema 3 was written by paretomtl 9\.0\.0;.* upgrade"):
+        with pytest.raises(ValueError, match=r"study\.json: schema 4 was written by paretomtl 9\.0\.0;.* upgrade"):
             call(front)
     assert main(["verify", str(front)]) == 1
     assert "upgrade paretomtl" in capsys.readouterr().err
     (front / "study.json").write_bytes((front / "study.json").read_bytes().replace(b"null", b"nil"))
-    with pytest.raises(ValueError, match=r"front\.json: schema 3 .* upgrade"):
+    with pytest.raises(ValueError, match=r"front\.json: schema 4 .* upgrade"):
         verify(front)
     assert files(front).keys() == before.keys()
 

@@ -1,0 +1,77 @@
+"""How a study meets the one that its folder holds: it takes over what is fixed there, and grows by the rest."""
+
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from paretomtl.preflight.description import list_growing
+from paretomtl.storage.store import Store
+from paretomtl.training.study import Study
+
+MARGIN = 0.1  # of the corners' range, by which the reference lies beyond their worst losses
+
+
+def align(study: Study, out: str | Path | None) -> Study:
+    """Return a study as its folder would have it: points in that order, its corners, its reference if none is given.
+
+    A study that does not fit to the folder is returned as it is; what differs shows when they are compared.
+    """
+    stored = None
+    if out is not None:
+        with suppress(OSError, ValueError):  # no folder yet, or one that cannot be read, which shows later
+            stored = Store(Path(str(out))).study
+    if stored is None:
+        return study
+    first = [point for point in stored["points"] if point["seed"] == 0]
+    study = replace(study, first_numbered=any(point["id"].endswith("-seed-1") for point in first))
+    if study.problem.ref_point is None and stored["ref_point"] is not None:
+        study = replace(study, problem=replace(study.problem, ref_point=stored["ref_point"]))
+    if "preferences" not in list_growing(study):
+        return study
+    kept = [tuple(point["preference"]) for point in first if point["corner"] is None and point["preference"]]
+    rows = [tuple(row) for row in study.preferences.tolist()]
+    if len(kept) != sum(point["corner"] is None for point in first) or not set(kept) <= set(rows):
+        return study
+    order = np.array([*kept, *(row for row in rows if row not in set(kept))])
+    return replace(study, preferences=order, corners=study.corners or any(point["corner"] for point in first))
+
+
+def check_reference_known(description: dict[str, Any]) -> None:
+    """Raise where the reference is to be fixed from the corners, and there are none, or the points depend on it."""
+    if description["ref_point"] is not None:
+        return
+    if not any(point["corner"] for point in description["points"]):
+        raise ValueError(
+            "ref_point=None is fixed from the corners, which are trained where preferences= is a number, one by one or "
+            "in a fleet; give ref_point, one number an objective, or preferences=K"
+        )
+    if "ref_point" not in description["grows"]:
+        raise ValueError(
+            "ref_point=None: Refine(by='hypervolume') places preferences by it; give one number an objective"
+        )
+
+
+def fix_reference(study: Study, store: Store) -> Study:
+    """Fix the reference from the corners of the first seed, store and print it; return the study with it.
+
+    Raises:
+        ValueError: a corner has failed.
+    """
+    corners = [point for point in store.read_points() if point.corner is not None and point.seed == 0]
+    failed = [f"{point.id} ({point.reason})" for point in corners if point.state != "done"]
+    if failed or len(corners) < len(study.problem.names):
+        raise ValueError(
+            f"ref_point=None is fixed from the corners, and {', '.join(failed) or 'one'} failed; give ref_point, one "
+            "number an objective"
+        )
+    losses = np.array([point.losses["validate"] for point in corners])
+    nadir, span = losses.max(axis=0), np.ptp(losses, axis=0)
+    reference = tuple((nadir + MARGIN * np.where(span > 0, span, np.abs(nadir))).tolist())
+    store.grow({**store.study, "ref_point": list(reference)}, store.command)
+    store.log("reference", ref_point=list(reference))
+    print(f"ref_point={reference}, fixed from the corners", file=sys.stderr)
+    return replace(study, problem=replace(study.problem, ref_point=reference))
