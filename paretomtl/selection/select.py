@@ -69,6 +69,7 @@ class Candidates(NamedTuple):
     """Points to choose from, none of them dominated, with their measures (n, m) in the units that people read.
 
     ideals: for each objective, the measure of the model trained on it alone; None without such models.
+    measured: how many points were measured, the dominated ones included.
     """
 
     points: Sequence[Point]
@@ -76,6 +77,7 @@ class Candidates(NamedTuple):
     objectives: Sequence[Objective]
     noise: Noise
     ideals: Float[np.ndarray, " m"] | None = None
+    measured: int = 0
 
     @property
     def signs(self) -> Float[np.ndarray, " m"]:
@@ -235,7 +237,7 @@ def list_candidates(
     values = np.array([p.values[split] for p in done])
     costs = Candidates(done, values, objectives, noise).costs
     best = np.flatnonzero(score.is_nondominated(costs))
-    return Candidates([done[i] for i in best], values[best], objectives, noise.of(best), ideals)
+    return Candidates([done[i] for i in best], values[best], objectives, noise.of(best), ideals, len(done))
 
 
 def sampling_errors(points: Sequence[Point], split: str) -> Float[np.ndarray, "n m"] | None:

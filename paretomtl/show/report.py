@@ -106,7 +106,7 @@ def format_table(front: Points) -> str:
         cells += [f"{x:.4g}" for x in p.values.get("validate", ()) if measures]
         cells += [""] * (len(head) - 3 - len(cells))
         error = "" if p.corner or p.control_error is None else f"{p.control_error:.2f}°"
-        outcome = f"{p.state}: {p.reason}" if p.state != "done" else f"alone: {p.verdict}" if p.corner else p.verdict
+        outcome = f"{p.state}: {p.reason}" if p.state != "done" else "alone" if p.corner else p.verdict
         rows.append([p.id, *cells, error, outcome])
     return _align_columns(rows)
 

@@ -6,8 +6,8 @@ looks further off before it says so; on problems that are not convex this is evi
 slack losses one after the other, as long as the others need not rise for it.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -25,13 +25,9 @@ ACTIVE = 1e-3  # relative width of the active set for the verdict
 STATIONARY = 1e-4  # residual, relative to the largest r_j |g_j|: below, a KKT point
 ARMIJO, HALVINGS, LONGEST_STEP = 1e-4, 40, 1e3
 KEPT = 1e-9  # how far a loss may rise, relative to itself, while slack ones fall
-LOOKS, LINES, NEAR, EVEN = (
-    20,
-    64,
-    16,
-    48,
-)  # rounds of the search further off, its lines, and two kinds of places on each
-NEAREST, FARTHEST = 1e-3, 10.0  # distances of these places
+LOOKS, LINES = 20, 64  # rounds of the search further off, and parameters that it moves
+NEAR, EVEN, NEAREST, FARTHEST = 16, 48, 1e-3, 10.0  # places for each, near and evenly spread, and their distances
+THIRDS = 10  # rounds of a search for the bottom of a valley
 
 
 def polish(closure: Closure, r: Float[np.ndarray, " m"]) -> Code:
@@ -133,26 +129,49 @@ class Worst:
 
 
 def _find_lower(worst: Worst, draw: np.random.Generator) -> Float[Tensor, " n"] | None:
-    """Return the place with the smallest worst among some near and far; None where none is below the present one."""
-    best, least = None, (1 - ACTIVE) * worst()
-    for place in _places(worst.closure, draw):
-        value = worst(place)
-        if value < least:
-            best, least = place, value
+    """Return the place with the smallest worst that differs in one parameter; None where none is below the present one.
+
+    Along each line it looks near by and over the whole width, and goes down to the bottom of each valley it sees.
+    """
+    start, best, least = worst.closure.parameters, None, (1 - ACTIVE) * worst()
+    for i in draw.permutation(len(start))[:LINES].tolist():
+        line = _Line(worst, start, i)
+        near = draw.choice([-1, 1], NEAR) * 10 ** draw.uniform(*np.log10([NEAREST, FARTHEST]), NEAR)
+        steps = np.sort([*near, *line.spread(EVEN)])
+        values = [line(step) for step in steps]
+        for k, (step, value) in enumerate(zip(steps, values, strict=True)):
+            if 0 < k < len(steps) - 1 and value < min(values[k - 1], values[k + 1]):
+                step, value = line.descend(steps[k - 1], steps[k + 1])
+            if value < least:
+                best, least = line.place(step), value
     return best
 
 
-def _places(closure: Closure, draw: np.random.Generator) -> Iterator[Float[Tensor, " n"]]:
-    """Yield places within the bounds that differ from the present one in one parameter: near it, and evenly spread."""
-    start = closure.parameters
-    for i in draw.permutation(len(start))[:LINES].tolist():
-        low, high = (float(closure.within(_moved(start, i, step))[i]) for step in (-FARTHEST, FARTHEST))
-        near = draw.choice([-1, 1], NEAR) * 10 ** draw.uniform(*np.log10([NEAREST, FARTHEST]), NEAR)
-        for step in [*near, *(np.linspace(low, high, EVEN) - float(start[i]))]:
-            yield closure.within(_moved(start, i, step))
+class _Line(NamedTuple):
+    """The worst along one parameter, as a function of the step from the start."""
 
+    worst: Worst
+    start: Float[Tensor, " n"]
+    i: int
 
-def _moved(parameters: Float[Tensor, " n"], i: int, step: float) -> Float[Tensor, " n"]:
-    target = parameters.clone()
-    target[i] += step
-    return target
+    def __call__(self, step: float) -> float:
+        return self.worst(self.place(step))
+
+    def place(self, step: float) -> Float[Tensor, " n"]:
+        """Return the place within the bounds."""
+        target = self.start.clone()
+        target[self.i] += step
+        return self.worst.closure.within(target)
+
+    def spread(self, n: int) -> Float[np.ndarray, " n"]:
+        """Return even steps over the width that the bounds leave, or that is looked at."""
+        low, high = (float((self.place(step) - self.start)[self.i]) for step in (-FARTHEST, FARTHEST))
+        return np.linspace(low, high, n)
+
+    def descend(self, low: float, high: float) -> tuple[float, float]:
+        """Return the step to the bottom of a valley between two others, and the worst there, by thirds."""
+        for _ in range(THIRDS):
+            left, right = low + (high - low) / 3, high - (high - low) / 3
+            low, high = (low, right) if self(left) < self(right) else (left, high)
+        step = (low + high) / 2
+        return step, self(step)

@@ -79,7 +79,8 @@ class Constraint(Rule):
     def _level(self, among: Candidates) -> float:
         """Return the level of confidence for one point and one bound."""
         assert self.margin is not None
-        together = len(among.points) * len(self.subject_to) if self.simultaneous else 1
+        # the dominated points count, too: that the others are not dominated may be luck
+        together = among.measured * len(self.subject_to) if self.simultaneous else 1
         return 1 - (1 - self.margin) / together
 
     def _format_bounds(self, among: Candidates) -> str:

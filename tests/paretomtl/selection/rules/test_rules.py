@@ -1,5 +1,8 @@
 """Each rule by hand, what it refuses, and oracles from elsewhere where these are right."""
 
+from contextlib import suppress
+from functools import partial
+
 import numpy as np
 import pytest
 from pymcdm.methods import WSM
@@ -17,6 +20,7 @@ from paretomtl.selection.rules import (
     Lexicographic,
     MinMaxRegret,
     NoFeasiblePoint,
+    NoFeasiblePointError,
     ReferencePoint,
     Weights,
 )
@@ -92,6 +96,33 @@ def test_margins_hold_as_often_as_they_say():
     margin = seeds.margins_at(np.full((cases, 1), se), seen.std(axis=1, ddof=1)[:, None], np.full(cases, n), 0.95)[:, 0]
     missed = (own[:, n] > seen.mean(axis=1) + margin).mean()
     assert 0.025 < missed < 0.065
+
+
+def test_a_simultaneous_margin_is_of_all_points_and_bounds_together():
+    z = 2.4977054744123737  # of a normal, one-sided 1 - .05 / 8: four points, two bounds
+    choose = partial(Constraint, "b", margin=0.95, simultaneous=True)
+    just = 0.5 + z * 0.1
+    for off, id in ((1e-9, "p2"), (-1e-9, "p1")):
+        assert chosen(choose({"a": just + off, "b": 99.0}), CONVEX, sampling=0.1) == id
+    why = choose({"a": just + 1e-9, "b": 99.0}).choose(among(CONVEX, sampling=0.1)).why
+    assert "at 0.95 confidence for all points together" in why
+    with pytest.raises(ValueError, match="simultaneous=True goes with a level of confidence; give margin="):
+        Constraint("b", {"a": 0.5}, simultaneous=True).choose(among(CONVEX, sampling=0.1))
+
+
+def test_the_chosen_point_keeps_its_bound_less_often_than_a_point_does_unless_simultaneously():
+    """Thirty equal points, each on its bound in truth: the luckiest are chosen."""
+    generator, missed = np.random.default_rng(1), {True: 0, False: 0}
+    for _ in range(400):
+        seen = np.stack([0.5 + 0.1 * generator.standard_normal(30), np.linspace(1, 0, 30)], axis=1)
+        seen[:, 1] += 2 - seen[:, 0]  # none is dominated
+        for simultaneous in missed:
+            rule = Constraint("b", {"a": 0.4999}, 0.95, simultaneous)
+            with suppress(NoFeasiblePointError):
+                rule.choose(among([tuple(row) for row in seen], sampling=0.1))
+                missed[simultaneous] += 1  # what is chosen has .5 in truth
+    assert missed[False] > 0.5 * 400
+    assert missed[True] < 0.07 * 400
 
 
 def test_margin_of_a_point_with_one_seed_is_unknown_so_it_keeps_no_bound():
