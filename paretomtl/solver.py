@@ -112,7 +112,7 @@ class Solver(ABC):  # noqa: B024 - subclass one of the four below, not this
 
     Class variables:
         uses_preference: False for methods that reach the same point at every preference.
-        stateful: True if a step depends on earlier ones; then every batch must have every label.
+        stateful: True if a step depends on earlier ones.
         joint: True if a point's step depends on the other points; such methods need a fleet of all points, or a front
             model with several preferences a step.
     """
@@ -129,6 +129,11 @@ class Solver(ABC):  # noqa: B024 - subclass one of the four below, not this
     @property
     def nonnegative(self) -> bool:
         """True for methods that need losses of at least 0."""
+        return False
+
+    @property
+    def balances_labels(self) -> bool:
+        """True for linear methods that divide the preference by the share of the batches that have each label."""
         return False
 
     def init(self, sweep: Sweep) -> Any:
@@ -150,7 +155,7 @@ class Scalarization(Solver):
 
     Class variables:
         linear: True if the weights are the preference, whatever the losses; then each sample of a batch may have a
-            preference of its own.
+            preference of its own, and a batch may lack labels: the losses that are present keep their weights.
     """
 
     linear: ClassVar[bool] = False

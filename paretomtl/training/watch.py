@@ -13,14 +13,14 @@ from jaxtyping import Bool, Float
 from paretomtl.problem import Problem
 from paretomtl.solver import EpochMeans
 
-TRACKERS = ("means", "norms", "stalled")  # attributes of a run that its checkpoint includes
+TRACKERS = ("means", "norms", "stalled", "labels")  # attributes of a run that its checkpoint includes
 STALL = 100  # steps of a deterministic problem without a smaller residual, after which it is stopped
 EXPLODED = 1e3  # times the mean of a loss's gradient norm so far: a norm above this is a jump
 LONG_ENOUGH = 10  # steps that a mean needs before norms are compared with it
 
 
 class Means:
-    """Means of losses and weights over an epoch, for each objective over the batches that have its label."""
+    """Means over an epoch: of each loss over its labels, and of its weights over the steps that gave it one."""
 
     def __init__(self, m: int, points: tuple[int, ...] = ()):
         self._shape = (*points, m)
@@ -28,32 +28,34 @@ class Means:
 
     def _clear(self):
         self.losses, self.weights = np.zeros(self._shape), np.zeros(self._shape)
-        self.seen = np.zeros(self._shape[-1], int)
+        self.seen, self.steps = np.zeros(self._shape[-1]), np.zeros(self._shape[-1], int)
 
     def checkpoint(self) -> tuple[np.ndarray, ...]:
         """Return the sums so far."""
-        return self.losses, self.weights, self.seen
+        return self.losses, self.weights, self.seen, self.steps
 
     def restore(self, checkpoint: tuple[np.ndarray, ...]) -> None:
         """Restore the sums that `checkpoint` returned."""
-        self.losses, self.weights, self.seen = checkpoint
+        self.losses, self.weights, self.seen, self.steps = checkpoint
 
     def add(
-        self,
-        present: Sequence[int],
-        losses: Float[np.ndarray, "*points k"],
-        weights: Float[np.ndarray, "*points k"] | None = None,
+        self, present: Sequence[int], losses: Float[np.ndarray, "*points k"], counts: Float[np.ndarray, " k"]
     ) -> None:
-        """Add a step's losses and weights; `present` are the objectives that have a label in it."""
+        """Add a batch's losses; `present` are the objectives that have a label in it, `counts` how many each has."""
         present = list(present)
-        self.losses[..., present] += losses
-        if weights is not None:
-            self.weights[..., present] += weights
-        self.seen[present] += 1
+        self.losses[..., present] += losses * counts
+        self.seen[present] += counts
+
+    def add_weights(self, present: Sequence[int], weights: Float[np.ndarray, "*points k"]) -> None:
+        """Add the weights of a step for the losses of some objectives."""
+        present = list(present)
+        self.weights[..., present] += weights
+        self.steps[present] += 1
 
     def close(self) -> EpochMeans:
         """Return the means so far, (*points, m) each, and start the next epoch."""
-        means = EpochMeans(torch.from_numpy(self.losses / self.seen), torch.from_numpy(self.weights / self.seen))
+        weights = self.weights / np.maximum(self.steps, 1)  # 0 from methods that return a direction
+        means = EpochMeans(torch.from_numpy(self.losses / self.seen), torch.from_numpy(weights))
         self._clear()
         return means
 
@@ -133,7 +135,7 @@ def end_epoch(problem: Problem, means: Means, epochs: list[EpochMeans], partial:
     epochs.append(means.close())
 
 
-def check_seen(names: Sequence[str], seen: Sequence[int], epoch: int) -> None:
+def check_seen(names: Sequence[str], seen: Sequence[int | float], epoch: int) -> None:
     """Raise where an objective had no label in an epoch."""
     for name, count in zip(names, seen, strict=True):
         if not count:
