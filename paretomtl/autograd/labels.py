@@ -33,9 +33,9 @@ def check_labels(solver: Solver, names: Sequence[str], present: Sequence[int]) -
     missing = [name for i, name in enumerate(names) if i not in present]
     if missing and not is_linear(solver):
         raise ValueError(
-            f"a batch has no label of {missing}, and {type(solver).__name__} weighs the losses against each other; give "
-            "batches with every label, or use Linear. Methods such as EPO collect the labels of several batches, for "
-            "points that are trained one by one (without fleet= and front_model=)"
+            f"a batch has no label of {missing}, and {type(solver).__name__} weighs the losses against each other; "
+            "give batches with every label, or use Linear. Methods such as EPO collect the labels of several batches, "
+            "for points that are trained one by one (without fleet= and front_model=)"
         )
 
 

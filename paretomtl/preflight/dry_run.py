@@ -12,8 +12,8 @@ from paretomtl.conditioned.rehearsal import rehearse
 from paretomtl.conditioned.sampling import Preferences
 from paretomtl.errors import NoLabelError
 from paretomtl.preflight.fleet_check import check_fleet
-from paretomtl.preflight.label_check import check_first_labels, length_notes
 from paretomtl.preflight.known_data import fingerprint_data
+from paretomtl.preflight.label_check import check_first_labels, length_notes
 from paretomtl.problem import Problem
 from paretomtl.solver import Aggregation, Weighting
 from paretomtl.training.measuring import to_device

@@ -111,6 +111,9 @@ def of_any(model, batch):
 
 X, Y = toys.regression(1, 16).tensors
 REMEDY = "; if that is wrong, return (mean, number of labels) for each loss"
+UNEQUAL = (
+    "the tensors of a batch of train have the lengths {}: its losses count as means over the first of them" + REMEDY
+)
 
 
 @pytest.mark.fault(99)
@@ -120,15 +123,13 @@ REMEDY = "; if that is wrong, return (mean, number of labels) for each loss"
         ((X, Y), None),
         ((X, Y, torch.ones(())), None),
         ({"x": X, "y": Y}, None),
-        ((X, Y, torch.ones(2)), "the tensors of a batch of train have the lengths 16, 2: its losses count as means over "
-         "the first of them" + REMEDY),
-        ({"weights": torch.ones(2), "x": X, "y": Y}, "the tensors of a batch of train have the lengths 2, 16: its losses "
-         "count as means over the first of them" + REMEDY),
+        ((X, Y, torch.ones(2)), UNEQUAL.format("16, 2")),
+        ({"weights": torch.ones(2), "x": X, "y": Y}, UNEQUAL.format("2, 16")),
         ({"weights": torch.ones(2), "x": X, "y": Y, "count": True}, None),
         (Graphs(X, Y), "no tensor shows the length of a batch of train, so all batches count alike in a mean" + REMEDY),
     ],
     ids=["pair", "number", "dict", "weights last", "weights first", "counted", "graphs"],
-)  # fmt: skip
+)
 def test_a_batch_of_unequal_lengths_is_noted_once(batch, note):
     problem = toys.two_regressions(losses=of_any, train=[batch] * 2)
     study = Study(problem=problem, solver=ps.Linear(), preferences=np.array([[0.5, 0.5]]), corners=False, epochs=1)

@@ -256,7 +256,7 @@ def test_labels_that_were_collected_before_it(solver):
     study = study_of(partly("a", "a", "", "b"), solver, steps=12)
     for last in (3, 7):
         (trained,) = assert_goes_on(study, last)
-        assert trained.point.warnings == ("labels of 'a' in 50%, of 'b' in 25% of the batches",)
+        assert trained.point.warnings[0] == "labels of 'a' in 50%, of 'b' in 25% of the batches"
 
 
 class Ray(ps.Linear):
