@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from paretomtl.autograd.gradients import StepResult, check_clip, descend, follow, leaf_parameters
+from paretomtl.autograd.labels import LabelCounts, is_linear
 from paretomtl.autograd.loss_function import BatchLosses
 from paretomtl.errors import NonFiniteError
 from paretomtl.point import Code
@@ -24,6 +25,9 @@ class Descent:
         optimizer.zero_grad()
         status = step.backward({"left": left, "right": right})
         optimizer.step()
+
+    A loss may lack its label (None) with `Linear` alone. Other methods weigh the losses against each other: keep the
+    losses of several batches until every one has a label, and call `backward` once.
 
     Args:
         solver: the method.
@@ -65,6 +69,7 @@ class Descent:
         generator = torch.Generator().manual_seed(seed)
         sweep = Sweep(torch.stack(rows), torch.tensor(matches[0]), steps, deterministic=False, generators=(generator,))
         self.state = solver.init(sweep)
+        self._labels = LabelCounts(len(self.names))
 
     def backward(self, losses: NamedLosses | Callable[[], NamedLosses]) -> Status:
         """Add the method's direction to the parameters' `.grad`, as `backward` adds a gradient.
@@ -73,6 +78,7 @@ class Descent:
             losses: scalars by name; None for a missing label. For a `Stepper`, a function that computes them anew.
 
         Raises:
+            ValueError: a label is missing, and the method weighs the losses against each other.
             NonFiniteError: a loss or a gradient is NaN or infinite. With a scaler, a gradient that overflows raises
                 nothing: the status is "skipped", and the scaler skips the optimizer's step.
         """
@@ -84,14 +90,18 @@ class Descent:
         if callable(losses) and not isinstance(self.solver, Stepper):
             raise TypeError(f"{type(self.solver).__name__} takes the losses themselves, not a function")
         present = self._select_present(losses() if callable(losses) else losses)
-        r = self._preference[[self.names.index(name) for name in present]]
-        if len(present) < len(self.names) and self.solver.stateful:
+        labels = [self.names.index(name) for name in present]
+        if len(present) < len(self.names) and not is_linear(self.solver):
             missing = [name for name in self.names if name not in present]
-            raise ValueError(f"{type(self.solver).__name__} carries its state from step to step and cannot go without "
-                             f"{missing}")  # fmt: skip
+            raise ValueError(
+                f"losses: there is no label of {missing}, and {type(self.solver).__name__} weighs the losses against "
+                "each other; keep the losses of several batches until each is there, and call backward once for all "
+                "of them; or use Linear"
+            )
+        r = self._labels.shares(self.solver, self._preference, labels)
         if not r.any():  # none of the present labels matters
+            self._labels.add(labels)
             return solved_status(r)
-        r = r / r.sum() if len(present) < len(self.names) else r
         parameters = leaf_parameters(list(present.values()))
         if callable(losses):
             result = self._follow(losses, present, r, parameters)
@@ -100,11 +110,18 @@ class Descent:
         if result is None or (self.scaler is not None and not _has_finite_gradients(parameters)):
             return Status(torch.tensor(int(Code.SKIPPED)), torch.zeros((), dtype=torch.float64))
         self.state = result.state
+        self._labels.add(labels)
         return result.status
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs: the method, the preference and the state, as tensors, numbers and text."""
-        return {"solver": repr(self.solver), "preference": self._by_name(), "state": _to_plain(self.state)}
+        seen, batches = self._labels.checkpoint()
+        return {
+            "solver": repr(self.solver),
+            "preference": self._by_name(),
+            "state": _to_plain(self.state),
+            "labels": [seen.tolist(), batches],
+        }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue from a `state_dict`.
@@ -116,6 +133,9 @@ class Descent:
             if saved[key] != own:
                 raise ValueError(f"the saved {key} is {saved[key]}, this one's {own}; build the same Descent first")
         self.state = _restore_like(self.state, saved["state"])
+        if "labels" in saved:  # 0.2 did not save them
+            seen, batches = saved["labels"]
+            self._labels.restore((np.array(seen), batches))
 
     def _descend(self, present: dict[str, Tensor], r: Tensor, parameters: list[Tensor]) -> StepResult | None:
         """Return the solver's answer; None where a gradient overflowed, which an infinite `.grad` shows the scaler."""

@@ -43,7 +43,8 @@ class Point:
         control_error: degrees between the preference's ray and the validation losses.
         status: how the training ended, in a word of `Code`; docs/statuses.md has them all.
         residual: the solver's last residual; 0 where the preference is met.
-        counts: steps, finish_steps, skipped (batches without any label), relaxed, fell_back. For a conditioned network:
+        counts: steps, finish_steps, skipped (batches without any label), relaxed, fell_back; and collected, the batches
+            that waited for labels of others, where there were such. For a conditioned network:
             steps, skipped, best_step (the step whose weights are stored), and relaxed and fell_back over all sampled
             preferences. For a walk: steps, corrections, products (Hessian-vector) and relaxed.
         weights: SHA-256 of the weight file.

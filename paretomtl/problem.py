@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from paretomtl.objective import Objective, check_reference
 
 Batches = Iterable[Any] | Callable[[], Iterable[Any]]
+Loss = Tensor | tuple[Tensor, float | Tensor] | None  # plain, with its number of labels, or without a label
 
 
 class Truth(NamedTuple):
@@ -25,6 +26,18 @@ class Truth(NamedTuple):
     hypervolume: float
 
 
+class CountedLosses(NamedTuple):
+    """The losses of a batch, in the order of the objectives, and how many labels each is a mean of.
+
+    counts: 0 where the label is missing.
+    is_stated: whether `losses` returned a count with every loss; else the length of the batch stands in.
+    """
+
+    losses: list[Tensor | None]
+    counts: list[float]
+    is_stated: bool
+
+
 @dataclass(frozen=True)
 class Problem:
     """A model with several losses, and everything needed to train and measure it.
@@ -33,7 +46,8 @@ class Problem:
         objectives: two or more, as `Objective` or as plain names.
         model: `() -> nn.Module`, a new one at each call; called under the study's seed.
         losses: `(model, batch) -> {name: scalar}`. The value None says that the batch has no label for that objective;
-            NaN does not.
+            NaN does not. A pair (mean, count) says how many labels the loss is a mean of; else the length of the
+            batch's first tensor counts.
         ref_point: the hypervolume reference, one number an objective; fixed here, before any front is seen. None: fixed
             once, from the corners' losses: 10 % of their range beyond the worst of them.
         train, validate, test: a DataLoader, another re-iterable of batches, or a factory `() -> such`. Factories travel
@@ -47,7 +61,7 @@ class Problem:
 
     objectives: Sequence[str | Objective]
     model: Callable[[], nn.Module]
-    losses: Callable[[Any, Any], Mapping[str, Tensor | None]]
+    losses: Callable[[Any, Any], Mapping[str, Loss]]
     ref_point: Sequence[float] | None
     train: Batches | None = None
     validate: Batches | None = None
@@ -104,6 +118,19 @@ class Problem:
 
     def loss_list(self, model: nn.Module, batch: Any) -> list[Tensor | None]:
         """Return the losses of a batch in the order of the objectives, checked; None for a missing label."""
+        return [loss for loss, _ in self._pairs(model, batch)]
+
+    def counted_losses(self, model: nn.Module, batch: Any) -> CountedLosses:
+        """Return the losses of a batch with their numbers of labels; it fails within `torch.vmap` over samples."""
+        pairs = self._pairs(model, batch)
+        counts = [_to_count(name, count) for name, (_, count) in zip(self.names, pairs, strict=True)]
+        is_stated = all(count is not None for (loss, _), count in zip(pairs, counts, strict=True) if loss is not None)
+        length = float(batch_length(batch))
+        filled = [0.0 if loss is None else count or length for (loss, _), count in zip(pairs, counts, strict=True)]
+        return CountedLosses([loss for loss, _ in pairs], filled, is_stated)
+
+    def _pairs(self, model: nn.Module, batch: Any) -> list[tuple[Tensor | None, float | Tensor | None]]:
+        """Return each loss of a batch and the count that came with it, or None, in the order of the objectives."""
         losses = self.losses(model, batch)
         if not isinstance(losses, Mapping):
             raise TypeError(f"losses returned {type(losses).__name__}; give a dict with the keys {list(self.names)}")
@@ -112,12 +139,14 @@ class Problem:
                 f"losses returned the keys {sorted(map(str, losses))}, the objectives are {list(self.names)}; "
                 "give one value for each (None where a batch has no label)"
             )
-        for name, loss in losses.items():
+        pairs = []
+        for name, scale in ((o.name, o.scale) for o in self.described):
+            loss, count = _split_pair(name, losses[name])
             if loss is not None and not (isinstance(loss, Tensor) and loss.ndim == 0):
                 kind = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
                 raise ValueError(f"loss {name!r} is {kind}; give a 0-dimensional tensor, such as its mean")
-        divided = ((losses[o.name], o.scale) for o in self.described)
-        return [loss if loss is None or scale == 1 else loss / scale for loss, scale in divided]
+            pairs.append((loss if loss is None or scale == 1 else loss / scale, count))
+        return pairs
 
     def open(self) -> dict[str, Iterable[Any]]:
         """Open the data by split, calling factories. A deterministic problem has one batch, None, on "validate"."""
@@ -125,6 +154,35 @@ class Problem:
             return {"validate": [None]}
         splits = {"train": self.train, "validate": self.validate, "test": self.test}
         return {name: _open_split(name, source) for name, source in splits.items() if source is not None}
+
+
+def batch_length(batch: Any) -> int:
+    """Return the length of the first tensor or array in a batch; 1 where there is none."""
+    if getattr(batch, "shape", None):
+        return int(batch.shape[0])
+    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (tuple, list)) else ()
+    return next((batch_length(part) for part in parts if getattr(part, "shape", None)), 1)
+
+
+def _split_pair(name: str, loss: Any) -> tuple[Any, Any]:
+    """Return a loss and its count; None for a count that was not given."""
+    if not isinstance(loss, tuple):
+        return loss, None
+    if len(loss) != 2 or not isinstance(loss[0], Tensor):
+        raise ValueError(f"loss {name!r} is {loss!r}; give its mean, or (mean, count), or None for a missing label")
+    return loss
+
+
+def _to_count(name: str, count: Any) -> float | None:
+    if count is None:
+        return None
+    is_number = isinstance(count, (int, float, np.number)) or (isinstance(count, Tensor) and count.ndim == 0)
+    if isinstance(count, bool) or not is_number or not 0 < float(count) < float("inf"):
+        raise ValueError(
+            f"loss {name!r} has the count {count!r}; give the number of its labels, or None in place of the pair where "
+            "a batch has none"
+        )
+    return float(count)
 
 
 def _open_split(name: str, source: Batches) -> Iterable[Any]:

@@ -116,7 +116,7 @@ class Solver(ABC):  # noqa: B024 - subclass one of the four below, not this
 
     Class variables:
         uses_preference: False for methods that reach the same point at every preference.
-        stateful: True if a step depends on earlier ones; then every batch must have every label.
+        stateful: True if a step depends on earlier ones.
         joint: True if a point's step depends on the other points; such methods need a fleet of all points, or a front
             model with several preferences a step.
     """
@@ -140,6 +140,11 @@ class Solver(ABC):  # noqa: B024 - subclass one of the four below, not this
         """True if a parameter that only one loss depends on counts as shared; else it keeps its plain gradient."""
         return False
 
+    @property
+    def balances_labels(self) -> bool:
+        """True for linear methods that divide the preference by the share of the batches that have each label."""
+        return False
+
     def init(self, sweep: Sweep) -> Any:
         """Return the state before the first step."""
         del sweep
@@ -158,7 +163,7 @@ class Scalarization(Solver):
 
     Class variables:
         linear: True if the weights are the preference, whatever the losses; then each sample of a batch may have a
-            preference of its own.
+            preference of its own, and a batch may lack labels: the losses that are present keep their weights.
     """
 
     linear: ClassVar[bool] = False

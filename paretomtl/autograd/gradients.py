@@ -67,9 +67,6 @@ def descend(
     """
     values = torch.stack([loss.detach() for loss in losses], dim=-1)
     check_finite(values, names)
-    if len(losses) == 1:  # the other labels are missing: nothing to weigh
-        (losses[0].sum() * scale).backward()
-        return StepResult(torch.ones_like(values, dtype=torch.float64), state, solved_status(values))
     if isinstance(solver, Scalarization):
         weights, state, status = solver.update(state, values, preference)
         # backward sums in the losses' own dtype
@@ -77,15 +74,42 @@ def descend(
         return StepResult(weights, state, status)
     if not isinstance(solver, (Weighting, Aggregation)):
         raise TypeError(f"{type(solver).__name__} is neither a Scalarization, a Weighting nor an Aggregation")
-    return _set_shared_gradients(solver, state, losses, values, preference, parameters, names, clip, scale, within)
+    gradients = gradients_of([loss * scale for loss in losses], parameters)
+    return _set_shared_gradients(solver, state, values, gradients, preference, parameters, names, clip, scale, within)
+
+
+def descend_collected(
+    solver: Solver,
+    state: Any,
+    losses: Sequence[Tensor],
+    gradients: Sequence[Sequence[Tensor | None]],
+    preference: Float[Tensor, " m"],
+    parameters: Sequence[Tensor],
+    names: Sequence[str],
+    clip: float | None = None,
+    within: Within | None = None,
+) -> StepResult:
+    """Add the solver's direction, as `descend` does, where the losses' gradients are known already.
+
+    `gradients` has an entry for each loss and parameter; None where the loss does not depend on it.
+    """
+    values = torch.stack(list(losses))
+    if not isinstance(solver, Scalarization):
+        return _set_shared_gradients(solver, state, values, gradients, preference, parameters, names, clip, 1.0, within)
+    weights, state, status = solver.update(state, values, preference)
+    for parameter, column in zip(parameters, zip(*gradients, strict=True), strict=True):
+        for weight, gradient in zip(weights, column, strict=True):
+            if gradient is not None:
+                _add_gradient(parameter, gradient * weight.to(gradient))
+    return StepResult(weights, state, status)
 
 
 def _set_shared_gradients(
-    solver, state, losses, values, preference, parameters, names, clip, scale, within
+    solver, state, values, gradients, preference, parameters, names, clip, scale, within
 ) -> StepResult:
     """Give the heads their plain gradients, and the shared parameters the solver's direction."""
     jacobian, shared, heads_move, has_shared_gradient = _split_gradients(
-        [loss * scale for loss in losses], parameters, solver.weighs_heads
+        values.unbind(-1), gradients, parameters, solver.weighs_heads
     )
     if solver.stateful and not all(has_shared_gradient):
         missing = [name for name, has_one in zip(names, has_shared_gradient, strict=True) if not has_one]
@@ -238,9 +262,12 @@ def gradients_of(losses: Sequence[Tensor], parameters: Sequence[Tensor]) -> list
 
 
 def _split_gradients(
-    losses: Sequence[Float[Tensor, "*points"]], parameters: Sequence[Tensor], weigh_heads: bool
+    losses: Sequence[Float[Tensor, "*points"]],
+    gradients: Sequence[Sequence[Tensor | None]],
+    parameters: Sequence[Tensor],
+    weigh_heads: bool,
 ) -> tuple[Float[Tensor, "*points k n"], list[Tensor], Bool[Tensor, "*points"], list[bool]]:
-    """Compute the Jacobian on the shared parameters, and give the heads their gradients.
+    """Lay out the Jacobian on the shared parameters, and give the heads their gradients.
 
     Where autograd returns None, a loss does not depend on a parameter; so each step shows which parameters are shared.
     Where the method weighs heads, these count as shared.
@@ -251,7 +278,7 @@ def _split_gradients(
     """
     columns, shared = [], []
     heads_move = torch.zeros_like(losses[0], dtype=torch.bool)
-    for parameter, column in zip(parameters, zip(*gradients_of(losses, parameters), strict=True), strict=True):
+    for parameter, column in zip(parameters, zip(*gradients, strict=True), strict=True):
         present = [g for g in column if g is not None]
         if len(present) == 1 and not weigh_heads:
             heads_move = heads_move | present[0].reshape(*losses[0].shape, -1).any(dim=-1)

@@ -181,7 +181,7 @@ class LossModule(nn.Module):
             NoLabelError: the batch has no label.
             ValueError: its labels differ from those of an earlier batch, such as another part of the same batch.
         """
-        losses = self.problem.loss_list(self.model, batch)
+        losses = self._evaluate(batch)
         labels = [i for i, loss in enumerate(losses) if loss is not None]
         if self.labels and labels != self.labels:
             raise ValueError(
@@ -192,13 +192,26 @@ class LossModule(nn.Module):
         self.labels[:] = labels
         return [loss for loss in losses if loss is not None]
 
+    def _evaluate(self, batch: Any) -> list[Tensor | None]:
+        return self.problem.loss_list(self.model, batch)
+
 
 class SeparateLosses(LossModule):
-    """The same losses as separate outputs, so that autograd sees which parameters each one depends on."""
+    """The same losses as separate outputs, so that autograd sees which parameters each one depends on.
+
+    Attributes:
+        counts: the last batch's number of labels of each objective.
+    """
+
+    counts: Sequence[float] = ()
 
     def forward(self, batch: Any) -> tuple[Tensor, ...]:  # type: ignore[override]
         """Return the losses."""
         return tuple(self.present(batch))
+
+    def _evaluate(self, batch: Any) -> list[Tensor | None]:
+        losses, self.counts, _ = self.problem.counted_losses(self.model, batch)
+        return losses
 
 
 def _squared_gradients(problem: Problem, model: nn.Module, batch: Any) -> Float[Tensor, "m n"]:

@@ -15,14 +15,15 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
-from paretomtl.autograd.gradients import check_finite, clip_rows, gramian_of, jacobian_by_point, pull_back, renormalise
+from paretomtl.autograd.gradients import check_finite, clip_rows, gramian_of, jacobian_by_point, pull_back
+from paretomtl.autograd.labels import LabelCounts, check_labels
 from paretomtl.autograd.loss_function import LossModule
 from paretomtl.conditioned.bounds import apply_bounds
 from paretomtl.conditioned.front_model import Conditioned, Generated
 from paretomtl.conditioned.modulation import CONVOLUTIONS, Change, Modulated
 from paretomtl.errors import NonFiniteError
 from paretomtl.problem import Problem
-from paretomtl.solver import Aggregation, Scalarization, Solver, Status, Weighting, solved_status
+from paretomtl.solver import Aggregation, Scalarization, Solver, Status, Weighting
 
 CALL_ERRORS = (RuntimeError, ValueError, AttributeError, TypeError, LookupError, NotImplementedError)
 
@@ -49,8 +50,16 @@ def take_step(
     each: str,
     vmapped: bool,
     clip: float | None = None,
+    counts: LabelCounts | None = None,
 ) -> ConditionedStep:
-    """Add the gradient of one step, a mean over the preferences, to the parameters' `.grad`."""
+    """Add the gradient of one step, a mean over the preferences, to the parameters' `.grad`.
+
+    `counts` are the labels of the training so far, to which the batch's are added; None for a single step.
+
+    Raises:
+        NoLabelError: the batch has no label.
+        ValueError: it lacks a label, and the method weighs the losses against each other.
+    """
     labels: list[int] = []
     evaluate = LossModule(problem, network.plain, labels)
     weighing = isinstance(solver, (Weighting, Aggregation))
@@ -66,12 +75,10 @@ def take_step(
     values = losses.detach()
     names = [problem.names[i] for i in labels]
     check_finite(values.sum(dim=0), names)
-    if len(labels) == 1:  # the other labels are missing: nothing to weigh
-        pull_back([losses], [torch.full_like(losses, 1 / len(losses))])
-        return ConditionedStep(
-            labels, values.mean(dim=0), values.new_ones(1, dtype=torch.float64), solved_status(values)
-        )
-    preference = renormalise(r, labels)
+    check_labels(solver, problem.names, labels)
+    counts = counts or LabelCounts(len(problem.names))
+    preference = counts.shares(solver, r, labels)
+    counts.add(labels)
     if not weighing:
         assert isinstance(solver, Scalarization)
         weights, _, status = solver.update(state, values, preference)

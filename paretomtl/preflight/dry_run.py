@@ -13,6 +13,7 @@ from paretomtl.conditioned.sampling import Preferences
 from paretomtl.errors import NoLabelError
 from paretomtl.preflight.fleet_check import check_fleet
 from paretomtl.preflight.known_data import fingerprint_data
+from paretomtl.preflight.label_check import check_first_labels, length_notes
 from paretomtl.problem import Problem
 from paretomtl.solver import Aggregation, Weighting
 from paretomtl.training.measuring import to_device
@@ -62,7 +63,10 @@ def dry_run(study: Study) -> Findings:
         model.train()
         for split, batches in splits.items():
             batch = to_device(_first_batch(batches, split), study.device)
-            losses = problem.loss_list(model, batch)
+            losses, _, is_stated = problem.counted_losses(model, batch)
+            notes += length_notes(split, batch, is_stated)
+            if split == "train":
+                check_first_labels(study, model, batches)
             if split == "train" or problem.deterministic:
                 notes += _check_graph(study, losses, model) + _scale_notes(problem, losses)
                 notes += _rehearse_front_model(study, second.to(study.device), batch)

@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from paretomtl.autograd.bounds import within_bounds
-from paretomtl.autograd.gradients import StepResult, descend, renormalise
+from paretomtl.autograd.gradients import StepResult, descend
+from paretomtl.autograd.labels import LabelCounts, check_labels
 from paretomtl.autograd.loss_function import SeparateLosses
 from paretomtl.errors import NoLabelError, NonFiniteError
 from paretomtl.point import Code
@@ -34,7 +35,6 @@ from paretomtl.training.outcome import (
     Outcome,
     Tick,
     TrainedPoint,
-    check_state,
     pending_point,
     to_float64,
 )
@@ -89,8 +89,9 @@ class Fleet(Resumable):
         self.solver = self.outcomes[0].solver
         m, points = len(self.problem.names), (len(self.jobs),)
         self.means, self.norms, self.stalled = Means(m, points), Norms(m, points), Stall(points)
+        self.labels = LabelCounts(m)
         for k, outcome in enumerate(self.outcomes):
-            outcome.norms, outcome.place = self.norms, (k,)
+            outcome.norms, outcome.labels, outcome.place = self.norms, self.labels, (k,)
         self.steps, self.skipped = 0, 0
         self.counts = {name: np.zeros(points, int) for name in STATUS_COUNTS}
         self.epochs: list[EpochMeans] = []
@@ -211,8 +212,8 @@ class Fleet(Resumable):
             try:
                 losses = self._losses(batch)
             except NoLabelError:
-                check_state(self.solver, list(self.problem.names))
                 self.skipped += 1
+                self.labels.add([])
                 return None
             present = list(self.evaluate.labels)
             r = self._shares(present)
@@ -240,16 +241,11 @@ class Fleet(Resumable):
         return list(evaluate_points(self.evaluate, self.rows, batch))
 
     def _shares(self, present: list[int]) -> Float[Tensor, "p k"]:
-        """Return the preferences, renormalised to the objectives that have a label."""
-        r = self.preferences[self.live]
-        missing = [name for i, name in enumerate(self.problem.names) if i not in present]
-        check_state(self.solver, missing)
-        if missing and not r[:, present].any(dim=1).all():
-            raise ValueError(
-                f"a batch has no label of {missing}, and a point to which nothing else matters cannot skip it in a "
-                "fleet; leave fleet= out"
-            )
-        return renormalise(r, present)
+        """Return the preferences for the objectives that have a label."""
+        check_labels(self.solver, self.problem.names, present)
+        shares = self.labels.shares(self.solver, self.preferences[self.live], present)
+        check_shares(shares, self.problem.names, present)
+        return shares
 
     def _count(self, present: list[int], losses: list[Tensor], result: StepResult) -> None:
         """Keep the state and the status of a step, and add it to the counts and the running means."""
@@ -258,9 +254,12 @@ class Fleet(Resumable):
             self.counts[name][self.live] += (result.status.code == code).cpu().numpy()
         if result.norms is not None:
             self.norms.add(self.steps, present, self._spread(to_float64(result.norms)))
+        self.labels.add(present)
         if not self.problem.deterministic:
-            weights = None if result.weights is None else self._spread(to_float64(result.weights))
-            self.means.add(present, self._spread(to_float64(torch.stack(losses, dim=-1))), weights)
+            counts = np.array([self.evaluate.counts[i] for i in present])
+            self.means.add(present, self._spread(to_float64(torch.stack(losses, dim=-1))), counts)
+            if result.weights is not None:
+                self.means.add_weights(present, self._spread(to_float64(result.weights)))
 
     def _spread(self, values: np.ndarray) -> np.ndarray:
         """Spread the rows of the points in training over all points; rows of the others are 0 and never read."""
@@ -354,6 +353,16 @@ class Fleet(Resumable):
         if k not in self.left:
             outcome.counts["steps"] = self.steps
         return outcome.failed(pending, cause)
+
+
+def check_shares(shares: Float[Tensor, "p k"], names: Sequence[str], present: Sequence[int]) -> None:
+    """Raise where a batch lacks labels, and a point gives none of the others a share: alone it would skip the batch."""
+    if not shares.any(dim=1).all():
+        missing = [name for i, name in enumerate(names) if i not in present]
+        raise ValueError(
+            f"a batch has no label of {missing}, and a point to which nothing else matters cannot skip it in a fleet; "
+            "leave fleet= out"
+        )
 
 
 def means_of_point(epochs: Sequence[EpochMeans], k: int) -> list[EpochMeans]:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from paretomtl.autograd.bounds import within_bounds
-from paretomtl.autograd.gradients import StepResult, descend, follow, renormalise
+from paretomtl.autograd.bounds import Within, within_bounds
+from paretomtl.autograd.gradients import StepResult, descend, descend_collected, follow
+from paretomtl.autograd.labels import Collected, check_labels, is_linear
 from paretomtl.autograd.loss_function import closure
 from paretomtl.point import Code, Point
 from paretomtl.solver import Status, Stepper
@@ -29,7 +30,6 @@ from paretomtl.training.outcome import (
     Outcome,
     Tick,
     TrainedPoint,
-    check_state,
     pending_point,
     to_float64,
 )
@@ -75,6 +75,7 @@ class Run(Outcome, Resumable):
     def _clear(self) -> None:
         super()._clear()
         self.means, self.stalled = Means(len(self.problem.names)), Stall()
+        self.collected = Collected(len(self.problem.names))
 
     @property
     def jobs_key(self) -> list:
@@ -104,6 +105,7 @@ class Run(Outcome, Resumable):
             "counts": self.counts,
             "warnings": self.warnings,
             "epochs": pack_epochs(self.epochs),
+            "collected": self.collected.checkpoint(),
             **{name: getattr(self, name).checkpoint() for name in TRACKERS},
         }
 
@@ -114,6 +116,7 @@ class Run(Outcome, Resumable):
         self.state, self.status = checkpoint["state"], Status(*checkpoint["status"])
         self.counts, self.warnings[:] = checkpoint["counts"], checkpoint["warnings"]
         self.epochs = unpack_epochs(checkpoint["epochs"])
+        self.collected.restore(checkpoint["collected"])
         for name in TRACKERS:
             getattr(self, name).restore(checkpoint[name])
 
@@ -129,17 +132,17 @@ class Run(Outcome, Resumable):
                 end_epoch(self.problem, self.means, self.epochs)
             model.train()
             self.optimizer.zero_grad(set_to_none=True)
-            losses = self.problem.loss_list(model, batch)
-            weights = self._backward(model, batch, losses, self.parameters)
+            losses, counts, _ = self.problem.counted_losses(model, batch)
+            step = self._backward(model, batch, losses, counts)
             if self.problem.deterministic and self.status.code == Code.STATIONARY:
                 break  # before a step that would be rounding
-            if weights is not None:
+            if step is not None:
                 self.optimizer.step()
                 if self.scheduler is not None:
                     self.scheduler.step()
                 if self.problem.project is not None:
                     self.problem.project(model)
-                self.call_back(epoch, dict(enumerate(losses)), weights)
+                self.call_back(epoch, *step)
             self.counts["steps"] += 1
             if self.tick is not None:
                 self.tick(self.counts["steps"] / self.budget)
@@ -152,40 +155,68 @@ class Run(Outcome, Resumable):
         return bool(self.stalled(self.status.residual.cpu().numpy()))
 
     def _backward(
-        self, model: nn.Module, batch: Any, losses: list[Tensor | None], parameters: list[nn.Parameter]
-    ) -> dict[int, float] | None:
-        """Fill the gradients and return the weights by objective.
+        self, model: nn.Module, batch: Any, losses: list[Tensor | None], counts: list[float]
+    ) -> tuple[dict[int, Tensor], dict[int, float]] | None:
+        """Fill the gradients; return the step's losses and weights by objective.
 
-        They are empty where the method has none, and None where the preference gives no labelled loss a share.
+        There are no weights where the method has none. Without a step it returns None: the preference gives no
+        labelled loss a share, or labels are still to come.
         """
         labelled = {i: loss for i, loss in enumerate(losses) if loss is not None}
         present = list(labelled)
-        missing = [name for i, name in enumerate(self.problem.names) if i not in labelled]
-        check_state(self.solver, missing)
-        if not self.preference[present].any():
+        if present and isinstance(self.solver, Stepper):
+            check_labels(self.solver, self.problem.names, present)
+        preference = self.labels.shares(self.solver, self.preference, present)
+        self.labels.add(present)
+        if labelled and not self.problem.deterministic:  # exact losses need no means
+            self.means.add(present, _loss_values(labelled), np.array([counts[i] for i in present]))
+        if not present or (is_linear(self.solver) and not preference.any()):
             self.counts["skipped"] += 1
-            self.means.add(present, _loss_values(labelled))
             return None
-        r = renormalise(self.preference, present)
-        result = self._descend(model, batch, labelled, r, parameters)
+        if is_linear(self.solver) or (len(present) == len(losses) and self.collected.is_empty):
+            return self._count(labelled, self._descend(model, batch, labelled, preference))
+        self.collected.add(labelled, counts, self.parameters, self.problem.names)
+        if not self.collected.is_complete:
+            self.counts["collected"] = self.counts.get("collected", 0) + 1
+            return None
+        return self._descend_collected()
+
+    def _descend(self, model: nn.Module, batch: Any, labelled: dict[int, Tensor], r: Tensor) -> StepResult:
+        names, losses = [self.problem.names[i] for i in labelled], list(labelled.values())
+        if isinstance(self.solver, Stepper):
+            again = closure(self.problem, model, batch)
+            return follow(self.solver, self.state, again, losses, r, self.parameters, names)
+        return descend(self.solver, self.state, losses, r, self.parameters, names, clip=self._clip, within=self._within)
+
+    def _descend_collected(self) -> tuple[dict[int, Tensor], dict[int, float]]:
+        losses, gradients = self.collected.means()
+        names = self.problem.names
+        result = descend_collected(
+            self.solver, self.state, losses, gradients, self.preference, self.parameters, names,
+            clip=self._clip, within=self._within,
+        )  # fmt: skip
+        self.collected.clear()
+        return self._count(dict(enumerate(losses)), result)
+
+    @property
+    def _within(self) -> Within | None:
+        project = self.problem.project
+        return None if project is None else partial(within_bounds, project, self.model)
+
+    @property
+    def _clip(self) -> float | None:
+        return None if self.job.corner is not None else self.study.clip
+
+    def _count(self, losses: dict[int, Tensor], result: StepResult) -> tuple[dict[int, Tensor], dict[int, float]]:
+        """Keep the state and the status of a step, add it to the counts and means, and return its losses, weights."""
         self.state, self.status = result.state, result.status
         for name, code in STATUS_COUNTS.items():
             self.counts[name] += int(self.status.code == code)
         if result.norms is not None:
-            self.norms.add(self.counts["steps"], present, to_float64(result.norms))
-        weights = None if result.weights is None else to_float64(result.weights)
-        if not self.problem.deterministic:  # exact losses need no means
-            self.means.add(present, _loss_values(labelled), weights)
-        return {} if weights is None else dict(zip(present, weights.tolist(), strict=True))
-
-    def _descend(
-        self, model: nn.Module, batch: Any, labelled: dict[int, Tensor], r: Tensor, parameters: list
-    ) -> StepResult:
-        names, losses = [self.problem.names[i] for i in labelled], list(labelled.values())
-        if isinstance(self.solver, Stepper):
-            again = closure(self.problem, model, batch)
-            return follow(self.solver, self.state, again, losses, r, parameters, names)
-        clip = None if self.job.corner is not None else self.study.clip
-        project = self.problem.project
-        within = None if project is None else partial(within_bounds, project, model)
-        return descend(self.solver, self.state, losses, r, parameters, names, clip=clip, within=within)
+            self.norms.add(self.counts["steps"], list(losses), to_float64(result.norms))
+        if result.weights is None:
+            return losses, {}
+        weights = to_float64(result.weights)
+        if not self.problem.deterministic:
+            self.means.add_weights(list(losses), weights)
+        return losses, dict(zip(losses, weights.tolist(), strict=True))

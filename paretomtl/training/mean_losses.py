@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from paretomtl.autograd.loss_function import BatchLosses, closure
 from paretomtl.problem import Problem
 from paretomtl.solver import Closure, Gradients
-from paretomtl.training.measuring import batch_length, to_device
+from paretomtl.training.measuring import to_device
 from paretomtl.training.seeds import reseed, reseed_loader, seed_of
 
 
@@ -48,11 +48,11 @@ class MeanLosses(Closure):
         self._train = [None] if train is None else train
         self._place = closure(problem, model)
         self._few = hessian_batches
-        self._labels: list[tuple[int, list[int]]] = []  # a batch: its length, objectives with a label
+        self._counts: list[Tensor] = []  # of a batch: the number of labels of each objective
         with torch.no_grad():
             for batch in self._batches():
-                losses = problem.loss_list(model, batch)
-                self._labels.append((batch_length(batch), [i for i, loss in enumerate(losses) if loss is not None]))
+                counts = problem.counted_losses(model, batch).counts
+                self._counts.append(torch.tensor(counts, dtype=torch.float64))
         for name, total in zip(problem.names, self._totals(None).tolist(), strict=True):
             if not total:
                 raise ValueError(f"no batch of train has a label for {name!r}; there is no way to lower it")
@@ -129,10 +129,12 @@ class MeanLosses(Closure):
     def _parts(self, few: int | None) -> Iterator[tuple[BatchLosses, list[int], Tensor]]:
         """Yield each batch's losses as a function, the objectives they belong to, and its share in the mean of each."""
         totals = self._totals(few)
-        for batch, (size, present) in zip(self._batches(few), self._labels[:few], strict=True):
+        for batch, counts in zip(self._batches(few), self._counts[:few], strict=True):
+            present = counts.nonzero()[:, 0].tolist()
             if present:
                 # the seed of the pass is enough
-                yield closure(self._problem, self._model, batch, noisy=False), present, size / totals[present]
+                part = closure(self._problem, self._model, batch, noisy=False)
+                yield part, present, counts[present] / totals[present]
 
     def _batches(self, few: int | None = None) -> Iterator[Any]:
         if not self._problem.deterministic:
@@ -143,8 +145,5 @@ class MeanLosses(Closure):
             yield to_device(batch, self._device)
 
     def _totals(self, few: int | None) -> Float[Tensor, " m"]:
-        """Return the number of samples that have a label of each objective."""
-        totals = torch.zeros(len(self._problem.names), dtype=torch.float64)
-        for size, present in self._labels[:few]:
-            totals[present] += size
-        return totals
+        """Return the number of labels of each objective."""
+        return sum(self._counts[:few], torch.zeros(len(self._problem.names), dtype=torch.float64))

@@ -62,7 +62,7 @@ def measure_splits(
 def measure(problem: Problem, model: nn.Module, batches: Iterable[Any], device: Any, split: str) -> SplitMeasures:
     """Measure mean losses and the problem's own measures on a split.
 
-    The mean of a loss is over the batches that have its label, each weighed by the length of its first tensor.
+    The mean of a loss is over the batches that have its label, each weighed by its number of such labels.
 
     Raises:
         NonFiniteError: a mean or a measure is NaN or infinite; such a number never gets onto a front.
@@ -112,11 +112,11 @@ def to_device(batch: Any, device: Any) -> Any:
 def _mean_losses(problem: Problem, model: nn.Module, batches: Iterable[Any], split: str) -> tuple[float, ...]:
     totals, weights = np.zeros(len(problem.names)), np.zeros(len(problem.names))
     for batch in batches:
-        size = batch_length(batch)
-        for i, loss in enumerate(problem.loss_list(model, batch)):
+        losses, counts, _ = problem.counted_losses(model, batch)
+        for i, (loss, count) in enumerate(zip(losses, counts, strict=True)):
             if loss is not None:
-                totals[i] += size * float(loss)
-                weights[i] += size
+                totals[i] += count * float(loss)
+                weights[i] += count
     for name, weight in zip(problem.names, weights, strict=True):
         if weight == 0:
             raise ValueError(f"no batch of {split} has a label for {name!r}; its loss cannot be measured")
@@ -145,11 +145,3 @@ def _measures(
     if min(errors) < 0:
         raise ValueError(f"measure returned a negative standard error: {dict(zip(problem.names, errors, strict=True))}")
     return values, errors
-
-
-def batch_length(batch: Any) -> int:
-    """Return the length of the first tensor or array in a batch; 1 where there is none."""
-    if getattr(batch, "shape", None):
-        return int(batch.shape[0])
-    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (tuple, list)) else ()
-    return next((batch_length(part) for part in parts if getattr(part, "shape", None)), 1)

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from paretomtl.autograd.gradients import check_finite
+from paretomtl.autograd.labels import LabelCounts
 from paretomtl.conditioned.bounds import write_out
 from paretomtl.conditioned.front_model import Conditioned
 from paretomtl.conditioned.losses import ConditionedStep, can_deal, count_samples, deal_batch, supports_vmap, take_step
@@ -22,7 +23,7 @@ from paretomtl.solver import Sweep
 from paretomtl.training.batches import BatchStream, Splits
 from paretomtl.training.calibration import calibrate
 from paretomtl.training.checkpoint import Checkpointer, Resumable, describe_jobs, learner_state, restore_learner
-from paretomtl.training.measuring import DeviceBatches, batch_length, measure_splits
+from paretomtl.training.measuring import DeviceBatches, measure_splits
 from paretomtl.training.outcome import (
     Tick,
     TrainedPoint,
@@ -89,6 +90,7 @@ class NetworkRun(Resumable):
         self.best_weights: dict[str, Tensor] = {}
         self.seen, self.epoch = 0, 0  # preferences over all steps; the epoch in work
         self.labels: set[int] = set()  # objectives with a label in this epoch
+        self.label_counts = LabelCounts(len(self.problem.names))
         self.vmapped: bool | None = None
 
     @property
@@ -114,6 +116,7 @@ class NetworkRun(Resumable):
             "batches": self.batches.checkpoint(),
             "drawn": self.preferences.drawn,
             "labels": sorted(self.labels),
+            "label_counts": self.label_counts.checkpoint(),
             **{name: getattr(self, name) for name in STEP_STATE},
         }
 
@@ -123,6 +126,7 @@ class NetworkRun(Resumable):
         self.batches.restore(checkpoint["batches"])
         self.preferences.skip(checkpoint["drawn"])
         self.labels, warnings = set(checkpoint["labels"]), self.warnings
+        self.label_counts.restore(checkpoint["label_counts"])
         for name in STEP_STATE:
             setattr(self, name, checkpoint[name])
         warnings[:] = checkpoint["warnings"]
@@ -134,7 +138,7 @@ class NetworkRun(Resumable):
             with reproducible():
                 return self._learn()
         except Exception as error:
-            warnings = [*self.warnings, *step_warnings(self.study.solver, self.counts, self.seen)]
+            warnings = self._all_warnings()
             pending = [pending_point(self.problem, job) for job in self.jobs]
             return [
                 TrainedPoint(failed_point(point, error, self.step, self.counts, warnings), None) for point in pending
@@ -160,6 +164,7 @@ class NetworkRun(Resumable):
                 r, result = self._take_step(batch)
             except NoLabelError:
                 self.counts["skipped"] += 1
+                self.label_counts.add([])
             else:
                 self.optimizer.step()
                 if self.scheduler is not None:
@@ -175,8 +180,11 @@ class NetworkRun(Resumable):
             self.keep()
         self._end_epoch(self.epoch, partial=self.study.epochs is None)
         self.step = None
-        warnings = (*self.warnings, *step_warnings(self.study.solver, self.counts, self.seen))
-        return LearnedNetwork(self.best_weights, self.counts, warnings)
+        return LearnedNetwork(self.best_weights, self.counts, tuple(self._all_warnings()))
+
+    def _all_warnings(self) -> list[str]:
+        labels = self.label_counts.warnings_of(self.problem.names)
+        return [*self.warnings, *labels, *step_warnings(self.study.solver, self.counts, self.seen)]
 
     def _take_step(self, batch: Any) -> tuple[Float[Tensor, "p m"], ConditionedStep]:
         """Fill the gradients from a batch at the next preferences; return these and the result."""
@@ -189,8 +197,9 @@ class NetworkRun(Resumable):
             dealt = sampling.each == "part" and not self.problem.deterministic
             self.vmapped = not dealt and supports_vmap(self.network, self.problem, batch, r)
         return r, take_step(
-            self.network, self.problem, study.solver, state, batch, r, sampling.each, self.vmapped, study.clip
-        )
+            self.network, self.problem, study.solver, state, batch, r, sampling.each, self.vmapped, study.clip,
+            self.label_counts,
+        )  # fmt: skip
 
     def _count(self, result: ConditionedStep) -> None:
         self.labels |= set(result.labels)
@@ -310,10 +319,11 @@ def mean_losses_over(
     totals, weights = np.zeros(preferences.shape), np.zeros(preferences.shape)
     for i, batch in enumerate(data):
         for j, part in [(i % k, batch)] if len(data) >= k else _deal(batch, k):
-            for objective, loss in enumerate(problem.loss_list(models[j], part)):
+            losses, counts, _ = problem.counted_losses(models[j], part)
+            for objective, (loss, count) in enumerate(zip(losses, counts, strict=True)):
                 if loss is not None:
-                    totals[j, objective] += batch_length(part) * float(loss)
-                    weights[j, objective] += batch_length(part)
+                    totals[j, objective] += count * float(loss)
+                    weights[j, objective] += count
     seen = np.asarray((weights > 0).all(axis=1))
     return seen, totals[seen] / weights[seen]
 

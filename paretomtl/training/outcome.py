@@ -3,13 +3,14 @@
 import math
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from paretomtl.autograd.hull import common_descent
+from paretomtl.autograd.labels import LabelCounts
 from paretomtl.autograd.loss_function import closure
 from paretomtl.autograd.stationarity import STATIONARY, is_stationary
 from paretomtl.errors import NonFiniteError
@@ -42,6 +43,8 @@ class TrainedPoint(NamedTuple):
 class SingleObjective(Scalarization):
     """The method that trains the corners, whatever the study's: a corner's preference is its weights."""
 
+    linear: ClassVar[bool] = True
+
     def update(self, state: Any, losses: Tensor, preference: Tensor) -> tuple[Tensor, Any, Status]:
         """Return the preference as the weights."""
         return preference, state, solved_status(losses)
@@ -62,10 +65,12 @@ class Outcome:
 
     Attributes:
         training: whether its steps have begun and its record is not made yet.
+        labels: the frequencies of labels; in a fleet all points share them.
         place: the index of the point in `norms`; in a fleet one `Norms` holds all points.
     """
 
     norms: Norms
+    labels: LabelCounts
     place: tuple[int, ...] = ()
 
     def __init__(self, study: Study, job: Job, splits: Splits):
@@ -80,7 +85,7 @@ class Outcome:
         self.counts: dict[str, int] = dict.fromkeys(("steps", "finish_steps", "skipped", *STATUS_COUNTS), 0)
         self.warnings: list[str] = []
         self.epochs: list[EpochMeans] = []
-        self.norms = Norms(len(self.problem.names))
+        self.norms, self.labels = Norms(len(self.problem.names)), LabelCounts(len(self.problem.names))
         self.state: Any = None
         self.status: Status = solved_status(self.preference)
 
@@ -134,6 +139,7 @@ class Outcome:
         return TrainedPoint(failed_point(pending, error, step, self.counts, self.warnings), None)
 
     def _add_step_warnings(self) -> None:
+        self.warnings += self.labels.warnings_of(self.problem.names)
         self.warnings += self.norms.warnings_of(self.problem.names, self.place)
         self.warnings += step_warnings(self.solver, self.counts, self.counts["steps"])
 
@@ -184,12 +190,6 @@ def failed_point(
         pending.id, pending.preference, pending.corner, "failed",
         counts=dict(counts), warnings=tuple(warnings), reason=reason, trace=trace, seed=pending.seed,
     )  # fmt: skip
-
-
-def check_state(solver: Solver, missing: Sequence[str]) -> None:
-    """Raise where labels are missing and the method has a state, which needs every loss at every step."""
-    if missing and solver.stateful:
-        raise ValueError(f"{type(solver).__name__} carries its state from step to step and cannot go without {missing}")
 
 
 def step_warnings(solver: Solver, counts: dict[str, int], steps: int) -> list[str]:

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from paretomtl.problem import Problem
 from paretomtl.solver import EpochMeans
 
-TRACKERS = ("means", "norms", "stalled")  # attributes of a run that its checkpoint includes
+TRACKERS = ("means", "norms", "stalled", "labels")  # attributes of a run that its checkpoint includes
 STALL = 100  # steps of a deterministic problem without a smaller residual, after which it is stopped
 EXPLODED = 1e3  # times the mean of a loss's gradient norm so far: a norm above this is a jump
 NOISE, FALL = 2.0, 1e-3  # the fall of an epoch's mean that counts: in standard errors, and relative to the mean
@@ -21,7 +21,7 @@ LONG_ENOUGH = 10  # steps that a mean needs before norms are compared with it
 
 
 class Means:
-    """Means of losses and weights over an epoch, for each objective over the batches that have its label."""
+    """Means over an epoch: of each loss over its labels, and of its weights over the steps that gave it one."""
 
     def __init__(self, m: int, points: tuple[int, ...] = ()):
         self._shape = (*points, m)
@@ -29,35 +29,38 @@ class Means:
 
     def _clear(self):
         self.losses, self.weights, self.squares = (np.zeros(self._shape) for _ in range(3))
-        self.seen = np.zeros(self._shape[-1], int)
+        self.seen, self.batches, self.steps = (np.zeros(self._shape[-1], kind) for kind in (float, int, int))
 
     def checkpoint(self) -> tuple[np.ndarray, ...]:
         """Return the sums so far."""
-        return self.losses, self.weights, self.squares, self.seen
+        return self.losses, self.weights, self.squares, self.seen, self.batches, self.steps
 
     def restore(self, checkpoint: tuple[np.ndarray, ...]) -> None:
         """Restore the sums that `checkpoint` returned."""
-        self.losses, self.weights, self.squares, self.seen = checkpoint
+        self.losses, self.weights, self.squares, self.seen, self.batches, self.steps = checkpoint
 
     def add(
-        self,
-        present: Sequence[int],
-        losses: Float[np.ndarray, "*points k"],
-        weights: Float[np.ndarray, "*points k"] | None = None,
+        self, present: Sequence[int], losses: Float[np.ndarray, "*points k"], counts: Float[np.ndarray, " k"]
     ) -> None:
-        """Add a step's losses and weights; `present` are the objectives that have a label in it."""
+        """Add a batch's losses; `present` are the objectives that have a label in it, `counts` how many each has."""
         present = list(present)
-        self.losses[..., present] += losses
-        self.squares[..., present] += losses**2
-        if weights is not None:
-            self.weights[..., present] += weights
-        self.seen[present] += 1
+        self.losses[..., present] += losses * counts
+        self.squares[..., present] += losses**2 * counts
+        self.seen[present] += counts
+        self.batches[present] += 1
+
+    def add_weights(self, present: Sequence[int], weights: Float[np.ndarray, "*points k"]) -> None:
+        """Add the weights of a step for the losses of some objectives."""
+        present = list(present)
+        self.weights[..., present] += weights
+        self.steps[present] += 1
 
     def close(self) -> EpochMeans:
         """Return the means so far, (*points, m) each, and start the next epoch."""
-        losses, weights = self.losses / self.seen, self.weights / self.seen
+        losses = self.losses / self.seen
+        weights = self.weights / np.maximum(self.steps, 1)  # 0 from methods that return a direction
         variances = (self.squares / self.seen - losses**2).clip(0)
-        errors = np.sqrt(variances / np.maximum(self.seen - 1, 1))
+        errors = np.sqrt(variances / np.maximum(self.batches - 1, 1))
         self._clear()
         return EpochMeans(*map(torch.from_numpy, (losses, weights, errors)))
 
@@ -146,7 +149,7 @@ def is_moving(epochs: Sequence[EpochMeans]) -> bool:
     return bool((before.losses - last.losses > torch.maximum(noise, FALL * before.losses.abs())).any())
 
 
-def check_seen(names: Sequence[str], seen: Sequence[int], epoch: int) -> None:
+def check_seen(names: Sequence[str], seen: Sequence[int | float], epoch: int) -> None:
     """Raise where an objective had no label in an epoch."""
     for name, count in zip(names, seen, strict=True):
         if not count:

@@ -4,7 +4,7 @@ It is the baseline of every comparison. It reaches every point of a convex front
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,9 +14,28 @@ from paretomtl.solver import Scalarization, Status, solved_status
 
 @dataclass(frozen=True)
 class Linear(Scalarization):
-    """Linear scalarization: the weights of the losses are the preference."""
+    """Linear scalarization: the weights of the losses are the preference.
 
+    Args:
+        labels: what to do where batches lack labels. "plain" keeps the weight r_i of each loss that is present; so a
+            loss whose label is rare pulls less. "balanced" makes up for it by r_i / p_i, with p_i the share of the
+            batches so far, the present one included, that have label i.
+    """
+
+    labels: Literal["plain", "balanced"] = "plain"
     linear: ClassVar[bool] = True
+
+    def __post_init__(self):
+        if self.labels not in ("plain", "balanced"):
+            raise ValueError(f"labels={self.labels!r}: give 'plain' or 'balanced'")
+
+    def __repr__(self) -> str:
+        return "Linear()" if self.labels == "plain" else f"Linear(labels={self.labels!r})"  # as 0.1 stored it
+
+    @property
+    def balances_labels(self) -> bool:
+        """True for "balanced"; the engine then divides the preference by the frequency of each label."""
+        return self.labels == "balanced"
 
     def update(
         self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]

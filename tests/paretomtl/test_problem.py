@@ -220,6 +220,34 @@ def test_none_is_a_missing_label():
     assert listed({"a": None, "b": torch.tensor(2.0)}) == [None, torch.tensor(2.0)]
 
 
+@pytest.mark.fault(99)
+@pytest.mark.parametrize("count", [3, 3.0, np.int64(3), torch.tensor(3)], ids=repr)
+def test_a_loss_may_come_with_its_number_of_labels(count):
+    objectives = ["a", pm.Objective("b", scale=2.0)]
+    returned = {"b": (torch.tensor(4.0), count), "a": torch.tensor(1.0)}
+    assert listed(returned, objectives=objectives) == [torch.tensor(1.0), torch.tensor(2.0)]
+    batch = (torch.zeros(7, 2), torch.zeros(7))
+    for value, counts in ((returned, [7, 3]), (returned | {"a": None}, [0, 3])):
+        counted = toys.two_regressions(losses=lambda *_, value=value: value).counted_losses(nn.Linear(1, 1), batch)
+        assert (counted.counts, counted.is_stated) == (counts, value["a"] is None)
+
+
+@pytest.mark.fault(99)
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("count", [0, -1, float("nan"), float("inf"), True, "3", [3], torch.ones(2)], ids=repr)
+def test_a_count_that_is_no_number_of_labels(count):
+    problem = toys.two_regressions(losses=lambda *_: {"a": (torch.ones(()), count), "b": torch.ones(())})
+    with pytest.raises(ValueError, match=r"loss 'a' has the count .*give the number of its labels, or None"):
+        problem.counted_losses(nn.Linear(1, 1), None)
+
+
+@pytest.mark.fault(99)
+@pytest.mark.parametrize("loss", [(torch.ones(()),), (torch.ones(()), 1, 2), (1.0, 3)], ids=repr)
+def test_a_loss_that_is_no_pair(loss):
+    with pytest.raises(ValueError, match=r"loss 'a' is .*give its mean, or \(mean, count\), or None"):
+        listed({"a": loss, "b": torch.ones(())})
+
+
 @pytest.mark.fault(17)
 def test_losses_are_divided_by_their_scale():
     objectives = [pm.Objective("a", scale=4), pm.Objective("b", scale=0.5)]

@@ -8,7 +8,7 @@ import torch
 import paretomtl_solvers as ps
 from paretomtl.point import Code
 from paretomtl.preference import FLOOR, ray
-from paretomtl.solver import EpochMeans, Sweep
+from paretomtl.solver import Sweep
 from paretomtl_solvers.epo import anchor
 from tests import asserts
 from tests.catalogue import JACOBIANS, LOSSES, PREFERENCES

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 import paretomtl as pm
@@ -80,8 +81,59 @@ def test_a_stateful_method_is_refused_a_loss_that_shares_no_parameter(tmp_path):
 @pytest.mark.fault(16)
 def test_what_is_shared_with_a_loss_without_a_label_cannot_be_seen():
     """The first batch has one label only."""
-    front = pm.explore(partly("a", "ab", "b", "ab"), Mean(), preferences=[[0.5, 0.5]], epochs=1)
-    assert front.warnings() == ()
+    with pytest.warns(UserWarning, match="of the batches"):
+        front = pm.explore(partly("a", "ab", "b", "ab"), Mean(), preferences=[[0.5, 0.5]], epochs=1)
+    assert front.study["notes"] == []
+
+
+# --- numbers of labels ---
+
+
+@dataclass
+class Graphs:
+    """A batch that shows no length."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+
+    def to(self, device):
+        return Graphs(self.x.to(device), self.y.to(device))
+
+
+def of_any(model, batch):
+    """The toy's losses of a batch in any form, with its number of samples if it has one."""
+    if isinstance(batch, Graphs):
+        return toys.losses(model, (batch.x, batch.y))
+    x, y = (batch["x"], batch["y"]) if isinstance(batch, dict) else batch[:2]
+    values = toys.losses(model, (x, y))
+    return {n: (value, len(x)) for n, value in values.items()} if "count" in batch else values
+
+
+X, Y = toys.regression(1, 16).tensors
+REMEDY = "; if that is wrong, return (mean, number of labels) for each loss"
+UNEQUAL = (
+    "the tensors of a batch of train have the lengths {}: its losses count as means over the first of them" + REMEDY
+)
+
+
+@pytest.mark.fault(99)
+@pytest.mark.parametrize(
+    ("batch", "note"),
+    [
+        ((X, Y), None),
+        ((X, Y, torch.ones(())), None),
+        ({"x": X, "y": Y}, None),
+        ((X, Y, torch.ones(2)), UNEQUAL.format("16, 2")),
+        ({"weights": torch.ones(2), "x": X, "y": Y}, UNEQUAL.format("2, 16")),
+        ({"weights": torch.ones(2), "x": X, "y": Y, "count": True}, None),
+        (Graphs(X, Y), "no tensor shows the length of a batch of train, so all batches count alike in a mean" + REMEDY),
+    ],
+    ids=["pair", "number", "dict", "weights last", "weights first", "counted", "graphs"],
+)
+def test_a_batch_of_unequal_lengths_is_noted_once(batch, note):
+    problem = toys.two_regressions(losses=of_any, train=[batch] * 2)
+    study = Study(problem=problem, solver=ps.Linear(), preferences=np.array([[0.5, 0.5]]), corners=False, epochs=1)
+    assert dry_run(study).notes == ([] if note is None else [note])
 
 
 # --- losses of wildly different size ---

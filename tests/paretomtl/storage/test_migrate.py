@@ -229,9 +229,7 @@ def test_an_old_front_is_not_taken_up(old):
     """Its code and data are not known, so what would be added might not belong to it."""
     for folder in (old, old):
         before = everything(folder)
-        with pytest.raises(
-            ValueError, match=r"(?s)holds another study.*the code: not known there"
-        ) as told:
+        with pytest.raises(ValueError, match=r"(?s)holds another study.*the code: not known there") as told:
             pm.explore(toys.two_regressions(), ps.EPO(), preferences=3, epochs=4, out=folder)
         assert "optimizer: None there" in str(told.value)
         assert everything(folder) == before

@@ -250,6 +250,15 @@ def test_a_budget_of_steps_and_missing_labels():
     assert trained.point.counts["skipped"] == 3
 
 
+@pytest.mark.fault(98)
+@pytest.mark.parametrize("solver", [ps.EPO(), ps.Tchebycheff(), ps.Linear("balanced")], ids=toys.named)
+def test_labels_that_were_collected_before_it(solver):
+    study = study_of(partly("a", "a", "", "b"), solver, steps=12)
+    for last in (3, 7):
+        (trained,) = assert_goes_on(study, last)
+        assert trained.point.warnings[0] == "labels of 'a' in 50%, of 'b' in 25% of the batches"
+
+
 class Ray(ps.Linear):
     """Weights by the preference, and a residual that ceases to fall after a while, unlike for each point."""
 
@@ -328,8 +337,13 @@ def test_a_network_of_every_method(solver):
 
 
 def test_a_network_with_missing_labels():
-    study = study_of(partly("ab", "a", "", "b"), ps.Linear(), THREE, front_model=NETWORKS["batches"], steps=10)
+    balanced = ps.Linear(labels="balanced")
+    study = study_of(partly("ab", "a", "", "b"), balanced, THREE, front_model=NETWORKS["batches"], steps=10)
     assert_goes_on(study, last=8)
+
+
+def test_a_fleet_with_missing_labels():
+    assert_goes_on(study_of(partly("ab", "a", "", "b"), ps.Linear("balanced"), THREE, fleet=3, steps=10), last=8)
 
 
 # --- what is not gone on with ---

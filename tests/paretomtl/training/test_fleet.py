@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import paretomtl as pm
 import paretomtl_solvers as ps
+from paretomtl.preflight import label_check
 from paretomtl.storage.store import Store
 from paretomtl.training.rows import narrow_rows, stack_weights
 from studies.analytic import fonseca, zdt1
@@ -128,24 +129,26 @@ def test_batches_that_lack_labels():
     problem = toys.two_regressions(
         losses=labelled, train=marked("ab", "a", "", "b"), validate=marked("ab", "ab", seed=2)
     )
-    preferences = [[0.3, 0.7], [0.6, 0.4]]
-    alone, fleet = both(problem, ps.MGDA(), preferences=preferences[:1])
-    assert_same(alone, fleet)
-    assert fleet.points[0].counts["skipped"] == 5
-    assert_same(*both(problem, ps.EPO(), preferences=preferences))
+    for solver in (ps.Linear(), ps.Linear(labels="balanced")):
+        with pytest.warns(UserWarning, match="labels of 'a' in 50%, of 'b' in 50% of the batches"):
+            alone, fleet = both(problem, solver, preferences=[[0.3, 0.7], [0.6, 0.4]])
+        assert_same(alone, fleet)
+        assert fleet.points[0].counts["skipped"] == 5
 
 
 def test_a_point_that_cannot_skip_a_batch_alone():
-    front = pm.explore(partly("ab", "b"), ps.Linear(), preferences=[[0.5, 0.5], [1.0, 0.0]], epochs=1)
+    with pytest.warns(UserWarning, match="labels of 'a' in 50% of the batches"):
+        front = pm.explore(partly("ab", "b"), ps.Linear(), preferences=[[0.5, 0.5], [1.0, 0.0]], epochs=1)
     assert len(front.points) == 2
-    with pytest.raises(pm.EmptyFrontError, match=r"no label of \['a'\].* cannot skip it in a fleet; leave fleet= out"):
+    with pytest.raises(ValueError, match=r"no label of \['a'\].* cannot skip it in a fleet; leave fleet= out"):
         pm.explore(partly("ab", "b"), ps.Linear(), preferences=[[0.5, 0.5], [1.0, 0.0]], epochs=1, fleet=2)
 
 
-@pytest.mark.parametrize("second", ["b", ""])
-def test_a_method_with_a_state_needs_every_label(second):
-    with pytest.raises(pm.EmptyFrontError, match="ParetoMTL carries its state"):
-        pm.explore(partly("ab", second), ps.ParetoMTL(), preferences=[[0.5, 0.5], [0.3, 0.7]], epochs=1, fleet=2)
+@pytest.mark.fault(98)
+def test_a_fleet_of_a_method_that_weighs_losses_fails_at_a_label_that_is_missing_late(monkeypatch):
+    monkeypatch.setattr(label_check, "BATCHES", 2)
+    with pytest.raises(pm.EmptyFrontError, match="and EPO weighs the losses against each other"):
+        pm.explore(partly("ab", "", "a"), ps.EPO(), preferences=[[0.5, 0.5], [0.3, 0.7]], epochs=1, fleet=2)
 
 
 def test_an_objective_without_any_label():

@@ -168,21 +168,47 @@ def test_a_deterministic_point_stops_where_it_is_stationary_or_no_closer_to_its_
 
 
 @pytest.mark.fault(16)
-@pytest.mark.parametrize("solver", [ps.Linear(), ps.EPO()])
-def test_a_missing_label_is_masked(solver):
-    told = []
-    point = train(partly("ab", "a", "b"), solver, epochs=1, callbacks=(told.append,)).point
+@pytest.mark.fault(98)
+def test_a_missing_label_is_masked_by_linear():
+    told, preference = [], (0.2, 0.8)
+    point = train(partly("ab", "a", "b"), preference=preference, epochs=1, callbacks=(told.append,)).point
     assert (point.state, point.counts["skipped"]) == ("done", 0)
+    assert point.warnings == ("labels of 'a' in 67%, of 'b' in 67% of the batches",)
+    assert [step.weights for step in told] == [{"a": 0.2, "b": 0.8}, {"a": 0.2}, {"b": 0.8}]
     assert [set(step.losses) for step in told] == [{"a", "b"}, {"a"}, {"b"}]
-    assert [step.weights for step in told[1:]] == [{"a": 1.0}, {"b": 1.0}]
-    first = train(partly("ab", "ab"), solver, steps=1).weights
-    only_a = train(partly("ab", "a", "b"), solver, steps=2).weights
+    first = train(partly("ab", "ab"), preference=preference, steps=1).weights
+    only_a = train(partly("ab", "a", "b"), preference=preference, steps=2).weights
     assert torch.equal(first["b.weight"], only_a["b.weight"])
     assert not torch.equal(first["a.weight"], only_a["a.weight"])
 
 
-@pytest.mark.fault(16)
-def test_the_preference_is_renormalised_over_the_labels_that_are_there():
+@pytest.mark.fault(98)
+@pytest.mark.parametrize("solver", [ps.EPO(), ps.Tchebycheff(), ps.MGDA(), toys.Turned()], ids=repr)
+def test_what_weighs_losses_against_each_other_waits_for_every_label(solver):
+    """Batches of "a" and of "b" alone, of the same samples, are one batch of both."""
+    told, both = [], list(toys.loader(1))[:2]
+    batches = [(*batch, name) for batch in both for name in ("a", "b")]
+    problem = toys.two_regressions(losses=labelled, train=[*batches, (*both[0], "a")], validate=marked("ab"))
+    point, weights = train(problem, solver, epochs=1, callbacks=(told.append,))
+    assert (point.state, point.counts["steps"], point.counts["collected"]) == ("done", 5, 3)
+    assert [(step.step, set(step.losses)) for step in told] == [(1, {"a", "b"}), (3, {"a", "b"})]
+    whole = train(toys.two_regressions(train=both), solver, epochs=1).weights
+    assert all(torch.allclose(weights[name], value, rtol=1e-4, atol=1e-6) for name, value in whole.items())
+
+
+def test_a_scheduler_steps_once_a_step_and_not_once_a_batch():
+    def counted(parameters):
+        optimizer = SGD(parameters)
+        rates.append(torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0))
+        return optimizer, rates[-1]
+
+    rates = []
+    train(partly("a", "b", "", "ab"), ps.EPO(), epochs=2, optimizer=counted)
+    assert rates[-1].last_epoch == 4
+
+
+@pytest.mark.fault(98)
+def test_linear_keeps_the_preference_for_the_labels_that_are_there():
     def losses(model, batch):
         both = labelled(model, batch)
         return both | {"c": model.trunk.weight.square().sum() if "c" in batch[2] else None}
@@ -191,8 +217,15 @@ def test_the_preference_is_renormalised_over_the_labels_that_are_there():
     batches = marked("abc", "ab", "bc")
     problem = toys.two_regressions(train=batches, validate=batches, **fields)
     train(problem, preference=(0.2, 0.3, 0.5), epochs=1, callbacks=(told.append,))
-    expected = [{"a": 0.2, "b": 0.3, "c": 0.5}, {"a": 0.4, "b": 0.6}, {"b": 0.375, "c": 0.625}]
-    assert [step.weights for step in told] == [pytest.approx(e) for e in expected]
+    assert [step.weights for step in told] == [
+        {"a": 0.2, "b": 0.3, "c": 0.5},
+        {"a": 0.2, "b": 0.3},
+        {"b": 0.3, "c": 0.5},
+    ]
+    balanced = []
+    train(problem, ps.Linear("balanced"), (0.2, 0.3, 0.5), epochs=1, callbacks=(balanced.append,))
+    assert balanced[1].weights == {"a": 0.2, "b": 0.3}
+    assert balanced[2].weights == {"b": 0.3, "c": 0.75}  # "c" is in two batches of three
 
 
 @pytest.mark.fault(16)
@@ -222,11 +255,11 @@ class Momentum(pm.Scalarization):
 
 
 @pytest.mark.fault(16)
-def test_a_stateful_solver_does_not_go_on_without_a_label():
-    point = train(partly("ab", "a", "ab"), Momentum()).point
-    assert (point.state, point.counts["steps"]) == ("failed", 1)
-    assert "Momentum" in str(point.reason)
-    assert "['b']" in str(point.reason)
+def test_a_stateful_solver_waits_for_every_label():
+    told = []
+    point = train(partly("ab", "a", "ab"), Momentum(), epochs=1, callbacks=(told.append,)).point
+    assert (point.state, point.counts["steps"], point.counts["collected"]) == ("done", 3, 1)
+    assert [set(step.losses) for step in told] == [{"a", "b"}, {"a", "b"}]
 
 
 @pytest.mark.fault(16)
@@ -368,6 +401,53 @@ def test_the_mean_of_a_loss_weighs_the_batches_that_have_its_label_by_their_leng
     assert pm.evaluate(problem, toys.initial()) == pytest.approx({"a": float(a), "b": float(b)}, rel=1e-5)
     point = train(problem, steps=1, optimizer=partial(torch.optim.SGD, lr=0.0)).point
     assert point.losses["validate"] == pytest.approx((float(a), float(b)), rel=1e-5)
+
+
+def masked(model, batch):
+    """The toy's losses over the samples that have a label, with their number."""
+    x, y, has = batch
+    a, b = model(x)
+    errors = {"a": (a - y[:, 0]).square(), "b": (b - y[:, 1]).square()}
+    return {
+        name: (loss[mask].mean(), mask.sum()) if mask.any() else None
+        for (name, loss), mask in zip(errors.items(), has.T, strict=True)
+    }
+
+
+def partly_labelled(seed: int) -> list:
+    """Three batches of 8, 8 and 5 samples, in which "b" has 1, 0 and 4 labels."""
+    x, y = toys.regression(seed, n=21).tensors
+    has = torch.ones(21, 2, dtype=torch.bool)
+    has[:, 1] = False
+    has[[3, 16, 17, 18, 20], 1] = True
+    return [(x[a:b], y[a:b], has[a:b]) for a, b in ((0, 8), (8, 16), (16, 21))]
+
+
+@pytest.mark.fault(99)
+@pytest.mark.filterwarnings("ignore:no trade-off:UserWarning", "ignore:.*on unseen data:UserWarning")
+@pytest.mark.parametrize("options", [{}, {"fleet": 2}], ids=["alone", "fleet"])
+def test_means_are_weighed_by_the_labels_of_each_loss(options):
+    """In measuring, and over an epoch."""
+    data = partly_labelled(2)
+    problem = toys.two_regressions(losses=masked, train=data, validate=data)
+    x, y, has = (torch.cat(parts) for parts in zip(*data, strict=True))
+    with torch.no_grad():
+        expected = {name: float(loss) for name, (loss, _) in masked(toys.initial(), (x, y, has)).items()}
+    assert pm.evaluate(problem, toys.initial()) == pytest.approx(expected, rel=1e-5)
+    epochs = []
+
+    @dataclass(frozen=True)
+    class Curious(ps.Linear):
+        def suspect(self, means, preference):
+            epochs.extend(means)
+            return False
+
+    still = partial(torch.optim.SGD, lr=0.0)
+    with pytest.warns(UserWarning, match="labels of 'b' in 67% of the batches"):
+        pm.explore(problem, Curious(), preferences=[[0.5, 0.5], [0.3, 0.7]], epochs=1, optimizer=still, **options)
+    for epoch in epochs:
+        assert epoch.losses.tolist() == pytest.approx([expected["a"], expected["b"]], rel=1e-5)
+    assert epochs[0].weights.tolist() == [0.5, 0.5]
 
 
 def test_a_measure_gets_batches_that_can_be_read_twice():

@@ -85,6 +85,29 @@ def test_a_loss_is_the_mean_of_the_batches_that_have_its_label():
     assert torch.allclose(mean.hessian_product(WEIGHTS, vector), (ahead - behind) / 2e-2, atol=2e-3)
 
 
+@pytest.mark.fault(99)
+def test_batches_are_weighed_by_the_labels_of_each_loss():
+    """Of batches of 16 in which "b" has 4 and 12 labels: as of one batch with all of them."""
+    x, y = toys.regression(1, 32).tensors
+    parts = [(x[:16], y[:16], 4), (x[16:], y[16:], 12)]
+
+    def first(model, batch):
+        x, y, n = batch
+        a, b = model(x)
+        return {"a": (a - y[:, 0]).square().mean(), "b": ((b - y[:, 1])[:n].square().mean(), n)}
+
+    problem, model = toys.two_regressions(losses=first), toys.initial()
+    mean = MeanLosses(problem, model, parts)
+    a, b = model(x)
+    few = [*range(4), *range(16, 28)]
+    expected = [(a - y[:, 0]).square().mean(), (b - y[:, 1])[few].square().mean()]
+    assert close(mean(), torch.stack(expected))
+    for row, loss in zip(mean.gradients().jacobian, expected, strict=True):
+        gradients = torch.autograd.grad(loss, list(model.parameters()), retain_graph=True, allow_unused=True)
+        flat = [torch.zeros_like(p) if g is None else g for p, g in zip(model.parameters(), gradients, strict=True)]
+        assert close(row, torch.cat([g.reshape(-1) for g in flat]))
+
+
 def test_an_objective_without_any_label():
     problem = partly("a", "a", "a", "a")
     with pytest.raises(ValueError, match="no batch of train has a label for 'b'; there is no way to lower it"):

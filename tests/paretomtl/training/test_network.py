@@ -274,7 +274,9 @@ BATCHES = [BATCH, pm.Sampling("batch", n=2), pm.Sampling("part", n=2)]
 def test_batches_without_some_labels(sampling, first):
     seen = Seen()
     has = (first, "a", "ab", "b")
-    front = labelled(has, pm.LowRank(sampling=sampling), callbacks=[seen])
+    share = "50%" if first == "" else "75%"
+    with pytest.warns(UserWarning, match=f"labels of 'a' in {share}, of 'b' in {share} of the batches"):
+        front = labelled(has, pm.LowRank(sampling=sampling), callbacks=[seen])
     told = [told for told in seen.steps if told.epoch == 1]
     assert ["".join(told.losses) for told in told] == [labels for labels in has if labels]
     assert all(set(told.weights) == set(told.losses) for told in told)
@@ -290,7 +292,21 @@ def test_an_objective_without_a_label_in_an_epoch():
 
 def test_a_part_of_an_epoch_may_lack_a_label():
     has = ("a", "b", "ab", "ab")
-    assert len(labelled(has, pm.LowRank(sampling=BATCH), epochs=None, steps=5)) == 3
+    with pytest.warns(UserWarning, match="labels of 'a' in 80%, of 'b' in 60% of the batches"):
+        assert len(labelled(has, pm.LowRank(sampling=BATCH), epochs=None, steps=5)) == 3
+
+
+@pytest.mark.fault(99)
+def test_validation_losses_are_weighed_by_the_labels_of_each():
+    """One label of "b" of value 1, and three of value 5."""
+    batches = [torch.tensor([1.0, 1.0]), torch.tensor([5.0, 3.0])]
+    problem = toys.two_regressions(
+        losses=lambda model, batch: {"a": batch[0], "b": (batch[0], batch[1])}, train=batches, validate=batches
+    )
+    network = pm.LowRank(rank=1).attach(toys.TwoHeads(), 2)
+    present, losses = mean_losses_over(network, problem, DeviceBatches(batches, "cpu"), np.array([[0.5, 0.5]]))
+    assert present.all()
+    assert losses.tolist() == [[3.0, 4.0]]
 
 
 # --- failures ---

@@ -173,14 +173,18 @@ def test_a_loss_without_a_label_has_no_norm_in_the_mean():
 
 def test_means_are_over_the_batches_that_have_a_label():
     means = Means(2)
-    means.add([0, 1], np.array([1.0, 3.0]), np.array([0.25, 0.75]))
-    means.add([1], np.array([5.0]), np.array([1.0]))
-    assert means.seen.tolist() == [1, 2]
+    means.add([0, 1], np.array([1.0, 3.0]), np.array([16.0, 2.0]))
+    means.add_weights([0, 1], np.array([0.25, 0.75]))
+    means.add([1], np.array([5.0]), np.array([6.0]))
+    means.add_weights([1], np.array([1.0]))
+    assert means.seen.tolist() == [16, 8]
     losses, weights, errors = means.close()
-    assert (losses.tolist(), weights.tolist(), errors.tolist()) == ([1, 4], [0.25, 0.875], [0, 1])
+    assert (losses.tolist(), weights.tolist()) == ([1, 4.5], [0.25, 0.875])
+    assert errors.tolist() == pytest.approx([0, (2 * 1.5**2 / 8 + 6 * 0.5**2 / 8) ** 0.5])
     assert means.seen.tolist() == [0, 0]
-    means.add([0, 1], np.array([7.0, 8.0]))
-    assert means.close().losses.tolist() == [7, 8]
+    means.add([0, 1], np.array([7.0, 8.0]), np.ones(2))
+    means = means.close()
+    assert (means.losses.tolist(), means.weights.tolist()) == ([7, 8], [0, 0])  # no step has ended
 
 
 def stalls_after(residuals) -> int | None:
