@@ -12,9 +12,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from paretomtl.errors import NonFiniteError
+from paretomtl.errors import NegativeLossError, NonFiniteError
 from paretomtl.point import Code
 from paretomtl.solver import Aggregation, Closure, Scalarization, Solver, Status, Stepper, Weighting, solved_status
+
+
+ROUNDING = 1e-6  # a loss that is less below zero, as a share of the point's largest loss, counts as zero
 
 
 class StepResult(NamedTuple):
@@ -58,10 +61,12 @@ def descend(
 
     Raises:
         NonFiniteError: a loss, or a loss's gradient on the shared parameters, is NaN or infinite.
+        NegativeLossError: a loss is below zero, and the method needs losses of at least 0.
         TypeError: the solver is a `Stepper`; use `follow`.
     """
     values = torch.stack([loss.detach() for loss in losses], dim=-1)
     check_finite(values, names)
+    values = clear_rounding(solver, values, names)
     if len(losses) == 1:  # the other labels are missing: nothing to weigh
         (losses[0].sum() * scale).backward()
         return StepResult(torch.ones_like(values, dtype=torch.float64), state, solved_status(values))
@@ -144,8 +149,11 @@ def follow(
 
     Raises:
         NonFiniteError: a loss, or an entry of the direction, is NaN or infinite.
+        NegativeLossError: a loss is below zero, and the method needs losses of at least 0.
     """
-    check_finite(torch.stack([loss.detach() for loss in losses]), names)
+    values = torch.stack([loss.detach() for loss in losses])
+    check_finite(values, names)
+    clear_rounding(solver, values, names)
     direction, state, status = solver.update(state, closure, preference)
     if not direction.isfinite().all():
         raise NonFiniteError(f"the direction of {type(solver).__name__} is not finite")
@@ -161,6 +169,29 @@ def check_finite(values: Float[Tensor, "*points m"], names: Sequence[str], befor
         value = values[(*point, i)]
         kind = "nan" if value.isnan() else "inf"
         raise NonFiniteError(f"{kind} in {before}{names[i]!r}{after}", point[0] if point else None)
+
+
+def clear_rounding(
+    solver: Solver, values: Float[Tensor, "*points m"], names: Sequence[str]
+) -> Float[Tensor, "*points m"]:
+    """Return the losses as a method gets them: where it needs losses of at least 0, rounding below 0 counts as 0.
+
+    Rounding is less than `ROUNDING` of the largest absolute loss of the point at this step.
+
+    Raises:
+        NegativeLossError: a loss is further below 0; it names the loss, and has the index of the point.
+    """
+    if not solver.nonnegative or not (values < 0).any():
+        return values
+    negative = values < -ROUNDING * values.abs().amax(dim=-1, keepdim=True)
+    if negative.any():
+        *point, i = negative.nonzero()[0].tolist()
+        raise NegativeLossError(
+            f"loss {names[i]!r} is {float(values[(*point, i)]):.4g}, and {type(solver).__name__} needs losses of at "
+            "least 0 (shift it, or use Linear)",
+            point[0] if point else None,
+        )
+    return values.clamp(min=0)
 
 
 def check_clip(solver: Solver, clip: float | None) -> None:

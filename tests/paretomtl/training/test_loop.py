@@ -78,9 +78,9 @@ def nan_gradient(b, model):
     ("solver", "step", "reason"),
     [
         (ps.EPO(), 3, "nan in the gradient of 'b' at step 3"),
-        # a scalarization looks at no gradient: the next losses tell, or the measuring
-        (ps.Linear(), 3, "nan in 'a' at step 4"),
-        (ps.Linear(), 7, "nan in the loss 'a' on validate"),
+        # a scalarization looks at no loss's own gradient: the parameter's tells
+        (ps.Linear(), 3, "nan in the gradient of 'trunk.weight' at step 3"),
+        (ps.Linear(), 7, "nan in the gradient of 'trunk.weight' at step 7"),
     ],
 )
 def test_a_gradient_that_is_nan_is_found(solver, step, reason):
