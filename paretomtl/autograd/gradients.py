@@ -16,7 +16,6 @@ from paretomtl.errors import NegativeLossError, NonFiniteError
 from paretomtl.point import Code
 from paretomtl.solver import Aggregation, Closure, Scalarization, Solver, Status, Stepper, Weighting, solved_status
 
-
 ROUNDING = 1e-6  # a loss that is less below zero, as a share of the point's largest loss, counts as zero
 
 

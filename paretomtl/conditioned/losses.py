@@ -203,9 +203,9 @@ def _backward_through(
     generated: Generated, losses: Float[Tensor, "p k"], values: Float[Tensor, "p k"], solver: Solver, state: Any,
     r: Float[Tensor, "p k"], names: Sequence[str], clip: float | None,
 ) -> tuple[Float[Tensor, " k"] | None, Status]:  # fmt: skip
-    """Call the solver on the losses' values and the Jacobian of the generated weights; pull its answer back in one pass.
+    """Call the solver on the losses' values and the Jacobian of the generated weights; pull back its answer.
 
-    All are by preference.
+    All are by preference; pulling back takes one pass.
     """
     rows = list(generated.values())
     jacobian = jacobian_by_point(losses, rows)

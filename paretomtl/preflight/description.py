@@ -8,6 +8,7 @@ from typing import Any
 
 from paretomtl.conditioned.kinds import to_options
 from paretomtl.preflight import fingerprint
+from paretomtl.problem import Problem
 from paretomtl.training.study import Study
 
 LONGEST_VALUE = 100  # characters of a value in a difference
@@ -28,11 +29,7 @@ def describe(study: Study, notes: Sequence[str] = (), data: Mapping[str, Any] | 
         data: the fingerprint of each split.
     """
     problem = study.problem
-    roots = {name: getattr(problem, name) for name in ("model", "losses", "measure", "project")}
-    roots |= {
-        name: getattr(problem, name) for name in ("train", "validate", "test") if callable(getattr(problem, name))
-    }
-    roots |= {"optimizer": study.optimizer, "solver": type(study.solver)}
+    roots = roots_of(problem) | {"optimizer": study.optimizer, "solver": type(study.solver)}
     roots |= {} if study.front_model is None else {"front_model": type(study.front_model)}
     extras: dict[str, Any] = {} if study.fleet is None else {"fleet": study.fleet}
     if study.refine is not None:
@@ -61,6 +58,12 @@ def describe(study: Study, notes: Sequence[str] = (), data: Mapping[str, Any] | 
         "versions": {name: version(name) for name in ("paretomtl", "torch", "numpy")}
         | {"python": platform.python_version()},
     }
+
+
+def roots_of(problem: Problem) -> dict[str, Any]:
+    """Return what the user's code of a problem is reached from, by field."""
+    data = [name for name in ("train", "validate", "test") if callable(getattr(problem, name))]
+    return {name: getattr(problem, name) for name in ("model", "losses", "measure", "project", *data)}
 
 
 def _describe_points(study: Study) -> list[dict[str, Any]]:
