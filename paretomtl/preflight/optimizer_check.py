@@ -1,7 +1,7 @@
 """Whether an optimizer and its scheduler can take the steps of a study, tried for one step that is thrown away."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -40,14 +40,14 @@ def check_optimizer(study: Study, parameters: Mapping[str, Tensor]) -> list[str]
             "(parameters, lr=…)"
         )
     _check_call(
-        optimizer.step,
+        optimizer,
         f"optimizer: {kind}.step()",
         "after the method has set the gradients, without arguments; give one that needs no closure, such as "
         "torch.optim.Adam",
     )
     if scheduler is not None:
         _check_call(
-            scheduler.step,
+            scheduler,
             f"optimizer: the scheduler's {type(scheduler).__name__}.step()",
             "after every step, without arguments; give one that follows the steps alone, such as "
             "torch.optim.lr_scheduler.CosineAnnealingLR",
@@ -80,11 +80,11 @@ def _build(study: Study, parameters: Mapping[str, Tensor]) -> tuple[Any, Any]:
     return pair
 
 
-def _check_call(step: Callable[..., Any], what: str, how: str) -> None:
-    """Raise if a step cannot be taken without arguments."""
-    try:
-        parameters = inspect.signature(step).parameters.values()
-    except (TypeError, ValueError):  # without a signature, the trial tells
+def _check_call(of: Any, what: str, how: str) -> None:
+    """Raise if an object's `step` needs an argument."""
+    try:  # the class's own: a scheduler puts a wrapper without this signature on its optimizer
+        _, *parameters = inspect.signature(type(of).step).parameters.values()
+    except (AttributeError, TypeError, ValueError):  # without a signature, the trial shows
         return
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     needed = [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]

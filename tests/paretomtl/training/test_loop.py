@@ -74,6 +74,7 @@ def nan_gradient(b, model):
 
 
 @pytest.mark.fault(1)
+@pytest.mark.fault(95)
 @pytest.mark.parametrize(
     ("solver", "step", "reason"),
     [
@@ -85,6 +86,37 @@ def nan_gradient(b, model):
 )
 def test_a_gradient_that_is_nan_is_found(solver, step, reason):
     assert spoiled(Fault(nan_gradient, step=step), solver).reason == reason
+
+
+@pytest.mark.fault(95)
+def test_a_head_whose_gradient_is_nan_is_named():
+    failed = spoiled(Fault(lambda b, model: b + (model.b.bias * 0).sum().sqrt()), ps.EPO())
+    assert failed.reason == "nan in the gradient of 'b.bias' at step 3"
+
+
+@pytest.mark.fault(95)
+def test_weights_that_are_not_finite_are_no_point():
+    def project(model):
+        with torch.no_grad():
+            model.a.bias.fill_(torch.inf)
+
+    measure = {"measure": lambda model, batches: {"a": 1.0, "b": 1.0}}
+    trained = train(toys.two_regressions(project=project, **measure), steps=1)
+    assert (trained.point.state, trained.weights) == ("failed", None)
+    assert trained.point.reason == "inf in the weights 'a.bias'"
+
+
+@pytest.mark.fault(100)
+def test_a_point_that_cannot_be_measured_keeps_its_weights():
+    def measure(model, batches):
+        raise OSError("no room")
+
+    trained, whole = train(toys.two_regressions(measure=measure)), train(toys.two_regressions())
+    assert (trained.point.state, trained.point.reason) == ("failed", "OSError: no room")
+    assert "in measure" in str(trained.point.trace)
+    kept = ("status", "residual", "counts", "warnings")
+    assert [getattr(trained.point, name) for name in kept] == [getattr(whole.point, name) for name in kept]
+    assert same(trained.weights, whole.weights)
 
 
 @pytest.mark.fault(3)
