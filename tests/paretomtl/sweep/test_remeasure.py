@@ -126,8 +126,7 @@ def test_points_of_one_network_and_of_a_walk(tmp_path, kind):
     if kind == "walk":
         front = explore(PLAIN)
         model = front.load_model(front.points[1], toys.TwoHeads)
-        with pytest.warns(UserWarning, match="."):
-            pm.walk(PLAIN, ps.ContinuousPareto(), model, toward="a", points=2, out=out)
+        pm.walk(PLAIN, ps.ContinuousPareto(), model, toward="a", points=2, out=out)
     else:
         explore(PLAIN, front_model=pm.FiLM(hidden=8), out=out)
     before = pm.Front.load(out)
