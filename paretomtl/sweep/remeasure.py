@@ -21,7 +21,7 @@ from paretomtl.storage.schema import SCHEMA
 from paretomtl.storage.store import Store
 from paretomtl.sweep.interrupt import catch_signals, hold_interrupt
 from paretomtl.training.measuring import measure_splits
-from paretomtl.training.outcome import failed_point
+from paretomtl.training.outcome import unmeasured_point
 from paretomtl.training.seeds import INITIAL, MEASURING, OPENING, reproducible, reseed, seed_of
 
 SHOWN = "{:.6g}"  # numbers that look alike have not changed
@@ -129,9 +129,7 @@ def _measure(point: Point, store: Store, problem: Problem, splits: dict[str, Ite
         try:
             measures = measure_splits(problem, model, splits, _device(study))
         except Exception as error:
-            failed = failed_point(point, error, None, point.counts, point.warnings)
-            kept = ("status", "residual", "weights", "network")
-            return replace(failed, **{name: getattr(point, name) for name in kept})
+            return unmeasured_point(point, error)
     angle = float(control_error(np.array(measures.losses["validate"]), np.array(point.preference)))
     return replace(point, state="done", **measures._asdict(), control_error=angle, reason=None, trace=None)
 

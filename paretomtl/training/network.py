@@ -32,6 +32,7 @@ from paretomtl.training.outcome import (
     pending_point,
     ray_warnings,
     step_warnings,
+    unmeasured_point,
 )
 from paretomtl.training.seeds import INITIAL, MEASURING, SAMPLING, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Step, Study
@@ -288,22 +289,26 @@ class NetworkRun(Resumable):
         calibrate(self.problem, model, self.splits.get("train"), self.study.device, self.study.seed, self.seed)
         check_weights(model)
         reseed(seed_of(self.study.seed, self.seed, MEASURING))
+        point = Point(
+            pending.id, pending.preference, None, "done",
+            status=Code.SOLVED.word,
+            counts=dict(learned.counts),
+            warnings=learned.warnings,
+            seed=pending.seed,
+        )  # fmt: skip
         try:
             measures = measure_splits(self.problem, model, self.splits, self.study.device)
         except Exception as reason:
-            unmeasured = failed_point(pending, reason, None, learned.counts, learned.warnings)
-            return TrainedPoint(replace(unmeasured, status=Code.SOLVED.word), weights_of(model))
+            return TrainedPoint(unmeasured_point(point, reason), weights_of(model))
         error = float(control_error(np.array(measures.losses["validate"]), job.preference))
         off_ray = ray_warnings(self.study.solver, error, Code.SUSPECTED)
-        point = Point(
-            pending.id, pending.preference, None, "done",
+        point = replace(
+            point,
             **measures._asdict(),
             control_error=error,
             status=(Code.SUSPECTED if off_ray else Code.SOLVED).word,
-            counts=dict(learned.counts),
             warnings=(*learned.warnings, *off_ray),
-            seed=pending.seed,
-        )  # fmt: skip
+        )
         return TrainedPoint(point, weights_of(model))
 
 

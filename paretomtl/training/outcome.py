@@ -88,24 +88,21 @@ class Outcome:
         if not math.isfinite(status.residual):
             raise NonFiniteError(f"{float(status.residual)} in the residual of {type(self.solver).__name__}")
         reseed(seed_of(self.study.seed, self.job.seed, MEASURING))
-        try:
-            measures = measure_splits(self.problem, model, self.splits, self.study.device)
-        except Exception as reason:
-            unmeasured = failed_point(pending, reason, None, self.counts, self.warnings)
-            end = {"status": Code(int(status.code)).word, "residual": float(status.residual)}
-            return TrainedPoint(replace(unmeasured, **end), weights_of(model))
-        error = float(control_error(np.array(measures.losses["validate"]), self.job.preference))
-        self.warnings += ray_warnings(self.solver, error, Code(int(status.code)))
         point = Point(
             pending.id, pending.preference, pending.corner, "done",
-            **measures._asdict(),
-            control_error=error,
             status=Code(int(status.code)).word,
             residual=float(status.residual),
             counts=dict(self.counts),
             warnings=tuple(self.warnings),
             seed=pending.seed,
         )  # fmt: skip
+        try:
+            measures = measure_splits(self.problem, model, self.splits, self.study.device)
+        except Exception as reason:
+            return TrainedPoint(unmeasured_point(point, reason), weights_of(model))
+        error = float(control_error(np.array(measures.losses["validate"]), self.job.preference))
+        warnings = (*point.warnings, *ray_warnings(self.solver, error, Code(int(status.code))))
+        point = replace(point, **measures._asdict(), control_error=error, warnings=warnings)
         return TrainedPoint(point, weights_of(model))
 
     def _finish(self, model: nn.Module) -> Status:
@@ -173,6 +170,13 @@ def failed_point(
         pending.id, pending.preference, pending.corner, "failed",
         counts=dict(counts), warnings=tuple(warnings), reason=reason, trace=trace, seed=pending.seed,
     )  # fmt: skip
+
+
+def unmeasured_point(trained: Point, error: Exception) -> Point:
+    """Return a trained point whose measuring failed: failed, with the reason, and all that a second try needs."""
+    failed = failed_point(trained, error, None, trained.counts, trained.warnings)
+    measures: dict[str, Any] = {"losses": {}, "values": {}, "errors": {}, "control_error": None}
+    return replace(trained, state="failed", reason=failed.reason, trace=failed.trace, **measures)
 
 
 def check_state(solver: Solver, missing: Sequence[str]) -> None:

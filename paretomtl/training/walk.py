@@ -18,7 +18,7 @@ from paretomtl.solver import Gradients, Walker
 from paretomtl.training.batches import Splits
 from paretomtl.training.mean_losses import MeanLosses
 from paretomtl.training.measuring import measure_splits
-from paretomtl.training.outcome import TrainedPoint, failed_point
+from paretomtl.training.outcome import TrainedPoint, failed_point, unmeasured_point
 from paretomtl.training.seeds import MEASURING, reseed, seed_of
 from paretomtl.training.study import Study
 from paretomtl.training.weights import weights_of
@@ -124,8 +124,7 @@ class WalkRun:
         try:
             measures = measure_splits(self._study.problem, self._model, self._splits, self._study.device)
         except Exception as error:
-            unmeasured = failed_point(point, error, None, point.counts, point.warnings)
-            return replace(unmeasured, status=point.status, residual=point.residual)
+            return unmeasured_point(point, error)
         off_ray = float(control_error(np.array(measures.losses["validate"]), np.array(point.preference)))
         return replace(point, **measures._asdict(), control_error=off_ray)
 
