@@ -47,6 +47,7 @@ from .sweep.executor import compute_task as compute_task
 from .sweep.here import Here as Here
 from .sweep.interrupt import Interrupted as Interrupted
 from .sweep.ray_tune import RayTune as RayTune
+from .sweep.remeasure import remeasure as remeasure
 from .sweep.trainable import trainable as trainable
 from .training.measuring import evaluate as evaluate
 from .training.study import Step as Step

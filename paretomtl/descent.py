@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from paretomtl.autograd.finite import has_finite_gradients
 from paretomtl.autograd.gradients import StepResult, check_clip, descend, follow, leaf_parameters
 from paretomtl.autograd.labels import LabelCounts, is_linear
 from paretomtl.autograd.loss_function import BatchLosses
@@ -107,7 +108,10 @@ class Descent:
             result = self._follow(losses, present, r, parameters)
         else:
             result = self._descend(present, r, parameters)
-        if result is None or (self.scaler is not None and not _has_finite_gradients(parameters)):
+        if result is None or not has_finite_gradients(parameters):
+            if self.scaler is None:
+                bad = next(p for p in parameters if not has_finite_gradients([p]))
+                raise NonFiniteError(f"nan or inf in the gradient of a parameter of shape {tuple(bad.shape)}")
             return Status(torch.tensor(int(Code.SKIPPED)), torch.zeros((), dtype=torch.float64))
         self.state = result.state
         self._labels.add(labels)
@@ -179,10 +183,6 @@ class Descent:
 
     def _by_name(self) -> dict[str, float]:
         return dict(zip(self.names, self._preference.tolist(), strict=True))
-
-
-def _has_finite_gradients(parameters: list[Tensor]) -> bool:
-    return all(p.grad is None or bool(p.grad.isfinite().all()) for p in parameters)
 
 
 def _no_samples() -> Tensor:

@@ -26,8 +26,8 @@ class DamagedFileError(ParetomtlError, ValueError):
     """A file that is not as it was written."""
 
 
-class NonFiniteError(ParetomtlError, ArithmeticError):
-    """A loss or a gradient is NaN or infinite.
+class StepError(ParetomtlError):
+    """A step cannot be taken, and the numbers of one point are to blame.
 
     Args:
         message: the value, and what it is a value of.
@@ -37,6 +37,14 @@ class NonFiniteError(ParetomtlError, ArithmeticError):
     def __init__(self, message: str, point: int | None = None):
         super().__init__(message)
         self.point = point
+
+
+class NonFiniteError(StepError, ArithmeticError):
+    """A loss, a gradient or a weight is NaN or infinite."""
+
+
+class NegativeLossError(StepError, ValueError):
+    """A loss is below zero, and the method needs losses of at least 0."""
 
 
 class NoLabelError(ParetomtlError):

@@ -3,9 +3,9 @@
     python -m studies.verdicts
 
 It takes some minutes on one core. Ten rays a problem, five seeds, 300 steps of Adam at .01. The truth of a ray is the
-least max_j r_j l_j over a fine grid of the front: the ray meets the front where all r_j l_j are equal there. "Solved" is
-true where the ray meets the front and the point is as good as the grid's; "unreachable" where the ray misses it and the
-point is as good. "Not converged" claims nothing.
+least max_j r_j l_j over a fine grid of the front: the ray meets the front where all r_j l_j are equal there. "Solved"
+is true where the ray meets the front and the point is as good as the grid's; "unreachable" where the ray misses it and
+the point is as good. "Not converged" claims nothing.
 """
 
 import sys

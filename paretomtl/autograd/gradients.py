@@ -14,9 +14,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from paretomtl.autograd.bounds import Within, take_out_held
-from paretomtl.errors import NonFiniteError
+from paretomtl.errors import NegativeLossError, NonFiniteError
 from paretomtl.point import Code
 from paretomtl.solver import Aggregation, Closure, Scalarization, Solver, Status, Stepper, Weighting, solved_status
+
+ROUNDING = 1e-6  # a loss that is less below zero, as a share of the point's largest loss, counts as zero
 
 
 class StepResult(NamedTuple):
@@ -63,10 +65,12 @@ def descend(
 
     Raises:
         NonFiniteError: a loss, or a loss's gradient on the shared parameters, is NaN or infinite.
+        NegativeLossError: a loss is below zero, and the method needs losses of at least 0.
         TypeError: the solver is a `Stepper`; use `follow`.
     """
     values = torch.stack([loss.detach() for loss in losses], dim=-1)
     check_finite(values, names)
+    values = clear_rounding(solver, values, names)
     if isinstance(solver, Scalarization):
         weights, state, status = solver.update(state, values, preference)
         # backward sums in the losses' own dtype
@@ -93,7 +97,7 @@ def descend_collected(
 
     `gradients` has an entry for each loss and parameter; None where the loss does not depend on it.
     """
-    values = torch.stack(list(losses))
+    values = clear_rounding(solver, torch.stack(list(losses)), names)
     if not isinstance(solver, Scalarization):
         return _set_shared_gradients(solver, state, values, gradients, preference, parameters, names, clip, 1.0, within)
     weights, state, status = solver.update(state, values, preference)
@@ -179,8 +183,11 @@ def follow(
 
     Raises:
         NonFiniteError: a loss, or an entry of the direction, is NaN or infinite.
+        NegativeLossError: a loss is below zero, and the method needs losses of at least 0.
     """
-    check_finite(torch.stack([loss.detach() for loss in losses]), names)
+    values = torch.stack([loss.detach() for loss in losses])
+    check_finite(values, names)
+    clear_rounding(solver, values, names)
     direction, state, status = solver.update(state, closure, preference)
     if not direction.isfinite().all():
         raise NonFiniteError(f"the direction of {type(solver).__name__} is not finite")
@@ -196,6 +203,29 @@ def check_finite(values: Float[Tensor, "*points m"], names: Sequence[str], befor
         value = values[(*point, i)]
         kind = "nan" if value.isnan() else "inf"
         raise NonFiniteError(f"{kind} in {before}{names[i]!r}{after}", point[0] if point else None)
+
+
+def clear_rounding(
+    solver: Solver, values: Float[Tensor, "*points m"], names: Sequence[str]
+) -> Float[Tensor, "*points m"]:
+    """Return the losses as a method gets them: where it needs losses of at least 0, rounding below 0 counts as 0.
+
+    Rounding is less than `ROUNDING` of the largest absolute loss of the point at this step.
+
+    Raises:
+        NegativeLossError: a loss is further below 0; it names the loss, and has the index of the point.
+    """
+    if not solver.nonnegative or not (values < 0).any():
+        return values
+    negative = values < -ROUNDING * values.abs().amax(dim=-1, keepdim=True)
+    if negative.any():
+        *point, i = negative.nonzero()[0].tolist()
+        raise NegativeLossError(
+            f"loss {names[i]!r} is {float(values[(*point, i)]):.4g}, and {type(solver).__name__} needs losses of at "
+            "least 0 (shift it, or use Linear)",
+            point[0] if point else None,
+        )
+    return values.clamp(min=0)
 
 
 def check_clip(solver: Solver, clip: float | None) -> None:

@@ -1,6 +1,6 @@
 """The command line: its commands and flags, and the exit code of what they do.
 
-What a command needs is imported when it is called: only `run`, `resume` and `methods` import torch.
+What a command needs is imported when it is called: only `run`, `resume`, `measure` and `methods` import torch.
 """
 
 import argparse
@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _import_command(name: str) -> Callable[[argparse.Namespace], int]:
     if name in ("run", "resume"):
         from paretomtl.cli.exploring import COMMANDS
+    elif name == "measure":
+        from paretomtl.cli.measuring import COMMANDS
     else:
         from paretomtl.cli.reading import COMMANDS
     return COMMANDS[name]
@@ -68,6 +70,8 @@ def build_parser(name: str | None) -> argparse.ArgumentParser:
     _add_flags(run)
 
     _add_front_command(commands, "resume", "compute what is absent or damaged of a front begun with run")
+    measure = _add_front_command(commands, "measure", "measure a front's points again, such as with another measure")
+    measure.add_argument("problem", metavar="MODULE:PROBLEM", help="the problem that they were trained for")
     _add_front_command(commands, "show", "print a front: its points and its figures")
 
     select = _add_front_command(commands, "select", "choose a point by a rule")

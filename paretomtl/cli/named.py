@@ -118,9 +118,10 @@ def build_own(kind: str, factory: Callable[..., Any], arguments: dict[str, Any])
         raise UsageError(f"{kind} = {factory.__name__} with {arguments}: {error}") from error
 
 
-def is_from_users_code(error: Exception) -> bool:
-    """Whether an error passed through code that is neither ours nor installed."""
-    return any(is_users_own(frame.f_globals) for frame, _ in traceback.walk_tb(error.__traceback__))
+def is_from_users_code(error: BaseException) -> bool:
+    """Whether an error, or what caused it, passed through code that is neither ours nor installed."""
+    own = any(is_users_own(frame.f_globals) for frame, _ in traceback.walk_tb(error.__traceback__))
+    return own or (error.__cause__ is not None and is_from_users_code(error.__cause__))
 
 
 def describe_error(error: Exception) -> str:

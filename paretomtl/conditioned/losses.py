@@ -15,7 +15,14 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
-from paretomtl.autograd.gradients import check_finite, clip_rows, gramian_of, jacobian_by_point, pull_back
+from paretomtl.autograd.gradients import (
+    check_finite,
+    clear_rounding,
+    clip_rows,
+    gramian_of,
+    jacobian_by_point,
+    pull_back,
+)
 from paretomtl.autograd.labels import LabelCounts, check_labels
 from paretomtl.autograd.loss_function import LossModule
 from paretomtl.conditioned.bounds import apply_bounds
@@ -75,6 +82,7 @@ def take_step(
     values = losses.detach()
     names = [problem.names[i] for i in labels]
     check_finite(values.sum(dim=0), names)
+    values = clear_rounding(solver, values, names)
     check_labels(solver, problem.names, labels)
     counts = counts or LabelCounts(len(problem.names))
     preference = counts.shares(solver, r, labels)
@@ -84,7 +92,7 @@ def take_step(
         weights, _, status = solver.update(state, values, preference)
         pull_back([losses], [weights.to(losses) / len(r)])
         return ConditionedStep(labels, values.mean(dim=0), weights.mean(dim=0), status)
-    weights, status = _backward_through(generated, losses, solver, state, preference, names, clip)
+    weights, status = _backward_through(generated, losses, values, solver, state, preference, names, clip)
     return ConditionedStep(labels, values.mean(dim=0), weights, status)
 
 
@@ -198,10 +206,13 @@ def supports_vmap(network: Conditioned, problem: Problem, batch: Any, r: Float[T
 
 
 def _backward_through(
-    generated: Generated, losses: Float[Tensor, "p k"], solver: Solver, state: Any, r: Float[Tensor, "p k"],
-    names: Sequence[str], clip: float | None,
+    generated: Generated, losses: Float[Tensor, "p k"], values: Float[Tensor, "p k"], solver: Solver, state: Any,
+    r: Float[Tensor, "p k"], names: Sequence[str], clip: float | None,
 ) -> tuple[Float[Tensor, " k"] | None, Status]:  # fmt: skip
-    """Call the solver on the Jacobian of the generated weights, by preference; pull its answer back in one pass."""
+    """Call the solver on the losses' values and the Jacobian of the generated weights; pull back its answer.
+
+    All are by preference; pulling back takes one pass.
+    """
     rows = list(generated.values())
     jacobian = jacobian_by_point(losses, rows)
     gramian = gramian_of(jacobian)
@@ -209,7 +220,6 @@ def _backward_through(
     _check_gradients(norms.sum(dim=0), names)
     if clip is not None:
         jacobian, gramian = clip_rows(jacobian, gramian, norms, clip)
-    values = losses.detach()
     weights = None
     if isinstance(solver, Weighting):
         weights, _, status = solver.update(state, values, gramian, r)

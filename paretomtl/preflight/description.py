@@ -12,6 +12,7 @@ from paretomtl.conditioned.kinds import to_options
 from paretomtl.preflight import fingerprint
 from paretomtl.preflight.fingerprint import BINDING, Fingerprint, name_key
 from paretomtl.preflight.values import Digester
+from paretomtl.problem import Problem
 from paretomtl.storage.schema import GROWING, growing
 from paretomtl.training.numerics import read_numerics
 from paretomtl.training.study import Study
@@ -30,11 +31,7 @@ CODE = ("code", "measure_code", "numerics")  # rule 1 does not know these, or ot
 def fingerprint_study(study: Study) -> Fingerprint:
     """Return the fingerprint of a study's code."""
     problem = study.problem
-    roots = {name: getattr(problem, name) for name in ("model", "losses", "project")}
-    roots |= {
-        name: getattr(problem, name) for name in ("train", "validate", "test") if callable(getattr(problem, name))
-    }
-    roots |= {"optimizer": study.optimizer, "solver": study.solver}
+    roots = roots_of(problem) | {"optimizer": study.optimizer, "solver": study.solver}
     roots |= {} if study.front_model is None else {"front_model": type(study.front_model)}
     return fingerprint.fingerprint_code(roots, problem.measure)
 
@@ -115,6 +112,12 @@ def describe(
         "versions": {name: version(name) for name in ("paretomtl", "torch", "numpy")}
         | {"python": platform.python_version()},
     }
+
+
+def roots_of(problem: Problem) -> dict[str, Any]:
+    """Return what the user's code of a problem is reached from, by field; without the measure."""
+    data = [name for name in ("train", "validate", "test") if callable(getattr(problem, name))]
+    return {name: getattr(problem, name) for name in ("model", "losses", "project", *data)}
 
 
 def _describe_points(study: Study) -> list[dict[str, Any]]:

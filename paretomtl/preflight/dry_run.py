@@ -1,25 +1,30 @@
 """The dry run: errors that one batch reveals before any work starts, each with the field, the value and the remedy."""
 
+import contextlib
+import itertools
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from paretomtl.autograd.gradients import depends_on
+from paretomtl.autograd.gradients import depends_on, gradient_of
 from paretomtl.conditioned.rehearsal import rehearse
 from paretomtl.conditioned.sampling import Preferences
 from paretomtl.errors import NoLabelError
 from paretomtl.preflight.fleet_check import check_fleet
 from paretomtl.preflight.known_data import fingerprint_data
 from paretomtl.preflight.label_check import check_first_labels, length_notes
+from paretomtl.preflight.measure_check import check_measuring, first_batches
+from paretomtl.preflight.optimizer_check import check_gradients_are_dense, check_optimizer
 from paretomtl.problem import Problem
 from paretomtl.solver import Aggregation, Weighting
-from paretomtl.training.measuring import to_device
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 from paretomtl.training.study import Study
 
+ROUNDING = 16  # units of the last place by which two calls of an exact loss may differ, as on a GPU
 SCALE_RATIO = 1e3  # ratio of two losses on the first batch above which they are hardly on one scale
 
 
@@ -48,7 +53,7 @@ class Findings(NamedTuple):
 
 
 def dry_run(study: Study) -> Findings:
-    """Run a batch of each split through a new model; check names, shapes, signs, graph, lengths; return the notes."""
+    """Rehearse a study with a new model on the first batches: a step, the optimizer, measuring; return the notes."""
     if torch.device(study.device).type == "cuda" and not torch.cuda.is_available():
         study = replace(study, device="cpu")  # the executor's GPU is elsewhere
     problem, notes = study.problem, []
@@ -61,18 +66,32 @@ def dry_run(study: Study) -> Findings:
         _check_models(model, second)
         model = model.to(study.device)
         model.train()
+        gradients: dict[str, Tensor | None] = {}
+        train_batch: Any = None
         for split, batches in splits.items():
-            batch = to_device(_first_batch(batches, split), study.device)
-            losses, _, is_stated = problem.counted_losses(model, batch)
-            notes += length_notes(split, batch, is_stated)
+            few = first_batches(batches, split, study.device)
+            losses, _, is_stated = problem.counted_losses(model, few[0])
+            notes += length_notes(split, few[0], is_stated)
             if split == "train":
                 check_first_labels(study, model, batches)
             if split == "train" or problem.deterministic:
+                train_batch = few[0]
+                if problem.deterministic:
+                    _check_repeats(problem, losses, problem.loss_list(model, train_batch))
                 notes += _check_graph(study, losses, model) + _scale_notes(problem, losses)
-                notes += _rehearse_front_model(study, second.to(study.device), batch)
-                if study.fleet is not None:
-                    check_fleet(study, model, batch)
-            _check_signs(study, losses, split)
+                gradients = _gradients_of_sum(losses, model)
+                check_gradients_are_dense(study, gradients)
+                notes += _rehearse_front_model(study, second.to(study.device), train_batch)
+                _check_signs(study, losses, split)
+            if split != "train":
+                rows, unmeasured = check_measuring(problem, model, few, split)
+                notes += unmeasured
+                for losses in rows:
+                    _check_signs(study, losses, split)
+        if study.walk is None and study.front_model is None:
+            notes += _rehearse_optimizer(study, model, gradients)  # it changes the model
+        if study.fleet is not None:
+            check_fleet(study, model, train_batch)
     fingerprints = {} if problem.deterministic else fingerprint_data(splits)
     if "test" in fingerprints and fingerprints["test"] == fingerprints["validate"]:
         notes.append("test and validate hold the same data: what is chosen on validate is not tested on unseen data")
@@ -87,10 +106,41 @@ def _rehearse_front_model(study: Study, model: nn.Module, batch: Any) -> list[st
     r = Preferences(study.front_model.sampling, len(study.problem.names), 0).draw(
         study.front_model.sampling.in_step(None)
     )
-    try:
-        return rehearse(network, study.front_model, study.solver, study.problem, batch, r.to(study.device))
-    except NoLabelError:  # the first batch may have none
-        return []
+    notes = []
+    with contextlib.suppress(NoLabelError):  # the first batch may have none
+        notes = rehearse(network, study.front_model, study.solver, study.problem, batch, r.to(study.device))
+    return notes + check_optimizer(study, {name: p for name, p in network.named_parameters() if p.requires_grad})
+
+
+def _gradients_of_sum(losses: list, model: nn.Module) -> dict[str, Tensor | None]:
+    """Gradient of the sum of the losses with respect to each trained parameter; None where there is none."""
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    present = [loss for loss in losses if loss is not None]
+    if not present:
+        return dict.fromkeys(trained)
+    gradients = gradient_of(torch.stack(present).sum(), list(trained.values()))
+    return dict(zip(trained, gradients, strict=True))
+
+
+def _rehearse_optimizer(study: Study, model: nn.Module, gradients: dict[str, Tensor | None]) -> list[str]:
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    for name, p in trained.items():
+        p.grad = gradients.get(name)
+    return check_optimizer(study, trained)
+
+
+def _check_repeats(problem: Problem, losses: list, again: list) -> None:
+    """Raise if the losses of a deterministic problem differ between two calls at the same weights."""
+    for name, one, other in zip(problem.names, losses, again, strict=True):
+        if one is None or other is None:
+            continue
+        rounding = ROUNDING * torch.finfo(one.dtype).eps * float(one.detach().abs())
+        if abs(float(one.detach()) - float(other.detach())) > rounding:
+            raise ValueError(
+                f"deterministic=True, but loss {name!r} is {float(one.detach()):.9g} and then "
+                f"{float(other.detach()):.9g} at the same weights; take the noise, such as dropout or sampling, out of "
+                "the model and the losses, or leave deterministic out and give train= and validate="
+            )
 
 
 def _check_models(model: Any, second: Any) -> None:
@@ -98,6 +148,19 @@ def _check_models(model: Any, second: Any) -> None:
         raise TypeError(f"model() returned {type(model).__name__}; return a torch.nn.Module")
     if isinstance(model, nn.parallel.DistributedDataParallel):
         raise TypeError("model() returned a DistributedDataParallel, which is not supported; return the plain module")
+    for name, p in itertools.chain(model.named_parameters(), model.named_buffers()):
+        if is_lazy(p):
+            raise ValueError(
+                f"model(): {name!r} is lazy and has no shape yet; give the layer its sizes (nn.Linear for "
+                "nn.LazyLinear), or call the model on one batch before model() returns it"
+            )
+    for name, p in model.named_parameters():
+        if p.requires_grad and p.is_complex():
+            raise ValueError(
+                f"model(): {name!r} is complex ({str(p.dtype).removeprefix('torch.')}), and methods compare real "
+                "gradients; keep it as nn.Parameter(torch.view_as_real(value)), and call torch.view_as_complex on it "
+                "in forward"
+            )
     pointers = {p.data_ptr() for p in model.parameters() if p.numel()}
     if model is second or any(p.data_ptr() in pointers for p in second.parameters() if p.numel()):
         raise ValueError(
@@ -117,12 +180,6 @@ def _check_lengths(splits: dict[str, Iterable[Any]], study: Study) -> None:
             steps = split == "train" and study.walk is None
             remedy = "give steps= in place of epochs=" if steps else "give batches that end"
             raise ValueError(f"{split} has no length, so it may never end; {remedy}") from None
-
-
-def _first_batch(batches: Iterable[Any], split: str) -> Any:
-    for batch in batches:
-        return batch
-    raise ValueError(f"{split} is empty: it gave no batch; check its data, its batch size and drop_last")
 
 
 def _check_graph(study: Study, losses: list, model: nn.Module) -> list[str]:

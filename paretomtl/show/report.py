@@ -70,7 +70,9 @@ def list_warnings(front: Points) -> tuple[str, ...]:
             f"{', '.join(ids)}: {why}" for why, ids in _group_ids(front.failed, lambda p: [p.reason]).items()
         )
         n_points = len(front.study["points"])
-        texts.append(f"{len(front.failed)} of {n_points} points failed ({reasons})")
+        kept = sum(p.weights is not None for p in front.failed)
+        hint = f"; the weights of {kept} are kept: paretomtl measure DIR MODULE:PROBLEM measures them again"
+        texts.append(f"{len(front.failed)} of {n_points} points failed ({reasons}){hint if kept else ''}")
     if len(front.points) > 1:
         for name, flat in zip(front.names, score.is_constant(front.losses), strict=True):
             if flat:

@@ -161,6 +161,17 @@ class Store:
             raise DamagedFileError(f"{path} is damaged: schema 1 had no such file")
         return {"command": None, **content, "study": schema.read_study(content, path)}
 
+    def described_by(self, study: Mapping[str, Any]) -> "Store":
+        """Return a store of the same folder whose study is `study`, to write the folder's files anew."""
+        schema.check_study(study)
+        other = Store(self.folder)
+        other._head = {**self._head, "study": dict(study)}
+        return other
+
+    def write_study(self) -> None:
+        """Write study.json anew."""
+        self._write_study(self.study, self.command, self._version)
+
     @property
     def _version(self) -> str:
         """The version of paretomtl that began the folder, so that a later one ends at the same bytes.

@@ -93,6 +93,8 @@ def _train(config: dict[str, Any], study: Study, optimizer: Callable[..., Any], 
         except Exception as error:
             reason = run.failed(pending, error).point.reason
             raise RuntimeError(f"preference {config['preference']}: {reason}") from error
+        if trained.point.state == "failed":
+            raise RuntimeError(f"preference {config['preference']}: {trained.point.reason}")
         point = store.write_point(trained.point, trained.weights)
         tune.report(
             _metrics(study.problem, _measure_point(point))

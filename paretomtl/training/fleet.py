@@ -14,10 +14,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from paretomtl.autograd.bounds import within_bounds
+from paretomtl.autograd.finite import check_gradients
 from paretomtl.autograd.gradients import StepResult, descend
 from paretomtl.autograd.labels import LabelCounts, check_labels
 from paretomtl.autograd.loss_function import SeparateLosses
-from paretomtl.errors import NoLabelError, NonFiniteError
+from paretomtl.errors import NoLabelError, StepError
 from paretomtl.point import Code
 from paretomtl.solver import EpochMeans, Status
 from paretomtl.training.batches import BatchStream, Splits
@@ -170,7 +171,7 @@ class Fleet(Resumable):
         for name in TRACKERS:
             getattr(self, name).restore(checkpoint[name])
         # any other error ends the whole fleet
-        self.errors = {k: NonFiniteError(text) for k, text in checkpoint["errors"].items()}
+        self.errors = {k: StepError(text) for k, text in checkpoint["errors"].items()}
         for k, part in checkpoint["left"].items():
             outcome, self.left[k] = self.outcomes[k], part["weights"]
             outcome.state, outcome.status, outcome.counts = part["state"], Status(*part["status"]), part["counts"]
@@ -224,7 +225,8 @@ class Fleet(Resumable):
                 result = descend(
                     self.solver, self.state, losses, r, list(self.rows.values()), names, clip=clip, within=within
                 )
-            except NonFiniteError as error:
+                check_gradients(self.rows, stacked=True)
+            except StepError as error:
                 if error.point is None:
                     raise
                 self._fail(error.point, error)
@@ -277,7 +279,7 @@ class Fleet(Resumable):
         weights = None if result.weights is None else result.weights[moving]
         return [loss[moving] for loss in losses], result._replace(weights=weights)
 
-    def _fail(self, row: int, error: NonFiniteError) -> None:
+    def _fail(self, row: int, error: StepError) -> None:
         self.errors[self.live[row]] = error
         self._leave([self.live[row]])
 

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from paretomtl.autograd.bounds import Within, within_bounds
+from paretomtl.autograd.finite import check_gradients
 from paretomtl.autograd.gradients import StepResult, descend, descend_collected, follow
 from paretomtl.autograd.labels import Collected, check_labels, is_linear
 from paretomtl.autograd.loss_function import closure
@@ -88,7 +89,8 @@ class Run(Outcome, Resumable):
         reseed(seed_of(self.study.seed, self.job.seed, INITIAL))
         self.model = self.problem.model().to(self.study.device)
         self.training = True
-        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        self.parameters = list(self.trained.values())
         self.optimizer, self.scheduler = self.study.build(self.parameters)
         self.budget = self.study.budget(self.splits)
         if self.job.corner is None:
@@ -137,6 +139,7 @@ class Run(Outcome, Resumable):
             if self.problem.deterministic and self.status.code == Code.STATIONARY:
                 break  # before a step that would be rounding
             if step is not None:
+                check_gradients(self.trained)
                 self.optimizer.step()
                 if self.scheduler is not None:
                     self.scheduler.step()

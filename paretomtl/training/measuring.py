@@ -1,6 +1,6 @@
 """The measures of a trained model: its mean losses, and the problem's own measures."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,7 +73,11 @@ def measure(problem: Problem, model: nn.Module, batches: Iterable[Any], device: 
         with torch.no_grad():
             batches = DeviceBatches(batches, device)
             losses = _mean_losses(problem, model, batches, split)
-            values, errors = (losses, None) if problem.measure is None else _measures(problem, model, batches)
+            values, errors = (
+                (losses, None)
+                if problem.measure is None
+                else read_measures(problem.names, problem.measure(model, batches))
+            )
     finally:
         model.train(training)
     for kind, row in (("loss", losses), ("measure", values)):
@@ -123,25 +127,34 @@ def _mean_losses(problem: Problem, model: nn.Module, batches: Iterable[Any], spl
     return tuple((totals / weights).tolist())
 
 
-def _measures(
-    problem: Problem, model: nn.Module, batches: Iterable[Any]
-) -> tuple[tuple[float, ...], tuple[float, ...] | None]:
-    """Return the values of the problem's measure, and their standard errors if it gives them."""
-    assert problem.measure is not None
-    measures = problem.measure(model, batches)
-    if set(measures) != set(problem.names):
-        raise ValueError(f"measure returned the keys {sorted(map(str, measures))}; give {list(problem.names)}")
-    pairs = [measures[name] for name in problem.names]
+def read_measures(names: Sequence[str], measures: Any) -> tuple[tuple[float, ...], tuple[float, ...] | None]:
+    """Return the values that a problem's measure returned, and their standard errors if it gave them."""
+    if not isinstance(measures, Mapping):
+        raise TypeError(f"measure returned a {type(measures).__name__}; give a dict with the keys {list(names)}")
+    if set(measures) != set(names):
+        raise ValueError(f"measure returned the keys {sorted(map(str, measures))}; give {list(names)}")
+    pairs = [measures[name] for name in names]
     is_pair = [isinstance(pair, (tuple, list)) for pair in pairs]
     if not any(is_pair):
-        return tuple(float(value) for value in pairs), None  # type: ignore[arg-type]
-    for name, pair, has_error in zip(problem.names, pairs, is_pair, strict=True):
-        if not has_error or len(pair) != 2:  # type: ignore[arg-type]
+        return tuple(_to_number(name, value) for name, value in zip(names, pairs, strict=True)), None
+    for name, pair, has_error in zip(names, pairs, is_pair, strict=True):
+        if not has_error or len(pair) != 2:
             raise ValueError(
                 f"measure returned {pair!r} for {name!r}; give (value, standard error) for every objective, with 0 for "
                 "what is exact, or plain values for all"
             )
-    values, errors = zip(*((float(value), float(error)) for value, error in pairs), strict=True)  # type: ignore[misc]
+    values, errors = (
+        tuple(_to_number(name, pair[k]) for name, pair in zip(names, pairs, strict=True)) for k in range(2)
+    )
     if min(errors) < 0:
-        raise ValueError(f"measure returned a negative standard error: {dict(zip(problem.names, errors, strict=True))}")
+        raise ValueError(f"measure returned a negative standard error: {dict(zip(names, errors, strict=True))}")
     return values, errors
+
+
+def _to_number(name: str, value: Any) -> float:
+    try:
+        if not isinstance(value, (str, bytes)):  # float() would read a number in a text
+            return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        pass
+    raise TypeError(f"measure returned {value!r} for {name!r}; give a number")

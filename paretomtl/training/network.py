@@ -1,6 +1,7 @@
 """The training of one network for the whole front: from a study and a seed to the network and its points."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from paretomtl.autograd.finite import check_gradients, check_weights
 from paretomtl.autograd.gradients import check_finite
 from paretomtl.autograd.labels import LabelCounts
 from paretomtl.conditioned.bounds import write_out
@@ -31,6 +33,7 @@ from paretomtl.training.outcome import (
     pending_point,
     ray_warnings,
     step_warnings,
+    unmeasured_point,
 )
 from paretomtl.training.seeds import INITIAL, MEASURING, SAMPLING, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Step, Study
@@ -103,7 +106,8 @@ class NetworkRun(Resumable):
         self._clear()
         self.network = self._make_network()
         self.budget = self.study.budget(self.splits)
-        self.optimizer, self.scheduler = self.study.build([p for p in self.network.parameters() if p.requires_grad])
+        self.trained = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
+        self.optimizer, self.scheduler = self.study.build(list(self.trained.values()))
         seed = seed_of(self.study.seed, self.seed, SAMPLING)
         self.preferences = Preferences(self.sampling, len(self.problem.names), seed)
         self.step, self.best_weights = 0, weights_of(self.network)
@@ -166,6 +170,7 @@ class NetworkRun(Resumable):
                 self.counts["skipped"] += 1
                 self.label_counts.add([])
             else:
+                check_gradients(self.trained)
                 self.optimizer.step()
                 if self.scheduler is not None:
                     self.scheduler.step()
@@ -176,6 +181,7 @@ class NetworkRun(Resumable):
             if self.tick is not None:
                 self.tick(self.step / self.budget)
             if self._check_due() and self._improves(network):
+                check_weights(network)
                 self.best_weights = weights_of(network)
             self.keep()
         self._end_epoch(self.epoch, partial=self.study.epochs is None)
@@ -290,20 +296,28 @@ class NetworkRun(Resumable):
     def _measure_point(self, pending: Point, job: Job, network: Conditioned, learned: LearnedNetwork) -> TrainedPoint:
         model = write_out(network, self.problem, job.preference)
         calibrate(self.problem, model, self.splits.get("train"), self.study.device, self.study.seed, self.seed)
+        check_weights(model)
         reseed(seed_of(self.study.seed, self.seed, MEASURING))
-        measures = measure_splits(self.problem, model, self.splits, self.study.device)
-        error = float(control_error(np.array(measures.losses["validate"]), job.preference))
-        off_ray = ray_warnings(self.study.solver, error, Code.TRAINED)
         point = Point(
             pending.id, pending.preference, None, "done",
-            **measures._asdict(),
-            control_error=error,
             status=Code.TRAINED.word,
             counts=dict(learned.counts),
-            warnings=(*learned.warnings, *off_ray),
+            warnings=learned.warnings,
             seed=pending.seed,
-            ray_angle=error if self.study.solver.follows_ray else None,
         )  # fmt: skip
+        try:
+            measures = measure_splits(self.problem, model, self.splits, self.study.device)
+        except Exception as reason:
+            return TrainedPoint(unmeasured_point(point, reason), weights_of(model))
+        error = float(control_error(np.array(measures.losses["validate"]), job.preference))
+        off_ray = ray_warnings(self.study.solver, error, Code.TRAINED)
+        point = replace(
+            point,
+            **measures._asdict(),
+            control_error=error,
+            warnings=(*learned.warnings, *off_ray),
+            ray_angle=error if self.study.solver.follows_ray else None,
+        )
         return TrainedPoint(point, weights_of(model))
 
 

@@ -3,17 +3,19 @@
 import math
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from paretomtl.autograd.finite import check_weights
 from paretomtl.autograd.hull import common_descent
 from paretomtl.autograd.labels import LabelCounts
 from paretomtl.autograd.loss_function import closure
 from paretomtl.autograd.stationarity import STATIONARY, is_stationary
-from paretomtl.errors import NonFiniteError
+from paretomtl.errors import NonFiniteError, StepError
 from paretomtl.point import OFF_RAY, Code, Point
 from paretomtl.preference import control_error
 from paretomtl.problem import Problem
@@ -34,7 +36,7 @@ Tick = Callable[[float], None]  # called with the share of the steps that is don
 
 
 class TrainedPoint(NamedTuple):
-    """A point and its weights; None for the weights of a point that failed."""
+    """A point and its weights; None for the weights of a point that failed before its training was over."""
 
     point: Point
     weights: dict[str, Tensor] | None
@@ -90,20 +92,19 @@ class Outcome:
         self.status: Status = solved_status(self.preference)
 
     def conclude(self, pending: Point, model: nn.Module) -> TrainedPoint:
-        """Let the method finish a trained model, measure it, and return its point."""
+        """Let the method finish a trained model, measure it, and return its point.
+
+        Where measuring fails, the point fails, and has its weights: it can be measured again.
+        """
         status = self._finish(model)
         self.training = False
         self._add_step_warnings()
-        reseed(seed_of(self.study.seed, self.job.seed, MEASURING))
-        measures = measure_splits(self.problem, model, self.splits, self.study.device)
+        check_weights(model)
         if not math.isfinite(status.residual):
             raise NonFiniteError(f"{float(status.residual)} in the residual of {type(self.solver).__name__}")
-        error = float(control_error(np.array(measures.losses["validate"]), self.job.preference))
-        self.warnings += ray_warnings(self.solver, error, Code(int(status.code)))
+        reseed(seed_of(self.study.seed, self.job.seed, MEASURING))
         point = Point(
             pending.id, pending.preference, pending.corner, "done",
-            **measures._asdict(),
-            control_error=error,
             status=Code(int(status.code)).word,
             residual=float(status.residual),
             counts=dict(self.counts),
@@ -111,6 +112,13 @@ class Outcome:
             seed=pending.seed,
             ray_angle=self._ray_angle(),
         )  # fmt: skip
+        try:
+            measures = measure_splits(self.problem, model, self.splits, self.study.device)
+        except Exception as reason:
+            return TrainedPoint(unmeasured_point(point, reason), weights_of(model))
+        error = float(control_error(np.array(measures.losses["validate"]), self.job.preference))
+        warnings = (*point.warnings, *ray_warnings(self.solver, error, Code(int(status.code))))
+        point = replace(point, **measures._asdict(), control_error=error, warnings=warnings)
         return TrainedPoint(point, weights_of(model))
 
     def _finish(self, model: nn.Module) -> Status:
@@ -178,18 +186,23 @@ def failed_point(
         counts, warnings: those of the steps before it.
     """
     first = (str(error).splitlines() or [""])[0]
-    at = f" at step {step}" if isinstance(error, NonFiniteError) and step is not None else ""
+    at = f" at step {step}" if isinstance(error, StepError) and step is not None else ""
     out_of_memory = memory.out_of_memory_reason(error)
-    reason = (
-        f"{first}{at}" if isinstance(error, NonFiniteError) else out_of_memory or f"{type(error).__name__}: {first}"
-    )
-    trace = None if isinstance(error, NonFiniteError) else "".join(traceback.format_exception(error)).strip()
+    reason = f"{first}{at}" if isinstance(error, StepError) else out_of_memory or f"{type(error).__name__}: {first}"
+    trace = None if isinstance(error, StepError) else "".join(traceback.format_exception(error)).strip()
     if out_of_memory:
         memory.forget(error)
     return Point(
         pending.id, pending.preference, pending.corner, "failed",
         counts=dict(counts), warnings=tuple(warnings), reason=reason, trace=trace, seed=pending.seed,
     )  # fmt: skip
+
+
+def unmeasured_point(trained: Point, error: Exception) -> Point:
+    """Return a trained point whose measuring failed: failed, with the reason, and all that a second try needs."""
+    failed = failed_point(trained, error, None, trained.counts, trained.warnings)
+    measures: dict[str, Any] = {"losses": {}, "values": {}, "errors": {}, "control_error": None}
+    return replace(trained, state="failed", reason=failed.reason, trace=failed.trace, **measures)
 
 
 def step_warnings(solver: Solver, counts: dict[str, int], steps: int) -> list[str]:

@@ -155,9 +155,23 @@ class Study:
                 raise TypeError(
                     f"callbacks[{k}]={callback!r} cannot be called; give a function of a Step, or a Callback"
                 )
+        self._check_optimizer()
         self._check_refine()
         check_fit(self.front_model, self.solver, self.problem, len(self.preferences), self.fleet)
         self._check_budget()
+
+    def _check_optimizer(self):
+        if isinstance(self.optimizer, torch.optim.Optimizer):
+            kind = type(self.optimizer).__name__
+            raise TypeError(
+                f"optimizer={kind}(…) holds the parameters of one model, and each point has its own; give a function "
+                f"that makes one: lambda parameters: torch.optim.{kind}(parameters, lr=…)"
+            )
+        if not callable(self.optimizer):
+            raise TypeError(
+                f"optimizer={self.optimizer!r} cannot be called; give a function, such as "
+                "lambda parameters: torch.optim.Adam(parameters, lr=1e-3)"
+            )
 
     def _check_refine(self):
         if self.refine is None:

@@ -1,6 +1,7 @@
 """A walk along the front: from the weights of a point to those of the next."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from paretomtl.autograd.finite import check_weights
 from paretomtl.autograd.gradients import check_finite
 from paretomtl.errors import NonFiniteError
 from paretomtl.point import Code, Point
@@ -16,7 +18,7 @@ from paretomtl.solver import Gradients, Walker
 from paretomtl.training.batches import Splits
 from paretomtl.training.mean_losses import MeanLosses
 from paretomtl.training.measuring import measure_splits
-from paretomtl.training.outcome import TrainedPoint, failed_point
+from paretomtl.training.outcome import TrainedPoint, failed_point, unmeasured_point
 from paretomtl.training.seeds import MEASURING, reseed, seed_of
 from paretomtl.training.study import Study
 from paretomtl.training.weights import weights_of
@@ -75,15 +77,20 @@ class WalkRun:
             self._ahead = None
 
     def next(self, id: str, first: bool, final: bool) -> TrainedPoint:
-        """Go to the next point, or stay for the first one; unless it is the final one, also check if the front ends."""
+        """Go to the next point, or stay for the first one; unless it is the final one, also check if the front ends.
+
+        Where measuring fails, the point fails, and has its weights: it can be measured again.
+        """
         pending, counts = Point(id, tuple(self._preference.tolist())), {}
         try:
-            return TrainedPoint(self._next_point(id, first, final, counts), weights_of(self._model))
+            point = self._next_point(id, first, final, counts)
+            check_weights(self._model)
+            return TrainedPoint(self._measured(point), weights_of(self._model))
         except Exception as error:
             return TrainedPoint(failed_point(pending, error, None, counts, ()), None)
 
     def _next_point(self, id: str, first: bool, final: bool, counts: dict[str, int]) -> Point:
-        """Compute the next point; `counts` is filled on the way, for a point that fails."""
+        """Compute the next point, without its measures; `counts` is filled on the way, for a point that fails."""
         steps = []
         if not first:
             steps.append(self._ahead or self._look_ahead())
@@ -103,17 +110,23 @@ class WalkRun:
             code = Code.ENDED
             warnings.append(self._end_warning(weights))
         counts |= {"products": sum(s.products for s in steps), "relaxed": sum(s.relaxed for s in steps)}
-        reseed(seed_of(0, 0, MEASURING))
-        measures = measure_splits(self._study.problem, self._model, self._splits, self._study.device)
         return Point(
             id, tuple(weights), None, "done",
-            **measures._asdict(),
-            control_error=float(control_error(np.array(measures.losses["validate"]), np.array(weights))),
             status=code.word,
             residual=float(status.residual),
             counts=dict(counts),
             warnings=tuple(warnings),
         )  # fmt: skip
+
+    def _measured(self, point: Point) -> Point:
+        """Return a point with its measures; failed where measuring fails."""
+        reseed(seed_of(0, 0, MEASURING))
+        try:
+            measures = measure_splits(self._study.problem, self._model, self._splits, self._study.device)
+        except Exception as error:
+            return unmeasured_point(point, error)
+        off_ray = float(control_error(np.array(measures.losses["validate"]), np.array(point.preference)))
+        return replace(point, **measures._asdict(), control_error=off_ray)
 
     def _look_ahead(self) -> WalkStep:
         """Return the step from here: as long as predicted for the fall, and halved until that fall comes."""

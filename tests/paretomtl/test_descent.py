@@ -313,3 +313,20 @@ def test_a_checkpoint_of_another_method_or_preference_is_refused(changes, named)
     with pytest.raises(ValueError, match=named):
         step.load_state_dict(pareto_mtl().state_dict())
     assert repr(step.state_dict()) == repr(before)
+
+
+@pytest.mark.fault(95)
+@pytest.mark.parametrize("solver", [ps.Linear(), ps.EPO()])
+def test_a_gradient_that_is_nan_in_a_head_is_an_error(solver):
+    model = toys.initial()
+    values = toys.losses(model, BATCHES[0])
+    values["b"] = values["b"] + (model.b.bias * 0).sum().sqrt()
+    with pytest.raises(pm.errors.NonFiniteError, match=r"in the gradient of a parameter of shape \(1,\)"):
+        pm.Descent(solver, ASKED).backward(values)
+
+
+@pytest.mark.fault(97)
+def test_a_loss_below_zero_is_named():
+    values = toys.losses(toys.initial(), BATCHES[0])
+    with pytest.raises(ValueError, match=r"loss 'b' is -.*EPO needs losses of at least 0 \(shift it, or use Linear"):
+        pm.Descent(ps.EPO(), ASKED).backward(values | {"b": values["b"] - 100})

@@ -184,6 +184,7 @@ def nan_losses(model, batch):
 
 
 @pytest.mark.fault(4)
+@pytest.mark.filterwarnings("ignore:.*of the untrained model:UserWarning")
 def test_when_all_points_fail_their_records_are_kept(tmp_path):
     with (
         pytest.warns(UserWarning, match="5 of 5 points failed"),
@@ -203,7 +204,7 @@ def test_when_all_points_fail_their_records_are_kept(tmp_path):
 
 
 @pytest.mark.fault(4)
-@pytest.mark.filterwarnings("ignore:.*points failed:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*points failed:UserWarning", "ignore:.*of the untrained model:UserWarning")
 def test_records_that_an_error_points_to_are_there():
     try:
         pm.explore(toys.two_regressions(losses=nan_losses), ps.Linear(), preferences=1, epochs=1)

@@ -158,7 +158,7 @@ def nan(model, batch):
 
 
 @pytest.mark.fault(4)
-@pytest.mark.filterwarnings("ignore:.*points failed:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*points failed:UserWarning", "ignore:.*of the untrained model:UserWarning")
 def test_a_point_that_failed_is_not_tried_again(tmp_path):
     for _ in range(2):
         with pytest.raises(pm.EmptyFrontError, match=r"all points failed: nan in 'a' at step 0\. Their records"):

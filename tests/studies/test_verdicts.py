@@ -40,9 +40,10 @@ def test_no_verdict_is_false_over_seeds(make):
 
 
 @pytest.mark.fault(105)
-def test_dtlz2s_box_is_no_trap(limited_rays=((1 / 6, 1 / 6, 2 / 3), (1 / 6, 2 / 3, 1 / 6), (1 / 2, 1 / 6, 1 / 3))):
+def test_dtlz2s_box_is_no_trap():
     """The polish's steps are tested where they land; unprojected, these three ended in corners."""
-    front = pm.explore(dtlz2(), ps.EPO(), preferences=list(limited_rays), steps=150, optimizer=ADAM)
+    rays = [(1 / 6, 1 / 6, 2 / 3), (1 / 6, 2 / 3, 1 / 6), (1 / 2, 1 / 6, 1 / 3)]
+    front = pm.explore(dtlz2(), ps.EPO(), preferences=rays, steps=150, optimizer=ADAM)
     assert [point.status for point in front.points] == ["solved"] * 3
     assert front.control_errors.max() < 0.01
     assert front.losses.max() < 0.95

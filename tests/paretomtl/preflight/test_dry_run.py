@@ -185,6 +185,71 @@ def test_a_model_with_nothing_to_train(tmp_path):
     assert_names(message, "model()", "requires a gradient")
 
 
+class Lazy(toys.TwoHeads):
+    def __init__(self):
+        super().__init__()
+        self.trunk = nn.LazyLinear(1)
+
+
+def initialised() -> Lazy:
+    model = Lazy()
+    model(torch.zeros(1, 4))
+    return model
+
+
+@pytest.mark.fault(103)
+@pytest.mark.parametrize(
+    "budget", [{}, {"fleet": 2}, {"front_model": pm.FiLM()}], ids=["alone", "fleet", "front model"]
+)
+def test_a_lazy_layer(tmp_path, budget):
+    message = refusal(tmp_path, model=Lazy, budget={"epochs": 1} | budget)
+    assert_names(message, "model()", "'trunk.weight' is lazy", "nn.LazyLinear", "one batch")
+    problem = toys.two_regressions(model=initialised)
+    assert len(pm.explore(problem, ps.Linear(), preferences=[[0.5, 0.5]], epochs=1, **budget)) == 1
+
+
+class Complex(nn.Module):
+    """A parameter of complex numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.z = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+
+
+@pytest.mark.fault(96)
+@pytest.mark.parametrize("solver", [ps.Linear(), ps.EPO()])
+def test_complex_parameters_are_refused(tmp_path, solver):
+    def losses(model, batch):
+        return {"a": (model.z - 1j).abs().square().sum(), "b": (model.z + 1).abs().square().sum()}
+
+    message = refusal(tmp_path, solver=solver, model=Complex, losses=losses)
+    assert_names(message, "model()", "'z' is complex (complex64)", "torch.view_as_real", "torch.view_as_complex")
+
+
+class Noisy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.x = nn.Parameter(torch.ones(4, dtype=torch.float64))
+
+
+def noise_of(size, model, _):
+    x = model.x + size * torch.randn(4)
+    return {"a": x.square().sum(), "b": (x - 2).square().sum()}
+
+
+def exact(size: float) -> pm.Problem:
+    return pm.Problem(["a", "b"], Noisy, partial(noise_of, size), ref_point=[20.0, 20.0], deterministic=True)
+
+
+@pytest.mark.fault(104)
+@pytest.mark.parametrize("size", [0.1, 1e-9])
+def test_noise_in_a_deterministic_problem(size):
+    with pytest.raises(ValueError) as caught:
+        pm.explore(exact(size), ps.EPO(), preferences=3, steps=2)
+    assert_names(str(caught.value), "deterministic=True", "loss 'a' is ", "and then", "dropout", "train= and validate=")
+    assert len(pm.explore(exact(0.0), ps.Linear(), preferences=3, steps=2)) == 3
+
+
 @pytest.mark.fault(58)
 @pytest.mark.parametrize("split", ["train", "validate", "test"])
 @pytest.mark.parametrize(

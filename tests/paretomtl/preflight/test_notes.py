@@ -183,7 +183,7 @@ def test_the_remedy_that_is_named_helps(already):
 @pytest.mark.fault(17)
 @pytest.mark.parametrize("change", [times(100), times(0), times(float("inf")), times(float("nan"))])
 def test_losses_of_one_scale_and_those_without_a_size_are_not_spoken_of(change):
-    assert notes(losses=change) == []
+    assert not [note for note in notes(losses=change) if " times " in note]
 
 
 def quarter_of_b(model, batch):

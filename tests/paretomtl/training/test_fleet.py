@@ -236,6 +236,70 @@ def test_a_gradient_that_is_not_finite_fails_its_point_alone():
     assert_same(alone, fleet)
 
 
+class Place(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.x = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+
+
+def meeting(at_half) -> pm.Problem:
+    """x² and (x - 1)² from x = 0; at x = .5, where only the even preference comes, `at_half` changes the losses."""
+
+    def losses(model: Place, _) -> dict[str, Tensor]:
+        x = model.x[0]
+        return at_half({"a": x.square(), "b": (x - 1).square()}, x)
+
+    return pm.Problem(["a", "b"], Place, losses, ref_point=[2.0, 2.0], deterministic=True)
+
+
+THREE, HALF = [[0.2, 0.8], [0.5, 0.5], [0.8, 0.2]], partial(torch.optim.SGD, lr=0.5)
+
+
+@pytest.mark.fault(95)
+@pytest.mark.parametrize("fleet", [None, 3])
+def test_a_scalarizations_gradient_that_is_not_finite_fails_its_point_alone(fleet):
+    problem = meeting(lambda values, x: values | {"a": values["a"] + 0 * (x - 0.5).square().sqrt()})
+    front = pm.explore(problem, ps.Linear(), preferences=THREE, steps=3, optimizer=HALF, fleet=fleet)
+    (lost,) = front.failed
+    assert (lost.id, lost.reason, lost.counts["steps"]) == ("point-002", "nan in the gradient of 'x' at step 1", 1)
+    assert len(front.points) == 2
+
+
+@pytest.mark.fault(97)
+@pytest.mark.parametrize("fleet", [None, 3])
+def test_a_loss_below_zero_fails_its_point_alone_and_rounding_fails_none(fleet):
+    asked = {"preferences": THREE, "optimizer": HALF, "fleet": fleet, "steps": 2}
+
+    def below(by: float) -> pm.Problem:
+        return meeting(lambda values, x: values | {"b": torch.where(x == 0.5, values["b"] * 0 - by, values["b"])})
+
+    assert pm.explore(below(0.0), ps.Tchebycheff(), **asked).failed == ()
+    assert pm.explore(below(1.2e-10), ps.Tchebycheff(), **asked).failed == ()
+    front = pm.explore(below(1e-3), ps.Tchebycheff(), **asked)
+    (lost,) = front.failed
+    assert (lost.id, lost.trace) == ("point-002", None)
+    needs = "Tchebycheff needs losses of at least 0 (shift it, or use Linear)"
+    assert lost.reason == f"loss 'b' is -0.001, and {needs} at step 1"
+    assert len(front.points) == 2
+
+
+def sinking(by: float, model: toys.TwoHeads, batch) -> dict[str, Tensor]:
+    """The toy's losses; "b" is below zero once the trunk has moved far, as it does for some preferences."""
+    values = toys.losses(model, batch)
+    return values | {"b": torch.where(model.trunk.weight[0, 1] < -0.2, values["b"] * 0 - by, values["b"])}
+
+
+@pytest.mark.fault(97)
+def test_a_fleet_of_epo_loses_only_the_points_whose_losses_fall_below_zero():
+    def fleet(by: float) -> pm.Front:
+        problem = toys.two_regressions(losses=partial(sinking, by))
+        return pm.explore(problem, ps.EPO(), preferences=5, epochs=12, optimizer=ADAM, fleet=5)
+
+    assert fleet(1.2e-10).failed == ()
+    assert 0 < len(fleet(0.01).failed) < 5
+    assert all("loss 'b' is -0.01, and EPO needs" in str(p.reason) for p in fleet(0.01).failed)
+
+
 def test_what_fails_all_is_told_of_all():
     with pytest.raises(pm.EmptyFrontError, match="nan in 'a' at step 0"):
         pm.explore(

@@ -74,23 +74,55 @@ def nan_gradient(b, model):
 
 
 @pytest.mark.fault(1)
+@pytest.mark.fault(95)
 @pytest.mark.parametrize(
     ("solver", "step", "reason"),
     [
         (ps.EPO(), 3, "nan in the gradient of 'b' at step 3"),
-        # a scalarization looks at no gradient: the next losses tell, or the measuring
-        (ps.Linear(), 3, "nan in 'a' at step 4"),
-        (ps.Linear(), 7, "nan in the loss 'a' on validate"),
+        # a scalarization looks at no loss's own gradient: the parameter's tells
+        (ps.Linear(), 3, "nan in the gradient of 'trunk.weight' at step 3"),
+        (ps.Linear(), 7, "nan in the gradient of 'trunk.weight' at step 7"),
     ],
 )
 def test_a_gradient_that_is_nan_is_found(solver, step, reason):
     assert spoiled(Fault(nan_gradient, step=step), solver).reason == reason
 
 
+@pytest.mark.fault(95)
+def test_a_head_whose_gradient_is_nan_is_named():
+    failed = spoiled(Fault(lambda b, model: b + (model.b.bias * 0).sum().sqrt()), ps.EPO())
+    assert failed.reason == "nan in the gradient of 'b.bias' at step 3"
+
+
+@pytest.mark.fault(95)
+def test_weights_that_are_not_finite_are_no_point():
+    def project(model):
+        with torch.no_grad():
+            model.a.bias.fill_(torch.inf)
+
+    measure = {"measure": lambda model, batches: {"a": 1.0, "b": 1.0}}
+    trained = train(toys.two_regressions(project=project, **measure), steps=1)
+    assert (trained.point.state, trained.weights) == ("failed", None)
+    assert trained.point.reason == "inf in the weights 'a.bias'"
+
+
+@pytest.mark.fault(100)
+def test_a_point_that_cannot_be_measured_keeps_its_weights():
+    def measure(model, batches):
+        raise OSError("no room")
+
+    trained, whole = train(toys.two_regressions(measure=measure)), train(toys.two_regressions())
+    assert (trained.point.state, trained.point.reason) == ("failed", "OSError: no room")
+    assert "in measure" in str(trained.point.trace)
+    kept = ("status", "residual", "counts", "warnings")
+    assert [getattr(trained.point, name) for name in kept] == [getattr(whole.point, name) for name in kept]
+    assert same(trained.weights, whole.weights)
+
+
 @pytest.mark.fault(3)
 @pytest.mark.parametrize(("number", "word"), [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "inf")])
 def test_a_measure_that_is_not_finite(number, word):
-    results = iter([0.5, number, 0.7])
+    results = iter([0.4, 0.5, number, 0.7])  # the first is the rehearsal's
     problem = toys.two_regressions(
         objectives=["a", pm.Objective("b", goal="max")], measure=lambda model, batches: {"a": 1.0, "b": next(results)}
     )

@@ -128,7 +128,7 @@ def test_the_optimizer_is_given_what_is_trained():
     given = []
 
     def optimizer(parameters):
-        given.extend(parameters)
+        given[:] = parameters  # the first call is the rehearsal's
         return SGD(given)
 
     explored(front_model=pm.LowRank(("trunk",), sampling=BATCH), problem={"model": frozen}, optimizer=optimizer)
@@ -343,6 +343,24 @@ def test_a_nan_fails_all_points_of_the_network(kind, tmp_path):
     assert not verify(tmp_path / "f").damaged
 
 
+def steep(model, batch):
+    """The gradient on a head is NaN once a batch holds a mark; the losses are as they were."""
+    values = toys.losses(model, batch)
+    return values | {"a": values["a"] + 0 * ((batch[0][0, 0] < 9) * model.a.weight.square().sum()).sqrt()}
+
+
+@pytest.mark.fault(95)
+@pytest.mark.parametrize("solver", [ps.Linear(), ps.EPO()])
+def test_a_gradient_that_is_nan_never_gets_into_the_network(solver):
+    train = list(toys.loader(1))
+    train[2][0][0, 0] = 9.0
+    with (
+        pytest.warns(UserWarning, match="points failed"),
+        pytest.raises(pm.EmptyFrontError, match=r"nan (or inf )?in the gradient of '.+' at step 2$"),
+    ):
+        explored(front_model=KINDS["film"], problem={"losses": steep, "train": train}, solver=solver)
+
+
 @pytest.mark.fault(1)
 @pytest.mark.parametrize("raises", [False, True])
 def test_a_network_that_fails_leaves_those_of_other_seeds(tmp_path, raises):
@@ -378,13 +396,13 @@ def test_losses_that_are_not_finite_where_the_network_is_looked_at():
 
 @dataclass
 class OnePoint:
-    """A measure that fails at one call."""
+    """A measure that fails at the second point; its first call is the rehearsal's."""
 
     calls: int = 0
 
     def __call__(self, model, batches):
         self.calls += 1
-        return {"a": float("nan") if self.calls == 2 else 1.0, "b": 1.0}
+        return {"a": float("nan") if self.calls == 3 else 1.0, "b": 1.0}
 
 
 @pytest.mark.fault(1)
