@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from paretomtl.conditioned.kinds import to_options
+from paretomtl.errors import escape_controls
 from paretomtl.preflight import fingerprint
 from paretomtl.training.study import Study
 
@@ -88,7 +89,7 @@ def describe_difference(stored: Mapping[str, Any], requested: Mapping[str, Any])
         explained = own or shown or (key == "points" and stored.get("seeds") != requested.get("seeds"))
         lines += own if explained else [f"  {key}: changed"]
     more = [f"  … and {len(lines) - MOST_DIFFERENCES} more"] if len(lines) > MOST_DIFFERENCES else []
-    return "\n".join([*lines[:MOST_DIFFERENCES], *more])
+    return "\n".join([*map(escape_controls, lines[:MOST_DIFFERENCES]), *more])
 
 
 def _differing_lines(key: str, old: Any, new: Any) -> Iterator[str]:

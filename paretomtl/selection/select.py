@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from paretomtl.errors import escape_controls
 from paretomtl.objective import Objective
 from paretomtl.point import Point
 from paretomtl.points import score, seeds
@@ -259,7 +260,7 @@ def check_number(number: Any, what: str) -> float:
 
 def format_measure(value: float, objective: Objective) -> str:
     """Format a measure with its unit."""
-    return f"{value:.4g}" + (f" {objective.unit}" if objective.unit else "")
+    return f"{value:.4g}" + (f" {escape_controls(objective.unit)}" if objective.unit else "")
 
 
 def count_points(indices: Sequence[int] | np.ndarray) -> str:

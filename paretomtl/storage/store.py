@@ -27,7 +27,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paretomtl.errors import DamagedFileError
+from paretomtl.errors import DamagedFileError, escape_controls
 from paretomtl.point import Point
 from paretomtl.storage import files, schema, table
 from paretomtl.storage.files import check_name
@@ -249,7 +249,9 @@ class Store:
         try:
             weights = load_file(path)
         except Exception as error:  # SafetensorError and others; the hash holds, so such weights were never ours
-            raise DamagedFileError(f"{path} holds no weights that can be loaded: {error}") from error
+            raise DamagedFileError(
+                f"{path} holds no weights that can be loaded: {escape_controls(str(error))}"
+            ) from error
         return dict(sorted(weights.items()))  # safetensors returns them in a new order at each call
 
     def check_weights(self, digest: str) -> Path:
@@ -328,6 +330,7 @@ class Store:
                 return
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o666)
         with open(handle, "r+b", buffering=0) as log:
+            files.check_single(handle, path)
             size = os.fstat(handle).st_size
             if size and os.pread(handle, 1, size - 1) != b"\n":  # a power cut left a line unfinished
                 size = _end_of_lines(handle, size)
@@ -355,7 +358,9 @@ def _expected_size(file: BufferedReader) -> int | None:
     if length > MOST_BYTES["header"]:
         return None
     try:
-        header = json.loads(file.read(length))
+        data = file.read(length)
+        files.check_signs(data, Path("header"))
+        header = json.loads(data)
         ends = [part["data_offsets"][1] for name, part in header.items() if name != "__metadata__"]
         return 8 + length + max(ends, default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):

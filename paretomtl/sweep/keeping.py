@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from paretomtl.callbacks import Callback
-from paretomtl.errors import DamagedFileError, EmptyFrontError
+from paretomtl.errors import DamagedFileError, EmptyFrontError, escape_controls
 from paretomtl.front import Front
 from paretomtl.point import Point
 from paretomtl.preflight.description import describe_difference
@@ -59,7 +59,7 @@ def create_or_resume(
     if not front.points:
         reasons = "; ".join(dict.fromkeys(str(p.reason) for p in front.failed))
         where = "" if out is None else f". Their records are in {store.folder}"
-        raise EmptyFrontError(f"all points failed: {reasons}{where}")
+        raise EmptyFrontError(f"all points failed: {escape_controls(reasons)}{where}")
     return front
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from paretomtl.errors import escape_controls
+
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """Copy a model's weights and buffers to the CPU."""
@@ -28,4 +30,4 @@ def describe_layout_difference(stored: Mapping[str, str], present: Mapping[str, 
     ):
         if keys:
             parts.append(f"{text}: {', '.join(keys[:5])}{' …' if len(keys) > 5 else ''}")
-    return "; ".join(parts)
+    return escape_controls("; ".join(parts))
