@@ -263,6 +263,6 @@ def format_measure(value: float, objective: Objective) -> str:
     return f"{value:.4g}" + (f" {escape_controls(objective.unit)}" if objective.unit else "")
 
 
-def count_points(indices: Sequence[int] | np.ndarray) -> str:
+def count_points(indices: Sequence[Any] | np.ndarray) -> str:
     """Return the number of points in words."""
     return "1 point" if len(indices) == 1 else f"{len(indices)} points"

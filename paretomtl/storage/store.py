@@ -40,6 +40,7 @@ MOST_BYTES = {
     "checkpoint": 2**27,
 }  # fmt: skip
 PARTS = ("points", "weights")
+NAMES = {*PARTS, "checkpoints", "study.json", "front.json", "points.csv", "log.jsonl"}  # in a front's folder
 
 
 class TemporaryFolder:
@@ -68,6 +69,11 @@ class Store:
         return any(os.path.lexists(self.folder / f"{name}.json") for name in ("study", "front")) or any(
             self.folder.glob("points/*.json")
         )
+
+    def list_foreign(self) -> list[str]:
+        """List what the folder holds besides parts of a front; hidden files do not count."""
+        names = os.listdir(self.folder) if self.folder.is_dir() else []
+        return sorted(name for name in names if name not in NAMES and not name.startswith("."))
 
     def create(self, study: Mapping[str, Any], command: Mapping[str, Any] | None = None) -> None:
         """Make the folder and write study.json; the folder must not hold a front yet.
@@ -107,6 +113,8 @@ class Store:
     @cached_property
     def _head(self) -> dict[str, Any]:
         """Content of study.json; or of front.json, where study.json is damaged or the version had none."""
+        if self.folder.is_file():
+            raise _file_error(self.folder)
         first_error: Exception | None = None
         for name in ("study", "front"):
             path = self.folder / f"{name}.json"
@@ -391,6 +399,15 @@ def weight_hashes(point: Point) -> list[str]:
 
 def _has_record(point: Point) -> bool:
     return point.state != "corrupt"
+
+
+def _file_error(path: Path) -> NotADirectoryError:
+    remedy = (
+        f"give a front's folder; a table of losses is read in Python: pm.Front.from_csv({str(path)!r}, ref_point=…)"
+    )
+    if Store(path.parent).holds_front():
+        remedy = f"give its folder, {path.parent}"
+    return NotADirectoryError(f"{path} is a file; {remedy}")
 
 
 def _folder_error(error: OSError, folder: Path) -> OSError:

@@ -12,7 +12,7 @@ from typing import Any
 from paretomtl.errors import escape_controls
 from paretomtl.point import Point
 
-FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠]|'*[\t\r\n]")  # noqa: RUF001: spreadsheets know the wide signs as well
+FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠]|'*[\t\r\n]")
 ESCAPE = re.compile(r"\\(?:[\\nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 OURS = ["id", "seed", "corner", "state"]  # the first columns of our tables
 MOST_CELLS = 2**24

@@ -20,6 +20,8 @@ from paretomtl.sweep.interrupt import Interrupted, catch_signals, is_second_sign
 from paretomtl.sweep.progress import Progress
 from paretomtl.training.study import Study
 
+FOREIGN_LISTED = 3  # the most files of others in a message
+
 
 def create_or_resume(
     description: dict[str, Any],
@@ -80,6 +82,13 @@ def _create_study(store: Store, description: dict[str, Any], command: Mapping[st
     """Create the folder and return True, unless it holds a front or another process is quicker."""
     if store.holds_front():
         return False
+    if foreign := store.list_foreign():
+        shown = ", ".join(map(repr, foreign[:FOREIGN_LISTED])) + (" …" if len(foreign) > FOREIGN_LISTED else "")
+        warnings.warn(
+            f"out={str(store.folder)!r} holds no front, but other files ({shown}); the front is written among them: "
+            "give a new folder to keep them apart",
+            stacklevel=5,
+        )
     try:
         store.create(description, command)
     except FileExistsError:

@@ -409,6 +409,20 @@ def test_reading_a_front_imports_nothing_that_it_names(user, capsys):
     assert not Path("imported").exists()
 
 
+@pytest.mark.fault(123)
+def test_a_file_in_place_of_a_folder_says_what_to_give(here, monkeypatch, capsys):
+    monkeypatch.chdir(here[0])
+    Path("plain.csv").write_text("a,b\n1,2\n")
+    for command in ("show", "select --knee", "plot -o x.svg", "verify", "migrate", "resume"):
+        assert main([*command.split(), "plain.csv"]) == 1
+        complaint = capsys.readouterr().err
+        assert "plain.csv is a file; give a front's folder; a table of losses is read in Python: " in complaint
+        assert "pm.Front.from_csv('plain.csv', ref_point=…)" in complaint
+    for name in ("points.csv", "front.json"):
+        assert main(["show", f"runs/a/{name}"]) == 1
+        assert capsys.readouterr().err == f"paretomtl show: runs/a/{name} is a file; give its folder, runs/a\n"
+
+
 @pytest.mark.parametrize(
     ("problem", "said"),
     [

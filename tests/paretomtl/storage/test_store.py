@@ -271,7 +271,7 @@ def test_csv_has_a_row_a_point(tmp_path):
     assert rows[1]["reason"] == FAILED.reason
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "＝", "＋", "－", "＠"])  # noqa: RUF001
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "＝", "＋", "－", "＠"])
 @pytest.mark.fault(87)
 @pytest.mark.fault(121)
 def test_no_cell_of_the_csv_is_a_formula_but_numbers_stay_numbers(tmp_path, start):
