@@ -175,10 +175,10 @@ def _find_in(name: str, folders: Iterable[str]) -> ModuleSpec | None:
     portions: list[str] = []
     for folder in folders:
         finder = pkgutil.get_importer(folder)
-        spec = finder and finder.find_spec(name, None)
+        spec = None if finder is None else finder.find_spec(name, None)
         if spec is not None and spec.loader is not None:
             return spec
-        portions += (spec and spec.submodule_search_locations) or ()
+        portions += [] if spec is None else spec.submodule_search_locations or []
     if not portions:
         return None
     namespace = ModuleSpec(name, None, is_package=True)
