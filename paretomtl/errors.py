@@ -6,6 +6,11 @@
 from paretomtl.point import Point
 
 
+def escape_controls(text: str, keep: str = "") -> str:
+    """Escape line breaks and other unprintable characters: with them, a text from elsewhere could pose as another."""
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+
+
 class ParetomtlError(Exception):
     """The root of the library's errors."""
 

@@ -1,12 +1,14 @@
 """The result of an exploration: load it, choose from it, plot it, and get a model back."""
 
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
+from paretomtl.errors import escape_controls
 from paretomtl.interop import exchange, readers
 from paretomtl.objective import Objective, check_reference
 from paretomtl.point import Point
@@ -42,6 +44,10 @@ class Front(Points):
             folder: the `out` of `explore`.
             temporary: an object that removes the folder when it is deleted; the front keeps it alive.
         """
+        if not isinstance(folder, (str, PathLike)):
+            raise TypeError(
+                f"folder= is a {type(folder).__name__}; give the path of a front's folder, the `out` of explore"
+            )
         store = Store(folder)
         study, points = store.study, store.read_points()
         if study["ref_point"] is None:
@@ -206,6 +212,10 @@ class Front(Points):
         if rule is None:
             if best is None:
                 raise ValueError("select needs a rule, or best= one of " + ", ".join(map(repr, self.names)))
+            if subject_to is not None and not isinstance(subject_to, Mapping):
+                raise TypeError(
+                    f"subject_to={subject_to!r}: give a bound by objective, such as {{{self.names[-1]!r}: 0.35}}"
+                )
             rule = Constraint(best, dict(subject_to or {}), margin, simultaneous)
         elif best is not None or subject_to is not None or margin is not None or simultaneous:
             raise ValueError("give a rule, or best=, subject_to=, margin= and simultaneous=, not both")
@@ -243,12 +253,14 @@ class Front(Points):
         Raises:
             ValueError: the weights are damaged, or belong to another model; the message lists the differences.
         """
-        from paretomtl.training.weights import describe_layout_difference, layout_of
+        from paretomtl.training.weights import build_model, describe_layout_difference, layout_of
 
+        if not isinstance(point, Point):
+            raise TypeError(f"point={point!r} is a {type(point).__name__}; give one of front.points")
         if point.weights is None or self.folder is None:
             why = point.reason or "it was not trained here, or is a mean over seeds"
-            raise ValueError(f"{point.id} has no weights: {why}")
-        weights, model = Store(self.folder).read_weights(point.weights), build()
+            raise ValueError(f"{point.id} has no weights: {escape_controls(why)}")
+        weights, model = Store(self.folder).read_weights(point.weights), build_model(build)
         expected, stored = layout_of(model.state_dict()), layout_of(weights)
         if expected != stored:
             differences = describe_layout_difference(stored, expected)
@@ -305,6 +317,8 @@ class Front(Points):
         """
         from paretomtl.show.plots import plot
 
+        if pick is not None and not isinstance(pick, Pick):
+            raise TypeError(f"pick= is a {type(pick).__name__}; give what front.select returned")
         return plot(self, path, None if pick is None else pick.point, kind, width)
 
     def warnings(self) -> tuple[str, ...]:

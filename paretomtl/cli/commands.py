@@ -69,7 +69,14 @@ def build_parser(name: str | None) -> argparse.ArgumentParser:
     run.add_argument("problem", metavar="MODULE:PROBLEM|study.toml", help=OPTIONS["problem"].help)
     _add_flags(run)
 
-    _add_front_command(commands, "resume", "compute what is absent or damaged of a front begun with run")
+    resume = _add_front_command(commands, "resume", "compute what is absent or damaged of a front begun with run")
+    resume.add_argument(
+        "names",
+        nargs="*",
+        metavar="MODULE:PROBLEM",
+        help="the code that the front was begun with; says that it may run",
+    )
+    resume.add_argument("--trust", action="store_true", help="run whatever code the folder names; a folder may lie")
     measure = _add_front_command(commands, "measure", "measure a front's points again, such as with another measure")
     measure.add_argument("problem", metavar="MODULE:PROBLEM", help="the problem that they were trained for")
     _add_front_command(commands, "show", "print a front: its points and its figures")

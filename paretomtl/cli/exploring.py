@@ -1,14 +1,13 @@
 """The commands that explore: `run` and `resume`."""
 
 import argparse
-import importlib.util
-import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from paretomtl.cli import trust
 from paretomtl.cli.named import build_own, describe_error, is_from_users_code, resolve
 from paretomtl.cli.output import INCOMPLETE, OK, complain, print_result, reserve_stdout
 from paretomtl.cli.study_file import read_study_file
@@ -25,8 +24,8 @@ def run_study(args: argparse.Namespace) -> int:
     flags = vars(args)
     if not args.problem.endswith(".toml"):
         sys.path.insert(0, "")
-        args.go_on = f"paretomtl resume {shlex.quote(str(args.out))}"
         command = {name: flags[name] for name in REMEMBERED}
+        args.go_on = trust.format_resume(args.out, trust.code_names(command))
         return _explore(args, replace(_read_flags(flags), command=command))
     extra = [f"--{flag.name.replace('_', '-')}" for flag in FLAGS if flags[flag.name] is not None]
     if extra:
@@ -43,19 +42,16 @@ def run_study(args: argparse.Namespace) -> int:
 
 def resume_study(args: argparse.Namespace) -> int:
     """Go on with a front that `run MODULE:PROBLEM` began, by the flags that its folder remembers."""
-    command = Store(args.folder).command
-    if not isinstance(command, dict) or not {"problem", "method", "preferences"} <= command.keys():
-        raise UsageError(
-            f"{args.folder} does not say how it was begun with `paretomtl run MODULE:PROBLEM`; run that again, "
-            "or the same study file, or call the same explore(…) again with this out="
-        )
-    _refuse_inside(str(command["problem"]), args.folder)
-    if ":" in str(command.get("front_model")):
-        _refuse_inside(str(command["front_model"]), args.folder)
-    args.out, args.go_on = args.folder, f"paretomtl resume {shlex.quote(str(args.folder))}"
+    command = trust.read_command(Store(args.folder))
+    names = trust.code_names(command)
+    sys.path.insert(0, "")
+    for name, file in zip(names, trust.check_trust(args.folder, names, args.names, args.trust), strict=True):
+        complain(f"running {name}, as {args.folder} says, from {file}")
+    args.out, args.go_on = args.folder, trust.format_resume(args.folder, names)
     # a flag that the version before did not have is absent, which is the same as left out
     flags = {name: command.get(name) for name in REMEMBERED} | {"out": args.folder}
-    return _explore(args, replace(_read_flags(flags), command=command))
+    with trust.no_imports_from(args.folder):
+        return _explore(args, replace(_read_flags(flags), command=command))
 
 
 def _read_flags(flags: Mapping[str, Any]) -> Options:
@@ -75,24 +71,6 @@ def _read_flags(flags: Mapping[str, Any]) -> Options:
     if "ray" in present:
         values["ray"] = {} if present["ray"] else None
     return Options(**values)
-
-
-def _refuse_inside(name: str, folder: Path) -> None:
-    """Raise if the module of MODULE:NAME lies in the front's folder, which may be anyone's; print what will run."""
-    module = name.partition(":")[0]
-    if Path.cwd().resolve().is_relative_to(folder.resolve()):  # what is imported here could come from there
-        raise UsageError(
-            f"{folder} is where you are; start from the folder of {module!r}: no code is run from a front's folder"
-        )
-    sys.path.insert(0, "")
-    try:
-        spec = importlib.util.find_spec(module.partition(".")[0])
-    except (ImportError, ValueError, AttributeError) as error:
-        raise UsageError(f"module {module!r} cannot be found here: {error}") from error
-    origins = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
-    if any(Path(o).resolve().is_relative_to(folder.resolve()) for o in origins if o):
-        raise UsageError(f"module {module!r} lies in the front's folder {folder}; code is never run from there")
-    complain(f"running {name}, as {folder} says, from {next(filter(None, origins), 'nowhere')}")
 
 
 def _explore(args: argparse.Namespace, options: Options) -> int:

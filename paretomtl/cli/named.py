@@ -1,6 +1,7 @@
 """What the names of the command line and of study files stand for: a problem, a method, an optimizer."""
 
 import importlib
+import inspect
 import traceback
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -96,7 +97,7 @@ def import_problem(named: Named) -> Problem:
                 f"{named.name!r} is a Problem and takes no arguments; leave {', '.join(named.arguments)} out"
             )
         return problem
-    if callable(factory):
+    if callable(factory) and not inspect.isbuiltin(factory):  # one of C makes no problem, whatever else it does
         try:
             problem = build("problem", factory, named.arguments)
         except (StudyFileError, KeyboardInterrupt):

@@ -9,25 +9,24 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from paretomtl.errors import escape_controls
+
 OK, FAILED, USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def print_result(args: argparse.Namespace, text: str, value: Any) -> None:
-    """Print a result: its text, or with --json its value."""
+    """Print a result: its text, or with --json its value. A front from elsewhere must not drive the terminal."""
     try:
-        print(json.dumps(value, indent=1, allow_nan=False) if args.json else _escape_controls(text), flush=True)
+        print(
+            json.dumps(value, indent=1, allow_nan=False) if args.json else escape_controls(text, keep="\n"), flush=True
+        )
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def complain(text: str) -> None:
     """Print a warning or an error on stderr."""
-    print(_escape_controls(text), file=sys.stderr)
-
-
-def _escape_controls(text: str) -> str:
-    """Escape control characters: with them a front from elsewhere could drive the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    print(escape_controls(text, keep="\n"), file=sys.stderr)
 
 
 @contextlib.contextmanager

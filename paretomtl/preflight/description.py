@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from paretomtl.conditioned.kinds import to_options
+from paretomtl.errors import escape_controls
 from paretomtl.preflight import fingerprint
 from paretomtl.preflight.fingerprint import BINDING, Fingerprint, name_key
 from paretomtl.preflight.values import Digester
@@ -145,7 +146,7 @@ def describe_difference(stored: Mapping[str, Any], requested: Mapping[str, Any])
         own += [f"  {why}" for why in [key == "points" and _find_obstacle(stored, requested)] if why]
         lines += own if own or shown else [f"  {key}: changed"]
     more = [f"  … and {len(lines) - MOST_DIFFERENCES} more"] if len(lines) > MOST_DIFFERENCES else []
-    return "\n".join([*lines[:MOST_DIFFERENCES], *more])
+    return "\n".join([*map(escape_controls, lines[:MOST_DIFFERENCES]), *more])
 
 
 def _make_comparable(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,16 @@ from paretomtl.errors import NoFeasiblePointError
 from paretomtl.point import Point
 from paretomtl.points import replicates, score
 from paretomtl.points.points import Points
-from paretomtl.selection.select import Candidates, Choice, Noise, Rule, RunnerUp, list_candidates, sampling_errors
+from paretomtl.selection.select import (
+    Candidates,
+    Choice,
+    Noise,
+    Rule,
+    RunnerUp,
+    count_points,
+    list_candidates,
+    sampling_errors,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -77,6 +86,12 @@ def candidates_of(front: Points, split: str) -> Candidates:
 
 def pick_by_rule(front: Points, rule: Rule, split: str, load: Loader) -> Pick:
     """Choose by a rule; see `Front.select`."""
+    if isinstance(rule, type) or not hasattr(rule, "choose"):
+        name = f"the class {rule.__name__}" if isinstance(rule, type) else repr(rule)
+        raise TypeError(
+            f"rule={name}: give an instance of a rule, such as pm.rules.Knee(), or best= one of "
+            f"{', '.join(map(repr, front.names))}"
+        )
     try:
         choice = rule.choose(candidates_of(front, split))
     except NoFeasiblePointError as error:
@@ -147,6 +162,8 @@ def choose_subset(front: Points, k: int) -> Deployed:
         raise ValueError(f"k={k!r} is not a number of models; give 1 or more")
     points = sorted(front.mean().points, key=lambda p: p.id)
     losses = score.check_losses([p.losses["validate"] for p in points])
+    if k > len(points):
+        raise ValueError(f"k={k}: the front has {count_points(points)}; give at most {len(points)}")
     whole = score.hypervolume(losses, front.ref_point)
     if whole is None:
         raise ValueError(f"no point dominates ref_point={front.ref_point}, so that no hypervolume can be kept or lost")

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from paretomtl.errors import escape_controls
 from paretomtl.objective import Objective
 from paretomtl.point import Point
 from paretomtl.points import score, seeds
@@ -261,9 +262,9 @@ def check_number(number: Any, what: str) -> float:
 
 def format_measure(value: float, objective: Objective) -> str:
     """Format a measure with its unit."""
-    return f"{value:.4g}" + (f" {objective.unit}" if objective.unit else "")
+    return f"{value:.4g}" + (f" {escape_controls(objective.unit)}" if objective.unit else "")
 
 
-def count_points(indices: Sequence[int] | np.ndarray) -> str:
+def count_points(indices: Sequence[Any] | np.ndarray) -> str:
     """Return the number of points in words."""
     return "1 point" if len(indices) == 1 else f"{len(indices)} points"

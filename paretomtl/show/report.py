@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from paretomtl.errors import EmptyFrontError
+from paretomtl.errors import EmptyFrontError, escape_controls
 from paretomtl.point import Point
 from paretomtl.points import score
 from paretomtl.points.points import Points
@@ -80,7 +80,8 @@ def list_warnings(front: Points) -> tuple[str, ...]:
     if front.points:
         texts += _reference_warnings(front)
     ids_by_warning = _group_ids((*front.points, *front.corners), lambda p: p.warnings)
-    return (*texts, *(f"{', '.join(ids)}: {warning}" for warning, ids in ids_by_warning.items()))
+    texts += [f"{', '.join(ids)}: {warning}" for warning, ids in ids_by_warning.items()]
+    return tuple(map(escape_controls, texts))
 
 
 def _reference_warnings(front: Points) -> list[str]:
@@ -110,7 +111,7 @@ def format_table(front: Points) -> str:
         error = "" if p.corner or p.control_error is None else f"{p.control_error:.2f}°"
         outcome = f"{p.state}: {p.reason}" if p.state != "done" else "alone" if p.corner else p.verdict
         rows.append([p.id, *cells, error, outcome])
-    return _align_columns(rows)
+    return _align_columns([[*map(escape_controls, row)] for row in rows])
 
 
 def _align_columns(rows: Sequence[Sequence[str]]) -> str:

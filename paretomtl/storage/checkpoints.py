@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from paretomtl.errors import DamagedFileError
+from paretomtl.errors import DamagedFileError, escape_controls
 from paretomtl.storage import files, schema
 from paretomtl.storage.files import check_name
 from paretomtl.storage.store import MOST_BYTES, Store
@@ -66,7 +66,7 @@ def _read_tensors(head: dict[str, Any], read: Read) -> dict[str, Any]:
     try:
         return load(data)
     except Exception as error:  # SafetensorError and others; the hash holds, so it was never ours
-        raise DamagedFileError(f"{file} holds no tensors that can be loaded: {error}") from error
+        raise DamagedFileError(f"{file} holds no tensors that can be loaded: {escape_controls(str(error))}") from error
 
 
 def read_head(name: str, study: str, read: Read) -> dict[str, Any]:

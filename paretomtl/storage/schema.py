@@ -12,10 +12,18 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from paretomtl.errors import DamagedFileError
+from paretomtl.errors import DamagedFileError, escape_controls
 from paretomtl.objective import Objective, check_reference
 from paretomtl.point import Code, Point
-from paretomtl.storage.files import check_name, encode_json, parse_json, sha256, unseal_json
+from paretomtl.storage.files import (
+    check_name,
+    encode_json,
+    has_whole_seal,
+    parse_json,
+    seal_error,
+    sha256,
+    unseal_json,
+)
 
 SCHEMA = 3
 GROWING = ("preferences", "seeds", "ref_point")  # what of a study can grow, each where its points do not depend on it
@@ -30,6 +38,7 @@ ERRORS = "errors"  # one more such field, only in records of problems whose meas
 LARGEST_NUMBER = sys.float_info.max
 MOST_COUNT = 2**63
 LONGEST_TEXT = 300  # characters of a reason: an invalid value may be of any length
+SCHEMA_LINE = re.compile(rb'^ "schema": ([0-9]{1,9})(?=,?\n)', re.MULTILINE)
 HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -72,7 +81,9 @@ def check_schema(content: Mapping[str, Any], path: Any) -> int:
 
 
 def open_json(data: bytes, path: Any) -> dict[str, Any]:
-    """Parse one of our files; its schema and its seal are checked."""
+    """Parse one of our files; its seal is checked first, before anything takes memory, then its schema."""
+    if has_whole_seal(data) is False and not _is_newer(data):
+        raise seal_error(path)
     content = parse_json(data, path)
     try:
         schema = check_schema(content, path)
@@ -87,6 +98,12 @@ def open_json(data: bytes, path: Any) -> dict[str, Any]:
             ) from newer
         raise
     return content if schema == 1 else unseal_json(content, data, path)
+
+
+def _is_newer(data: bytes) -> bool:
+    """Whether a file says that a later version wrote it, which may seal its files in another way."""
+    line = SCHEMA_LINE.search(data)
+    return line is not None and int(line[1]) > SCHEMA
 
 
 def read_study(content: Mapping[str, Any], path: Any) -> dict[str, Any]:
@@ -319,4 +336,4 @@ def _check_type(value: Any, kind: Callable, field: str) -> Any:
 
 def _describe_fault(error: Exception) -> str:
     text = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
-    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
+    return escape_controls(text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…")

@@ -27,7 +27,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paretomtl.errors import DamagedFileError
+from paretomtl.errors import DamagedFileError, escape_controls
 from paretomtl.point import Point
 from paretomtl.storage import files, schema, table
 from paretomtl.storage.files import check_name
@@ -40,6 +40,7 @@ MOST_BYTES = {
     "checkpoint": 2**27,
 }  # fmt: skip
 PARTS = ("points", "weights")
+NAMES = {*PARTS, "checkpoints", "study.json", "front.json", "points.csv", "log.jsonl"}  # in a front's folder
 
 
 class TemporaryFolder:
@@ -68,6 +69,11 @@ class Store:
         return any(os.path.lexists(self.folder / f"{name}.json") for name in ("study", "front")) or any(
             self.folder.glob("points/*.json")
         )
+
+    def list_foreign(self) -> list[str]:
+        """List what the folder holds besides parts of a front; hidden files do not count."""
+        names = os.listdir(self.folder) if self.folder.is_dir() else []
+        return sorted(name for name in names if name not in NAMES and not name.startswith("."))
 
     def create(
         self, study: Mapping[str, Any], command: Mapping[str, Any] | None = None, layout: int = schema.SCHEMA
@@ -132,6 +138,8 @@ class Store:
     @cached_property
     def _head(self) -> dict[str, Any]:
         """Content of study.json; or of front.json, where study.json is damaged or the version had none."""
+        if self.folder.is_file():
+            raise _file_error(self.folder)
         first_error: Exception | None = None
         for name in ("study", "front"):
             path = self.folder / f"{name}.json"
@@ -293,7 +301,9 @@ class Store:
         try:
             weights = load_file(path)
         except Exception as error:  # SafetensorError and others; the hash holds, so such weights were never ours
-            raise DamagedFileError(f"{path} holds no weights that can be loaded: {error}") from error
+            raise DamagedFileError(
+                f"{path} holds no weights that can be loaded: {escape_controls(str(error))}"
+            ) from error
         return dict(sorted(weights.items()))  # safetensors returns them in a new order at each call
 
     def check_weights(self, digest: str) -> Path:
@@ -372,6 +382,7 @@ class Store:
                 return
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o666)
         with open(handle, "r+b", buffering=0) as log:
+            files.check_single(handle, path)
             size = os.fstat(handle).st_size
             if size and os.pread(handle, 1, size - 1) != b"\n":  # a power cut left a line unfinished
                 size = _end_of_lines(handle, size)
@@ -399,7 +410,9 @@ def _expected_size(file: BufferedReader) -> int | None:
     if length > MOST_BYTES["header"]:
         return None
     try:
-        header = json.loads(file.read(length))
+        data = file.read(length)
+        files.check_signs(data, Path("header"))
+        header = json.loads(data)
         ends = [part["data_offsets"][1] for name, part in header.items() if name != "__metadata__"]
         return 8 + length + max(ends, default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
@@ -430,6 +443,15 @@ def weight_hashes(point: Point) -> list[str]:
 
 def _has_record(point: Point) -> bool:
     return point.state != "corrupt"
+
+
+def _file_error(path: Path) -> NotADirectoryError:
+    remedy = (
+        f"give a front's folder; a table of losses is read in Python: pm.Front.from_csv({str(path)!r}, ref_point=…)"
+    )
+    if Store(path.parent).holds_front():
+        remedy = f"give its folder, {path.parent}"
+    return NotADirectoryError(f"{path} is a file; {remedy}")
 
 
 def _folder_error(error: OSError, folder: Path) -> OSError:

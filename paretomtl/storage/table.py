@@ -1,15 +1,21 @@
-"""Points as a CSV table, written and read. A spreadsheet takes no cell for a formula."""
+"""Points as a CSV table, written and read. No text breaks a line, and a spreadsheet takes none for a formula."""
 
+import ast
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from paretomtl.errors import escape_controls
 from paretomtl.point import Point
 
-FORMULA = ("=", "+", "-", "@", "\t", "\n")
+FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠]|'*[\t\r\n]")
+ESCAPE = re.compile(r"\\(?:[\\nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
+OURS = ["id", "seed", "corner", "state"]  # the first columns of our tables
+MOST_CELLS = 2**24
 MOST_TABLE_BYTES = 2**28
 MOST_ROWS = 1_000_000
 NAMES_LISTED = 5  # the most invalid lines in a message
@@ -37,23 +43,27 @@ def format_csv(points: Sequence[Point], names: Sequence[str]) -> str:
     columns, rows = table_cells(points, names)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([escape_formula(column) for column in columns])
+    writer.writerow([escape_cell(column) for column in columns])
     for row in rows:
-        writer.writerow(
-            ["" if cell is None else escape_formula(cell) if isinstance(cell, str) else cell for cell in row]
-        )
+        writer.writerow(["" if cell is None else escape_cell(cell) if isinstance(cell, str) else cell for cell in row])
     return out.getvalue()
 
 
-def escape_formula(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")  # csv leaves a bare carriage return unquoted
-    return f"'{text}" if text.startswith(FORMULA) else text
+def escape_cell(text: str) -> str:
+    """Return a text as one line that no spreadsheet takes for a formula; `unescape_cell` gives the text back."""
+    before = "'" if FORMULA.match(text) else ""
+    if not text.isprintable() or ESCAPE.search(text):
+        text = escape_controls(text.replace("\\", "\\\\"))
+    return before + text
 
 
-def _unescape_formula(text: str) -> str:
-    """Undo `escape_formula`."""
-    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA) else text
+def unescape_cell(cell: str) -> str:
+    """Return the text that `escape_cell` was given."""
+    return _unquote_formula(ESCAPE.sub(lambda match: ast.literal_eval(f"'{match[0]}'"), cell))
+
+
+def _unquote_formula(text: str) -> str:
+    return text[1:] if text.startswith("'") and FORMULA.match(text[1:]) else text
 
 
 def read_columns(path: str | Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -66,11 +76,15 @@ def read_columns(path: str | Path) -> tuple[list[str], list[tuple[int, list[str]
         raise ValueError(f"{path} has {size:,} bytes; a table of points has at most {MOST_TABLE_BYTES:,}")
     try:
         text = path.read_text(encoding="utf-8-sig")
+        if text.count(",") > MOST_CELLS:
+            raise ValueError(f"more than {MOST_CELLS:,} cells")
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        head = [_unescape_formula(cell.strip()) for cell in next(reader, [])]
+        head = next(reader, [])
+        is_ours = head[: len(OURS)] == OURS
+        head = [unescape_cell(cell) if is_ours else _unquote_formula(cell.strip()) for cell in head]
         rows = []
         for cells in reader:
-            row = [cell.strip() for cell in cells]
+            row = [unescape_cell(cell) if is_ours else cell.strip() for cell in cells]
             if row in ([], [""]):
                 continue
             if len(rows) >= MOST_ROWS:
@@ -79,7 +93,7 @@ def read_columns(path: str | Path) -> tuple[list[str], list[tuple[int, list[str]
     except (csv.Error, ValueError) as error:
         raise ValueError(f"{path} is not a table of points: {error}") from error
     if len(set(head)) < len(head):
-        raise ValueError(f"{path}: two columns have one name, of {head}")
+        raise ValueError(f"{path}: two columns have one name, of {shorten_list([*map(repr, head)])}")
     ragged = [f"line {line} has {len(row)} cells" for line, row in rows if len(row) != len(head)]
     if ragged:  # a decimal comma, say, would put numbers under the wrong names
         raise ValueError(f"{path}: {shorten_list(ragged)}, the header has {len(head)}. Mend or remove these lines")

@@ -12,6 +12,7 @@ from paretomtl.storage import checkpoints, files, schema
 from paretomtl.storage.store import MOST_BYTES, PARTS, Store, log_line, weight_hashes
 
 PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npy", ".npz"}
+MOST_LINE_BYTES = 2**24  # of the log, whose facts are texts and numbers
 FILES_LISTED = 5  # the most damaged lines of the log in a message
 
 
@@ -174,7 +175,12 @@ def _check_log(store: Store, damaged: dict[str, str]) -> None:
 
 def _is_sealed(line: bytes, of_schema: int) -> bool:
     try:
+        if len(line) > MOST_LINE_BYTES:
+            return False
+        files.check_signs(line, Path("log.jsonl"))
         facts = json.loads(line)
+        if any(isinstance(fact, (dict, list)) for fact in facts.values()):
+            return False
         if of_schema == 1 and "seal" not in facts:  # schema 1 had no seals
             return line.endswith(b"\n") and isinstance(facts, dict) and {"event", "time"} <= facts.keys()
         return log_line({key: value for key, value in facts.items() if key != "seal"}) == line

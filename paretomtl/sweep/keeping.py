@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from paretomtl.callbacks import Callback
-from paretomtl.errors import DamagedFileError, EmptyFrontError
+from paretomtl.errors import DamagedFileError, EmptyFrontError, escape_controls
 from paretomtl.front import Front
 from paretomtl.point import Point
 from paretomtl.preflight.description import describe_difference, find_growth, list_unknown
@@ -20,6 +20,8 @@ from paretomtl.sweep.growth import check_reference_known
 from paretomtl.sweep.interrupt import Interrupted, catch_signals, is_second_signal
 from paretomtl.sweep.progress import Progress
 from paretomtl.training.study import Study
+
+FOREIGN_LISTED = 3  # the most files of others in a message
 
 
 def create_or_resume(
@@ -61,7 +63,7 @@ def create_or_resume(
     if not front.points:
         reasons = "; ".join(dict.fromkeys(str(p.reason) for p in front.failed))
         where = "" if out is None else f". Their records are in {store.folder}"
-        raise EmptyFrontError(f"all points failed: {reasons}{where}")
+        raise EmptyFrontError(f"all points failed: {escape_controls(reasons)}{where}")
     return front
 
 
@@ -82,6 +84,13 @@ def _create_study(store: Store, description: dict[str, Any], command: Mapping[st
     """Create the folder and return True, unless it holds a front or another process is quicker."""
     if store.holds_front():
         return False
+    if foreign := store.list_foreign():
+        shown = ", ".join(map(repr, foreign[:FOREIGN_LISTED])) + (" …" if len(foreign) > FOREIGN_LISTED else "")
+        warnings.warn(
+            f"out={str(store.folder)!r} holds no front, but other files ({shown}); the front is written among them: "
+            "give a new folder to keep them apart",
+            stacklevel=5,
+        )
     try:
         store.create(description, command)
     except FileExistsError:

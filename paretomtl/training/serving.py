@@ -15,7 +15,7 @@ from paretomtl.conditioned.kinds import from_options
 from paretomtl.problem import Problem
 from paretomtl.training.calibration import calibrate, running_layers
 from paretomtl.training.seeds import OPENING, reproducible, reseed, seed_of
-from paretomtl.training.weights import describe_layout_difference, layout_of
+from paretomtl.training.weights import build_model, describe_layout_difference, layout_of
 
 
 def serve(
@@ -41,7 +41,7 @@ def serve(
     """
     if study.get("front_model") is None:
         raise ValueError("the study of this front has no front_model")
-    front_model, plain = from_options(study["front_model"]), build()
+    front_model, plain = from_options(study["front_model"]), build_model(build)
     _check_layout(weights, plain, _layout_of(front_model, plain, len(r)))
     with reproducible():  # its initial weights are drawn, and then replaced
         network = front_model.attach(plain, len(r))

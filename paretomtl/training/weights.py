@@ -1,8 +1,22 @@
 """A model's weights: a copy of them, their types and shapes, and how two models differ."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
+
+from paretomtl.errors import escape_controls
+
+
+def build_model(build: Callable[[], nn.Module]) -> nn.Module:
+    """Call the user's function that makes a model, and check that it is one and makes one."""
+    if isinstance(build, nn.Module) or not callable(build):
+        kind = type(build).__name__
+        remedy = f"the class {kind}" if isinstance(build, nn.Module) else "the problem's model"
+        raise TypeError(f"build= is a {kind}; give a function without arguments that makes the model, such as {remedy}")
+    model = build()
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"build() returned a {type(model).__name__}; give a function that returns the torch.nn.Module")
+    return model
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
@@ -28,4 +42,4 @@ def describe_layout_difference(stored: Mapping[str, str], present: Mapping[str, 
     ):
         if keys:
             parts.append(f"{text}: {', '.join(keys[:5])}{' …' if len(keys) > 5 else ''}")
-    return "; ".join(parts)
+    return escape_controls("; ".join(parts))

@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -378,3 +379,38 @@ def autograd_in(code: ast.Module) -> bool:
     names = {node.attr for node in ast.walk(code) if isinstance(node, ast.Attribute)}
     names |= {alias.name for node in ast.walk(code) if isinstance(node, ast.ImportFrom) for alias in node.names}
     return bool(names & {"autograd", "backward", "jacrev", "vjp"})
+
+
+@pytest.mark.fault(122)
+def test_a_folder_with_files_of_others_is_a_warning_before_anything_is_written(tmp_path):
+    out = tmp_path / "thesis"
+    out.mkdir()
+    for name in ("a.tex", "b\n.tex", "c.tex", "d.tex", ".hidden"):
+        (out / name).touch()
+    explored = partial(pm.explore, toys.two_regressions(), ps.Linear(), preferences=2, epochs=1, out=out)
+    with pytest.warns(UserWarning, match="thesis' holds no front, but other files") as caught:
+        explored()
+    (text,) = [str(w.message) for w in caught if "holds no front" in str(w.message)]
+    assert r"('a.tex', 'b\n.tex', 'c.tex' …); the front is written among them: give a new folder" in text
+    assert [w.filename for w in caught if "holds no front" in str(w.message)] == [__file__]
+    with warnings.catch_warnings(record=True) as caught:  # from now on it is a front's folder
+        warnings.simplefilter("always")
+        explored()
+    assert not [w for w in caught if "holds no front" in str(w.message)]
+    out = tmp_path / "later"
+    (out / "points").mkdir(parents=True)  # as a kill before the study leaves it
+    (out / ".git").mkdir()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        explored(out=out)
+    assert not [w for w in caught if "holds no front" in str(w.message)]
+
+
+@pytest.mark.fault(122)
+def test_with_such_warnings_as_errors_nothing_is_written(tmp_path):
+    (tmp_path / "mine.txt").touch()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*holds no front")
+        with pytest.raises(UserWarning, match="holds no front"):
+            pm.explore(toys.two_regressions(), ps.Linear(), preferences=2, epochs=1, out=tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]

@@ -448,3 +448,36 @@ def test_repr(front):
     assert repr(front) == f"Front(3 points of 'a' and 'b', {str(front.folder)!r})"
     pick = front.select(best="a")
     assert repr(pick) == f"Pick({pick.point.id!r}: {pick.why})"
+
+
+@pytest.mark.fault(123)
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (
+            lambda front: front.select("knee"),
+            r"rule='knee': give an instance of a rule, such as pm\.rules\.Knee\(\), or",
+        ),
+        (lambda front: front.select("a"), r"rule='a': .* or best= one of 'a', 'b'"),
+        (lambda front: front.select(pm.rules.Knee), r"rule=the class Knee: give an instance of a rule"),
+        (lambda front: front.select(best="a", subject_to=[3.0]), r"subject_to=\[3\.0\]: give a bound by objective"),
+        (
+            lambda front: front.select(best="a").load(toys.TwoHeads()),
+            r"build= is a TwoHeads; .* the class TwoHeads",
+        ),
+        (lambda front: front.load_model(front.points[0], None), r"build= is a NoneType; give a function without"),
+        (
+            lambda front: front.load_model(front.points[0], dict),
+            r"build\(\) returned a dict; give a function that returns",
+        ),
+        (
+            lambda front: front.load_model("point-001", toys.TwoHeads),
+            r"point='point-001' is a str; give one of front\.",
+        ),
+        (lambda front: pm.Front.load(toys.TwoHeads()), r"folder= is a TwoHeads; give the path of a front's folder"),
+        (lambda front: front.plot("x.svg", pm.rules.Knee()), r"pick= is a Knee; give what front\.select returned"),
+    ],
+)
+def test_what_is_of_the_wrong_kind_is_named_with_the_remedy(front, use, message):
+    with pytest.raises(TypeError, match=message):
+        use(front)

@@ -82,7 +82,7 @@ def go_on(name: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[s
     steps = []
     if name == "command":
         monkeypatch.setattr(sys, "path", [*sys.path])  # which the command line adds to
-        assert main(["resume", str(out)]) == 0
+        assert main(["resume", str(out), "tests.old_fronts.problem:problem"]) == 0
     else:
         explore(name, out=out, callbacks=[lambda step: steps.append((step.point, step.step))])
     return steps

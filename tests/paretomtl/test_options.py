@@ -145,7 +145,9 @@ def explored_again(explored, command) -> dict:
     stored = json.loads(json.dumps(command))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Store, "command", stored)
-        return explored("resume", "runs/a")
+        patch.setattr(Store, "study", {"points": [None] * 9})
+        Path("runs/a").mkdir(parents=True)
+        return explored("resume", "runs/a", stored["problem"])
 
 
 def test_what_a_command_lacks_was_left_out(explored):

@@ -14,7 +14,7 @@ from paretomtl.preference import control_error, ray
 from paretomtl.show.figures import view
 from paretomtl.show.figures.facts import axis_labels, check_chosen
 from paretomtl.show.figures.ink import BLUE, DARK, GREY, ORANGE, point_number, wrap_label
-from paretomtl.storage.table import escape_formula
+from paretomtl.storage.table import escape_cell
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
@@ -87,7 +87,7 @@ def control_csv(facts: Control) -> str:
     writer.writerow(["mark", "id", *heads, *(["angle asked", "angle reached"] if angles.size else []), "control_error"])
     rows = np.hstack([facts.rays, facts.shares, angles, facts.errors[:, None]]).tolist()
     for id, row in zip(facts.ids, rows, strict=True):
-        writer.writerow(["chosen" if id == facts.chosen else "point", escape_formula(id), *row])
+        writer.writerow(["chosen" if id == facts.chosen else "point", escape_cell(id), *row])
     return out.getvalue()
 
 

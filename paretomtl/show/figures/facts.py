@@ -15,7 +15,7 @@ from paretomtl.points import score
 from paretomtl.points.points import Points
 from paretomtl.points.replicates import base_id
 from paretomtl.preference import ray
-from paretomtl.storage.table import escape_formula
+from paretomtl.storage.table import escape_cell
 
 
 class Mark(NamedTuple):
@@ -106,7 +106,7 @@ def front_csv(facts: FrontFigure) -> str:
     writer = csv.writer(out, lineterminator="\n")
     ray_columns = [f"asked {name}" for name in facts.names]
     spread = [f"± {name}" for name in facts.names] if any(m.interval for m in facts.marks) else []
-    writer.writerow(["mark", "id", *map(escape_formula, facts.names), *ray_columns, "control_error", *spread])
+    writer.writerow(["mark", "id", *map(escape_cell, facts.names), *ray_columns, "control_error", *spread])
     for m in facts.marks:
         rest = (m.interval or ("",) * len(spread)) if spread else ()
         writer.writerow([m.kind, m.id, *m.losses, *(m.ray or ("",) * len(ray_columns)), m.control_error, *rest])

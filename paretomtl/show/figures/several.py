@@ -14,7 +14,7 @@ from paretomtl.points.points import Points
 from paretomtl.show.figures import matrix, pair, view
 from paretomtl.show.figures.facts import attained_border, axis_labels
 from paretomtl.show.figures.ink import DARK, GREY, wrap_label
-from paretomtl.storage.table import escape_formula
+from paretomtl.storage.table import escape_cell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -114,9 +114,9 @@ def fronts_csv(facts: SeveralFronts) -> str:
     """Format the facts as CSV."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["front", "mark", "id", "seed", *map(escape_formula, facts.names)])
+    writer.writerow(["front", "mark", "id", "seed", *map(escape_cell, facts.names)])
     for one in facts.fronts:
-        name = escape_formula(one.name)
+        name = escape_cell(one.name)
         for id, seed, losses, is_front in zip(one.ids, one.seeds, one.losses.tolist(), one.nondominated, strict=True):
             writer.writerow([name, "front" if is_front else "dominated", id, seed, *losses])
         for level, steps in one.surfaces.items():

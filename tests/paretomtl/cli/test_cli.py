@@ -278,6 +278,7 @@ def wrong(model, batch):
 broken = toys.two_regressions(losses=wrong)
 """
 RUN = ["run", "loud:problem", "--method", "Linear", "--preferences", "3", "--epochs", "1", "--out", "runs/a"]
+RESUME = ["resume", "runs/a", "loud:problem"]
 TOML = """
 problem = "loud:made"
 method = "Linear"
@@ -318,7 +319,7 @@ def test_json_of_every_command(user, capfd):
     assert main([*RUN, "--json"]) == 0
     shown = strict(capfd.readouterr().out)
     for command, key in (
-        ("resume runs/a", "points"),
+        ("resume runs/a loud:problem", "points"),
         ("show runs/a", "points"),
         ("select runs/a --best a", "weights"),
         ("plot runs/a -o x.svg", "figure"),
@@ -349,7 +350,7 @@ def test_resume_and_run_again_go_on(user, capsys):
     assert main(RUN) == 0
     first = capsys.readouterr().out.partition("point  ")[2]
     whole = files(Path("runs/a"))
-    for again in (RUN, ["resume", "runs/a"]):
+    for again in (RUN, RESUME, ["resume", "runs/a", "--trust"]):
         Path("runs/a/points/point-001.json").unlink()
         assert main(["show", "runs/a"]) == 3
         capsys.readouterr()
@@ -406,6 +407,20 @@ def test_reading_a_front_imports_nothing_that_it_names(user, capsys):
         assert main([*command.split(), "runs/a"]) == 0
     assert "loud" not in sys.modules
     assert not Path("imported").exists()
+
+
+@pytest.mark.fault(123)
+def test_a_file_in_place_of_a_folder_says_what_to_give(here, monkeypatch, capsys):
+    monkeypatch.chdir(here[0])
+    Path("plain.csv").write_text("a,b\n1,2\n")
+    for command in ("show", "select --knee", "plot -o x.svg", "verify", "migrate", "resume"):
+        assert main([*command.split(), "plain.csv"]) == 1
+        complaint = capsys.readouterr().err
+        assert "plain.csv is a file; give a front's folder; a table of losses is read in Python: " in complaint
+        assert "pm.Front.from_csv('plain.csv', ref_point=…)" in complaint
+    for name in ("points.csv", "front.json"):
+        assert main(["show", f"runs/a/{name}"]) == 1
+        assert capsys.readouterr().err == f"paretomtl show: runs/a/{name} is a file; give its folder, runs/a\n"
 
 
 @pytest.mark.parametrize(
@@ -520,7 +535,7 @@ def test_rounds_are_remembered(user, capsys):
     assert len(front) == 5
     for id in ("point-001", "point-004"):
         Path(f"runs/a/points/{id}.json").unlink()
-    assert main(["resume", "runs/a"]) == 0
+    assert main(RESUME) == 0
     assert files(Path("runs/a")) == whole
     capsys.readouterr()
     assert main([*RUN, "--refine", "3"]) == 2
@@ -532,7 +547,7 @@ def test_a_fleet_is_remembered(user, capsys):
     whole = files(Path("runs/a"))
     assert pm.Front.load("runs/a").study["fleet"] == 2
     Path("runs/a/points/point-001.json").unlink()
-    assert main(["resume", "runs/a"]) == 0
+    assert main(RESUME) == 0
     assert files(Path("runs/a")) == whole
     capsys.readouterr()
     assert main(RUN) == 1
@@ -549,7 +564,7 @@ def test_a_front_model_by_its_name_is_remembered(user, capsys):
     assert "interpolation error, each point left out: a " in shown
     assert pm.Front.load("runs/a").study["front_model"]["kind"] == "FiLM"
     Path("runs/a/points/point-001.json").unlink()
-    assert main(["resume", "runs/a"]) == 0
+    assert main(RESUME) == 0
     assert capsys.readouterr().out.partition("point  ")[2] == shown
     assert files(Path("runs/a")) == whole
     assert main(RUN) == 1
@@ -564,7 +579,7 @@ def test_what_older_versions_remembered_goes_on(user, capsys):
     command = json.loads(whole["study.json"])["command"]
     rewrite(Path("runs/a/study.json"), command={k: v for k, v in command.items() if k != "front_model"})
     Path("runs/a/points/point-001.json").unlink()
-    assert main(["resume", "runs/a"]) == 0
+    assert main(RESUME) == 0
     again = files(Path("runs/a"))
     assert {name: data for name, data in again.items() if name != "study.json"} == {
         name: data for name, data in whole.items() if name != "study.json"
@@ -616,7 +631,7 @@ def test_a_front_model_of_ones_own(own, monkeypatch, capsys):
     assert pm.Front.load("runs/a").study["front_model"]["kind"] == "own:Own"
     whole = files(Path("runs/a"))
     Path("runs/a/points/point-001.json").unlink()
-    assert main(["resume", "runs/a"]) == 0
+    assert main([*RESUME, "own:Own"]) == 0
     assert files(Path("runs/a")) == whole
     assert f"running own:Own, as runs/a says, from {own / 'own.py'}" in capsys.readouterr().err
     Path("study.toml").write_text(f'{TOML}front_model = {{ name = "own:Own", rank = 2 }}\n')

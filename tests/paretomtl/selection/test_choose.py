@@ -18,7 +18,7 @@ def front(rows, ref_point):
 
 def best(rows, ref_point, k):
     """By trying all."""
-    rows, k = np.array(rows, dtype=np.float64), min(k, len(rows))
+    rows = np.array(rows, dtype=np.float64)
     return max(hypervolume(rows[list(c)], ref_point) or 0.0 for c in itertools.combinations(range(len(rows)), k))
 
 
@@ -28,7 +28,7 @@ def best(rows, ref_point, k):
 def test_no_other_choice_of_as_many_loses_less(data, m, k):
     number = st.integers(0, 6).map(float)
     rows = data.draw(st.lists(st.tuples(*[number] * m), min_size=1, max_size=9))
-    ref_point = [5.0] * m
+    k, ref_point = min(k, len(rows)), [5.0] * m
     if not any(max(row) < 5 for row in rows):
         with pytest.raises(ValueError, match="no point dominates ref_point"):
             front(rows, ref_point).choose(k)
@@ -67,7 +67,7 @@ def test_many_points_of_four_are_found_greedily_and_improved():
 
 
 def test_as_many_as_there_are():
-    chosen = front([(0.2, 0.8), (0.8, 0.2), (0.9, 0.9)], (1.0, 1.0)).choose(5)
+    chosen = front([(0.2, 0.8), (0.8, 0.2), (0.9, 0.9)], (1.0, 1.0)).choose(3)
     assert [p.id for p in chosen.points] == ["point-001", "point-002"]
     assert chosen.lost == 0.0
     assert "keep 100.00%" in chosen.why
@@ -93,3 +93,11 @@ def test_an_empty_front_has_nothing_to_choose(tmp_path):
 def test_numbers_of_models_that_make_no_sense(k):
     with pytest.raises(ValueError, match=f"k={k} is not a number of models"):
         front([(0.2, 0.8)], (1.0, 1.0)).choose(k)
+
+
+@pytest.mark.fault(123)
+def test_more_models_than_points():
+    with pytest.raises(ValueError, match=r"k=9: the front has 4 points; give at most 4"):
+        front([(0.2, 0.8), (0.4, 0.6), (0.6, 0.4), (0.8, 0.2)], (1.0, 1.0)).choose(9)
+    with pytest.raises(ValueError, match=r"k=2: the front has 1 point; give at most 1"):
+        front([(0.2, 0.8)], (1.0, 1.0)).choose(2)

@@ -15,7 +15,8 @@ import pytest
 import paretomtl as pm
 from paretomtl.cli import main
 from paretomtl.errors import DamagedFileError
-from paretomtl.storage.files import sha256
+from paretomtl.storage import schema
+from paretomtl.storage.files import MOST_SIGNS, TEMPORARY, parse_json, seal_json, sha256, temporary_name, write
 from paretomtl.storage.store import Store
 from paretomtl.storage.verify import verify
 from tests.damage import IDS, KINDS, check_named, explored, file_of, reseal, weights_of
@@ -178,6 +179,11 @@ def offsets(end):
     return b'{"trunk.weight":{"dtype":"F32","shape":[1,4],"data_offsets":[0,%d]}}' % end
 
 
+def sealed(path, content):
+    """A file of this content whose seal holds."""
+    path.write_bytes(seal_json({"schema": 2, "version": "0.2.0", "id": "0" * 16} | content))
+
+
 def crowd(path):
     """A sealed study of more points than there may be."""
     point = {"id": "p", "preference": [0.5, 0.5], "corner": None, "seed": 0}
@@ -197,6 +203,13 @@ ABSURD = {
     "a study nested a bit": ("study", lambda path: path.write_bytes(b'{"a":' * 900 + b"1" + b"}" * 900)),
     "a study of 10^7 things": ("study", lambda path: path.write_bytes(b'{"study": [' + b"[]," * 10**7 + b"1]}")),
     "a study of 100,001 points": ("study", crowd),
+    "12 MB of brackets": ("study", lambda path: path.write_bytes(b'{"study": [' + b"[]," * (4 * 10**6) + b"1]}")),
+    "12 MB of brackets, sealed": ("study", lambda path: sealed(path, {"study": [[]] * 10**6})),
+    "a record of keys, sealed": ("record", lambda path: sealed(path, dict.fromkeys(map(str, range(3 * 10**5)), 0))),
+    "many values, sealed": ("study", lambda path: sealed(path, {"study": [0] * 10**6})),
+    "many texts, sealed": ("front", lambda path: sealed(path, {"study": [*map(str, range(10**6))]})),
+    "a log of brackets": ("log", lambda path: path.write_bytes((b'{"a":[' + b"[]," * 10**6 + b"1]}\n") * 20)),
+    "a header of brackets": ("weights", lambda path: header(path, 2**25, b'{"a":[' + b"[]," * (2**25 // 3))),
     "a long number": ("record", lambda path: path.write_bytes(b'{"schema": ' + b"9" * 10**6 + b"}")),
     "a log of empty lines": ("log", lambda path: path.write_bytes(b"\n" * 2**26)),
     "a header of 2^62 bytes": ("weights", lambda path: header(path, 2**62)),
@@ -208,6 +221,7 @@ ABSURD = {
 
 
 @pytest.mark.fault(88)
+@pytest.mark.fault(119)
 def test_what_is_of_absurd_size_is_refused_before_memory_is_taken(whole, tmp_path):
     """Every folder is read with 600 MB to spare, within seconds: it is named, and the rest is usable."""
     for k, (kind, make) in enumerate(ABSURD.values()):
@@ -300,3 +314,67 @@ def test_a_sealed_record_that_no_record_could_be(front, change, why):
     (point,) = pm.Front.load(front).corrupt
     assert why in point.reason
     assert len(point.reason) < 400
+
+
+@pytest.mark.fault(119)
+def test_the_hash_comes_before_the_parser(front, monkeypatch):
+    parsed = []
+    monkeypatch.setattr(schema, "parse_json", lambda data, path: parsed.append(path.name) or parse_json(data, path))
+    record = front / "points/point-001.json"
+    record.write_bytes(record.read_bytes().replace(b'"epochs"', b'"epoch"').replace(b'"steps"', b'"step"'))
+    (point,) = pm.Front.load(front).corrupt
+    assert "it is not as it was written (its SHA-256 differs)" in point.reason
+    assert "point-001.json" not in parsed
+    assert {"study.json", "point-002.json"} <= set(parsed)
+
+
+@pytest.mark.fault(119)
+def test_the_largest_study_is_within_the_limits(front):
+    """What may be written can be read: front.json holds most, and three objectives leave room for more."""
+    study, share = dict(Store(front).study), 1000
+    point = {"preference": [1 / 3] * 3, "corner": None, "seed": 0}
+    study["points"] = [{"id": f"point-{k:06d}-seed-1", **point} for k in range(schema.MOST_POINTS // share)]
+    states = {p["id"]: "done" for p in study["points"]}
+    checksums = {f"points/{id}.json": "a" * 64 for id in states}
+    data = seal_json({"study": study, "states": states, "checksums": checksums})
+    assert all(1.5 * share * (data.count(sign) - 200) < most for sign, most in MOST_SIGNS.items())
+
+
+@pytest.mark.fault(120)
+@pytest.mark.parametrize("kind", ["study", "front", "record", "log"])
+def test_a_hard_link_is_neither_read_nor_written_through(front, kind, tmp_path, capsys):
+    name, outside = file_of(front, kind), tmp_path / "outside"
+    os.link(front / name, outside)
+    before = outside.read_bytes()
+    check_named(front, name, capsys)
+    reason = verify(front).damaged[name]
+    assert reason.startswith(f"{name} is a hard link") or "is a hard link" in reason
+    assert "copy the folder (cp -r, without links), and use the copy" in reason
+    if kind == "log":
+        with pytest.raises(DamagedFileError, match=r"log\.jsonl is a hard link"):
+            explored(front)
+    else:
+        explored(front)  # writes the file anew, as one of its own
+    assert outside.read_bytes() == before
+    copy = shutil.copytree(front, tmp_path / "copy")
+    explored(copy)
+    assert not verify(copy).damaged
+
+
+@pytest.mark.fault(120)
+def test_a_backup_by_hard_links_says_how_to_use_it(front, tmp_path):
+    backup = shutil.copytree(front, tmp_path / "backup", copy_function=os.link)
+    for use in (verify, pm.Front.load, explored):
+        with pytest.raises(ValueError, match=r"study\.json is a hard link.* copy the folder"):
+            use(backup)
+
+
+def test_names_of_a_write_in_progress_are_no_hard_links(front):
+    """`write` gives a new file two names for a moment, and a kill may leave both."""
+    for name in ("study.json", "points/point-001.json", "log.jsonl"):
+        os.link(front / name, (front / name).with_name(temporary_name()))
+    assert not verify(front).damaged
+    explored(front)
+    assert not [path for path in front.rglob("*") if TEMPORARY.fullmatch(path.name)]
+    write(front / "new", b"1", new=True)
+    assert (front / "new").stat().st_nlink == 1

@@ -14,7 +14,7 @@ from paretomtl.objective import Objective
 from paretomtl.point import Point
 from paretomtl.storage.files import check_name, seal_json
 from paretomtl.storage.store import Store
-from paretomtl.storage.table import escape_formula
+from paretomtl.storage.table import escape_cell
 
 NAMES = ["a", "b"]
 DONE = Point(
@@ -271,13 +271,14 @@ def test_csv_has_a_row_a_point(tmp_path):
     assert rows[1]["reason"] == FAILED.reason
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "＝", "＋", "－", "＠"])
 @pytest.mark.fault(87)
+@pytest.mark.fault(121)
 def test_no_cell_of_the_csv_is_a_formula_but_numbers_stay_numbers(tmp_path, start):
     formula = f'{start}HYPERLINK("x"), more\nlines'
     corner = replace(CORNER, corner=f"{start}b")
     rows = table(tmp_path, [replace(FAILED, reason=formula), corner], ["a", f"{start}b"])
-    assert rows[0]["reason"] == f"'{formula}"
+    assert rows[0]["reason"] == f"'{formula}".replace("\n", "\\n")
     assert rows[1]["corner"] == f"'{start}b"
     assert rows[1][f"loss validate {start}b"] == "-1e-300"
 
@@ -285,14 +286,15 @@ def test_no_cell_of_the_csv_is_a_formula_but_numbers_stay_numbers(tmp_path, star
 @pytest.mark.parametrize("before", ["\t", "\r", "\n", "x\r", "x\r\n", "x\n"])
 @pytest.mark.fault(87)
 def test_no_line_of_a_text_becomes_a_row_of_the_csv_or_a_formula(tmp_path, before):
-    rows = table(tmp_path, [replace(FAILED, reason=f"{before}=1+1"), DONE])
+    text = f"{before}=1+1"
+    rows = table(tmp_path, [replace(FAILED, reason=text), DONE])
     assert [row["id"] for row in rows] == ["point-002", "point-001"]
-    assert rows[0]["reason"].split() == f"{'' if before[0] == 'x' else chr(39)}{before}=1+1".split()
+    assert rows[0]["reason"] == ("" if before[0] == "x" else "'") + repr(text)[1:-1]
 
 
-@pytest.mark.parametrize("text", ["a-b", "x = 3", "", "1e-3", " "])
+@pytest.mark.parametrize("text", ["a-b", "x = 3", "", "1e-3", " ", "'a'", "C:\\models", "größe 😀"])
 def test_other_texts_stay(text):
-    assert escape_formula(text) == text
+    assert escape_cell(text) == text
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -4,6 +4,8 @@ import os
 from dataclasses import replace
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 import paretomtl as pm
 from paretomtl.storage import table
@@ -40,6 +42,40 @@ def test_table_shows_measures_and_failed_corners(tmp_path):
     assert "0.5000" in first
     assert "81.25" in first
     assert second.endswith("  failed: nan in 'a' at step 3")
+
+
+CONTROLS = "\x1b[31m\n\r\t=1+1\x00\u202e\u2028 \ud800\\"
+
+
+@pytest.mark.fault(121)
+def test_texts_from_elsewhere_are_one_line(tmp_path):
+    """In the table and in warnings; a reader of CSV gets them back."""
+    odd = replace(failed("p2"), reason=CONTROLS)
+    good = replace(point("p1", (0.5, 1.0)), status=CONTROLS, warnings=(CONTROLS,))
+    front = pm.Front.from_values([[0.5, 1.0]], ["a", "b"], [2.0, 2.0])
+    front = pm.Front(front.study | {"notes": [CONTROLS]}, [good, odd])
+    assert all(line.isprintable() for line in front.table().split("\n"))
+    assert len(front.table().split("\n")) == 3
+    assert sum(r"\x1b[31m\n\r\t=1+1" in text for text in front.warnings()) == 3
+    assert all(text.isprintable() for text in front.warnings())
+    path = front.to_csv(tmp_path / "points.csv")
+    assert all(line.isprintable() for line in path.read_text().split("\n"))
+    head, rows = table.read_columns(path)
+    assert [row[head.index("reason")] for _, row in rows] == ["", CONTROLS]
+    assert [row[head.index("status")] for _, row in rows] == [CONTROLS, ""]
+
+
+@pytest.mark.fault(121)
+@given(st.text(st.characters(exclude_categories=())))
+@example("'=1")
+@example("''\\n=1")
+@example(r"C:\new")
+@example("\\\n")
+def test_a_text_comes_back_from_a_cell(text):
+    cell = table.escape_cell(text)
+    assert cell.isprintable()
+    assert not cell.lstrip().startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠"))
+    assert table.unescape_cell(cell) == text
 
 
 PLAIN = "a,b\n0.5,1.0\n1.0,0.5\n"
@@ -94,6 +130,9 @@ def test_tables_of_absurd_size_are_refused(tmp_path, monkeypatch):
     assert len(read(tmp_path, PLAIN)) == 2
     with pytest.raises(ValueError, match="more than 2 rows"):
         read(tmp_path, f"{PLAIN}2,2\n")
+    monkeypatch.setattr(table, "MOST_CELLS", 2)
+    with pytest.raises(ValueError, match="more than 2 cells"):
+        read(tmp_path, PLAIN)
     for other in ("/dev/zero", tmp_path):
         with pytest.raises(ValueError, match="is not a plain file"):
             pm.Front.from_csv(other, [1.0, 1.0])
