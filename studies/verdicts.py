@@ -25,7 +25,7 @@ from paretomtl.preference import control_error, even_design, raise_to_floor
 from studies.analytic import Place, dtlz2, dtlz7, fonseca, fonseca3, zdt1, zdt2, zdt3
 
 SEEDS, RAYS, STEPS = 5, 10, 300
-MEETS = 0.3  # degrees between a ray and the grid's best place, below which they meet; the grids' own width
+MEETS = {2: 0.1, 3: 0.4}  # degrees between a ray and the grid's best place, below which they meet: the grids' width
 AS_GOOD = 3e-3  # how far max_j r_j l_j may be above the grid's least, relative to it
 
 
@@ -47,10 +47,11 @@ PROBLEMS: tuple[Callable[[], pm.Problem], ...] = (fonseca, fonseca3, zdt1, zdt2,
 
 def judge(point: pm.Point, front: Float[np.ndarray, "N m"]) -> str:
     """Return a point's status and whether it is true, such as "unreachable: false"."""
-    r = raise_to_floor(np.array(point.preference))
+    preference = np.array(point.preference)
+    r = raise_to_floor(preference)
     worst = (r * front).max(axis=1)
     best = int(worst.argmin())
-    meets = float(control_error(front[best], point.preference)) < MEETS
+    meets = float(control_error(front[best], preference)) < MEETS[len(r)]
     as_good = float((r * point.losses["validate"]).max()) <= (1 + AS_GOOD) * worst[best]
     claims = {"solved": meets, "unreachable": not meets}
     if point.status not in claims:

@@ -31,6 +31,7 @@ def mean_points(points: Sequence[Point]) -> list[Point]:
 def _mean_point(id: str, group: Sequence[Point]) -> Point:
     first = group[0]
     statuses = {p.status for p in group}
+    angles = [p.ray_angle for p in group if p.ray_angle is not None]
     losses = _mean_by_split([p.losses for p in group])
     return Point(
         id,
@@ -42,7 +43,7 @@ def _mean_point(id: str, group: Sequence[Point]) -> Point:
         status=statuses.pop() if len(statuses) == 1 else "mixed",
         counts={name: sum(p.counts.get(name, 0) for p in group) for name in first.counts},
         warnings=tuple(f"{p.id}: {text}" for p in group for text in p.warnings),
-        ray_angle=None if any(p.ray_angle is None for p in group) else float(np.mean([p.ray_angle for p in group])),
+        ray_angle=float(np.mean(angles)) if len(angles) == len(group) else None,
         errors=_root_mean_square_by_split([p.errors for p in group]),
     )
 

@@ -6,7 +6,6 @@ looks further off before it says so; on problems that are not convex this is evi
 slack losses one after the other, as long as the others need not rise for it.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -62,23 +61,19 @@ def polish(closure: Closure, r: Float[np.ndarray, " m"]) -> Code:
     return Code.SOLVED if on_ray else Code.UNREACHABLE if at_rest else Code.NOT_CONVERGED
 
 
-@dataclass
 class Worst:
     """The largest r_j l_j of the losses that are not kept, as a function of the parameters.
 
     Args:
         closure: the losses.
         r: the preference.
-        kept: the losses that must not rise above where they are.
+        kept: the losses that must not rise above where they are; by default none.
     """
 
-    closure: Closure
-    r: Float[np.ndarray, " m"]
-    kept: Bool[np.ndarray, " m"] | None = None
-
-    def __post_init__(self):
-        self.kept = np.zeros(len(self.r), dtype=bool) if self.kept is None else self.kept
-        rl = self._scaled(self.closure())
+    def __init__(self, closure: Closure, r: Float[np.ndarray, " m"], kept: Bool[np.ndarray, " m"] | None = None):
+        self.closure, self.r = closure, r
+        self.kept = np.zeros(len(r), dtype=bool) if kept is None else kept
+        rl = self._scaled(closure())
         self.highest = np.where(self.kept, rl + KEPT * np.abs(rl), np.inf)
 
     def __call__(self, parameters: Float[Tensor, " n"] | None = None) -> float:
@@ -136,7 +131,7 @@ def _find_lower(worst: Worst, draw: np.random.Generator) -> Float[Tensor, " n"] 
     start, best, least = worst.closure.parameters, None, (1 - ACTIVE) * worst()
     for i in draw.permutation(len(start))[:LINES].tolist():
         line = _Line(worst, start, i)
-        near = draw.choice([-1, 1], NEAR) * 10 ** draw.uniform(*np.log10([NEAREST, FARTHEST]), NEAR)
+        near = draw.choice([-1, 1], NEAR) * 10 ** draw.uniform(np.log10(NEAREST), np.log10(FARTHEST), NEAR)
         steps = np.sort([*near, *line.spread(EVEN)])
         values = [line(step) for step in steps]
         for k, (step, value) in enumerate(zip(steps, values, strict=True)):
