@@ -33,7 +33,7 @@ from paretomtl.training.outcome import (
 )
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Study
-from paretomtl.training.watch import TRACKERS, Means, Stall, end_epoch
+from paretomtl.training.watch import TRACKERS, Means, Stall, end_epoch, upgrade_means
 
 
 def train_point(
@@ -117,6 +117,10 @@ class Run(Outcome, Resumable):
         self.collected.restore(checkpoint["collected"])
         for name in TRACKERS:
             getattr(self, name).restore(checkpoint[name])
+
+    def upgrade(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
+        """Return a checkpoint with what an earlier version did not write."""
+        return super().upgrade(checkpoint) | {"means": upgrade_means(checkpoint["means"])}
 
     def train(self, pending: Point) -> TrainedPoint:
         """Train the point, from a new model or from a checkpoint."""

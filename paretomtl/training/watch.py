@@ -24,27 +24,30 @@ class Means:
 
     def __init__(self, m: int, points: tuple[int, ...] = ()):
         self._shape = (*points, m)
+        self._unit = 0.0  # the labels of the first batch; a batch of so many weighs 1, so that sums of equals are exact
         self._clear()
 
     def _clear(self):
         self.losses, self.weights = np.zeros(self._shape), np.zeros(self._shape)
         self.seen, self.steps = np.zeros(self._shape[-1]), np.zeros(self._shape[-1], int)
 
-    def checkpoint(self) -> tuple[np.ndarray, ...]:
+    def checkpoint(self) -> tuple[Any, ...]:
         """Return the sums so far."""
-        return self.losses, self.weights, self.seen, self.steps
+        return self.losses, self.weights, self.seen, self.steps, self._unit
 
-    def restore(self, checkpoint: tuple[np.ndarray, ...]) -> None:
+    def restore(self, checkpoint: tuple[Any, ...]) -> None:
         """Restore the sums that `checkpoint` returned."""
-        self.losses, self.weights, self.seen, self.steps = checkpoint
+        self.losses, self.weights, self.seen, self.steps, self._unit = checkpoint
 
     def add(
         self, present: Sequence[int], losses: Float[np.ndarray, "*points k"], counts: Float[np.ndarray, " k"]
     ) -> None:
         """Add a batch's losses; `present` are the objectives that have a label in it, `counts` how many each has."""
         present = list(present)
-        self.losses[..., present] += losses * counts
-        self.seen[present] += counts
+        self._unit = self._unit or float(counts[0])
+        shares = counts / (self._unit or 1.0)
+        self.losses[..., present] += losses * shares
+        self.seen[present] += shares
 
     def add_weights(self, present: Sequence[int], weights: Float[np.ndarray, "*points k"]) -> None:
         """Add the weights of a step for the losses of some objectives."""
@@ -58,6 +61,14 @@ class Means:
         means = EpochMeans(torch.from_numpy(self.losses / self.seen), torch.from_numpy(weights))
         self._clear()
         return means
+
+
+def upgrade_means(stored: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the checkpoint of `Means`, also from one that 0.2 wrote, where all batches weighed alike."""
+    if len(stored) > 3:
+        return stored
+    losses, weights, seen = stored
+    return losses, weights, seen.astype(float), seen, 0.0
 
 
 class Stall:
