@@ -65,10 +65,10 @@ class Means:
 
 def upgrade_means(stored: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the checkpoint of `Means`, also from one that 0.2 wrote, where all batches weighed alike."""
-    if len(stored) > 3:
-        return stored
-    losses, weights, seen = stored
-    return losses, weights, seen.astype(float), seen, 0.0
+    if len(stored) == 3:
+        losses, weights, seen = stored
+        return losses, weights, seen.astype(float), seen, 0.0
+    return stored
 
 
 class Stall:
