@@ -200,6 +200,11 @@ def unpack_epochs(packed: tuple[Tensor, ...] | None) -> list[EpochMeans]:
     return [] if packed is None else [EpochMeans(*means) for means in zip(*packed, strict=True)]
 
 
+def upgrade_epochs(packed: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
+    """Return packed epochs, also from those of 0.2, which kept no standard errors: how noisy they were is unknown."""
+    return packed if packed is None or len(packed) == 3 else (*packed, torch.full_like(packed[0], torch.inf))
+
+
 # --- writing and restoring it ---
 
 
@@ -290,6 +295,10 @@ class Resumable(ABC):
     def restore(self, checkpoint: dict[str, Any]) -> None:
         """Restore what `checkpoint` returned, after `begin`."""
 
+    def upgrade(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
+        """Return a checkpoint with what an earlier version did not write, as it is before the first step."""
+        return self.checkpoint() | checkpoint
+
     def start(self) -> None:
         """Begin, and go on from the last checkpoint if there is one and it fits."""
         self.begin()
@@ -301,8 +310,10 @@ class Resumable(ABC):
             stored = self.keeper.read(self.name, self.jobs_key)
             if stored is None:
                 return
-            self.restore(decode(stored, self.checkpoint()))
-            if is_identical(encode(self.checkpoint()), stored):
+            checkpoint = self.upgrade(decode(stored, self.checkpoint()))
+            expected = encode(checkpoint)  # before schedulers take things out of it
+            self.restore(checkpoint)
+            if is_identical(encode(self.checkpoint()), expected):
                 return
         except Exception as error:
             why = (str(error).splitlines() or [""])[0] or type(error).__name__

@@ -30,6 +30,7 @@ from paretomtl.training.checkpoint import (
     pack_epochs,
     restore_learner,
     unpack_epochs,
+    upgrade_epochs,
 )
 from paretomtl.training.outcome import (
     STATUS_COUNTS,
@@ -42,7 +43,7 @@ from paretomtl.training.outcome import (
 from paretomtl.training.rows import evaluate_points, narrow_rows, stack_weights, take_rows
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Study
-from paretomtl.training.watch import TRACKERS, Means, Norms, Stall, end_epoch
+from paretomtl.training.watch import TRACKERS, Means, Norms, Stall, end_epoch, upgrade_means
 
 
 def train_fleet(
@@ -176,6 +177,11 @@ class Fleet(Resumable):
             outcome, self.left[k] = self.outcomes[k], part["weights"]
             outcome.state, outcome.status, outcome.counts = part["state"], Status(*part["status"]), part["counts"]
             outcome.epochs = means_of_point(self.epochs[: part["epochs"]], k)
+
+    def upgrade(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
+        """Return a checkpoint with what an earlier version did not write."""
+        lacking = {"means": upgrade_means(checkpoint["means"]), "epochs": upgrade_epochs(checkpoint["epochs"])}
+        return super().upgrade(checkpoint) | lacking
 
     def train(self) -> None:
         """Take all steps; `conclude` then makes the points."""

@@ -25,6 +25,7 @@ from paretomtl.training.checkpoint import (
     pack_epochs,
     restore_learner,
     unpack_epochs,
+    upgrade_epochs,
 )
 from paretomtl.training.outcome import (
     STATUS_COUNTS,
@@ -36,7 +37,7 @@ from paretomtl.training.outcome import (
 )
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Study
-from paretomtl.training.watch import TRACKERS, Means, Stall, end_epoch
+from paretomtl.training.watch import TRACKERS, Means, Stall, end_epoch, upgrade_means
 
 
 def train_point(
@@ -121,6 +122,11 @@ class Run(Outcome, Resumable):
         self.collected.restore(checkpoint["collected"])
         for name in TRACKERS:
             getattr(self, name).restore(checkpoint[name])
+
+    def upgrade(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
+        """Return a checkpoint with what an earlier version did not write."""
+        lacking = {"means": upgrade_means(checkpoint["means"]), "epochs": upgrade_epochs(checkpoint["epochs"])}
+        return super().upgrade(checkpoint) | lacking
 
     def train(self, pending: Point) -> TrainedPoint:
         """Train the point, from a new model or from a checkpoint."""

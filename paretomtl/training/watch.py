@@ -25,28 +25,31 @@ class Means:
 
     def __init__(self, m: int, points: tuple[int, ...] = ()):
         self._shape = (*points, m)
+        self._unit = 0.0  # the labels of the first batch; a batch of so many weighs 1, so that sums of equals are exact
         self._clear()
 
     def _clear(self):
         self.losses, self.weights, self.squares = (np.zeros(self._shape) for _ in range(3))
         self.seen, self.batches, self.steps = (np.zeros(self._shape[-1], kind) for kind in (float, int, int))
 
-    def checkpoint(self) -> tuple[np.ndarray, ...]:
+    def checkpoint(self) -> tuple[Any, ...]:
         """Return the sums so far."""
-        return self.losses, self.weights, self.squares, self.seen, self.batches, self.steps
+        return self.losses, self.weights, self.squares, self.seen, self.batches, self.steps, self._unit
 
-    def restore(self, checkpoint: tuple[np.ndarray, ...]) -> None:
+    def restore(self, checkpoint: tuple[Any, ...]) -> None:
         """Restore the sums that `checkpoint` returned."""
-        self.losses, self.weights, self.squares, self.seen, self.batches, self.steps = checkpoint
+        self.losses, self.weights, self.squares, self.seen, self.batches, self.steps, self._unit = checkpoint
 
     def add(
         self, present: Sequence[int], losses: Float[np.ndarray, "*points k"], counts: Float[np.ndarray, " k"]
     ) -> None:
         """Add a batch's losses; `present` are the objectives that have a label in it, `counts` how many each has."""
         present = list(present)
-        self.losses[..., present] += losses * counts
-        self.squares[..., present] += losses**2 * counts
-        self.seen[present] += counts
+        self._unit = self._unit or float(counts[0])
+        shares = counts / (self._unit or 1.0)
+        self.losses[..., present] += losses * shares
+        self.squares[..., present] += losses**2 * shares
+        self.seen[present] += shares
         self.batches[present] += 1
 
     def add_weights(self, present: Sequence[int], weights: Float[np.ndarray, "*points k"]) -> None:
@@ -63,6 +66,14 @@ class Means:
         errors = np.sqrt(variances / np.maximum(self.batches - 1, 1))
         self._clear()
         return EpochMeans(*map(torch.from_numpy, (losses, weights, errors)))
+
+
+def upgrade_means(stored: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the checkpoint of `Means`, also from one of 0.2, where all batches weighed alike and had no squares."""
+    if len(stored) == 3:
+        losses, weights, seen = stored
+        return losses, weights, np.full_like(losses, np.inf), seen.astype(float), seen, seen, 0.0
+    return stored
 
 
 class Stall:

@@ -10,7 +10,7 @@ import torch
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.solver import solved_status
-from paretomtl.training.watch import EXPLODED, LONG_ENOUGH, STALL, Means, Norms, Stall
+from paretomtl.training.watch import EXPLODED, LONG_ENOUGH, STALL, Means, Norms, Stall, upgrade_means
 from tests import toys
 from tests.one_point import SGD, same, train
 
@@ -177,7 +177,7 @@ def test_means_are_over_the_batches_that_have_a_label():
     means.add_weights([0, 1], np.array([0.25, 0.75]))
     means.add([1], np.array([5.0]), np.array([6.0]))
     means.add_weights([1], np.array([1.0]))
-    assert means.seen.tolist() == [16, 8]
+    assert means.seen.tolist() == [1, 0.5]  # in labels of the first batch
     losses, weights, errors = means.close()
     assert (losses.tolist(), weights.tolist()) == ([1, 4.5], [0.25, 0.875])
     assert errors.tolist() == pytest.approx([0, (2 * 1.5**2 / 8 + 6 * 0.5**2 / 8) ** 0.5])
@@ -185,6 +185,18 @@ def test_means_are_over_the_batches_that_have_a_label():
     means.add([0, 1], np.array([7.0, 8.0]), np.ones(2))
     means = means.close()
     assert (means.losses.tolist(), means.weights.tolist()) == ([7, 8], [0, 0])  # no step has ended
+
+
+def test_means_that_an_earlier_version_wrote_go_on():
+    """It added batches of one length, and noted the weights at each."""
+    old = (np.array([4.0, 6.0]), np.array([0.5, 1.5]), np.array([2, 2]))
+    means = Means(2)
+    means.restore(upgrade_means(old))
+    means.add([0, 1], np.array([5.0, 6.0]), np.array([16.0, 16.0]))
+    means.add_weights([0, 1], np.array([0.5, 0.5]))
+    assert upgrade_means(means.checkpoint()) == means.checkpoint()
+    losses, weights = means.close()
+    assert (losses.tolist(), weights.tolist()) == ([3, 4], pytest.approx([1 / 3, 2 / 3]))
 
 
 def stalls_after(residuals) -> int | None:
