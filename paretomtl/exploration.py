@@ -74,7 +74,7 @@ def explore(
 
     Raises:
         EmptyFrontError: every point failed; their records are stored.
-        ValueError, TypeError: a dry run of one batch failed, before any work; or `out` holds another study.
+        ValueError, TypeError: the rehearsal on the first batches failed, before any step; or `out` holds another study.
         OSError: a file cannot be written; those written before are whole.
         Interrupted: Ctrl-C or SIGTERM; it is a KeyboardInterrupt.
     """

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from paretomtl.autograd.gradients import depends_on, gradient_of
+from paretomtl.autograd.gradients import ROUNDING, depends_on, gradient_of
 from paretomtl.conditioned.rehearsal import rehearse
 from paretomtl.conditioned.sampling import Preferences
 from paretomtl.errors import NoLabelError
@@ -24,7 +24,7 @@ from paretomtl.solver import Aggregation, Weighting
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 from paretomtl.training.study import Study
 
-ROUNDING = 16  # units of the last place by which two calls of an exact loss may differ, as on a GPU
+LAST_PLACES = 16  # units of the last place by which two calls of an exact loss may differ, as on a GPU
 SCALE_RATIO = 1e3  # ratio of two losses on the first batch above which they are hardly on one scale
 
 
@@ -134,7 +134,7 @@ def _check_repeats(problem: Problem, losses: list, again: list) -> None:
     for name, one, other in zip(problem.names, losses, again, strict=True):
         if one is None or other is None:
             continue
-        rounding = ROUNDING * torch.finfo(one.dtype).eps * float(one.detach().abs())
+        rounding = LAST_PLACES * torch.finfo(one.dtype).eps * float(one.detach().abs())
         if abs(float(one.detach()) - float(other.detach())) > rounding:
             raise ValueError(
                 f"deterministic=True, but loss {name!r} is {float(one.detach()):.9g} and then "
@@ -230,9 +230,10 @@ def _scale_notes(problem: Problem, losses: list) -> list[str]:
 def _check_signs(study: Study, losses: list, split: str) -> None:
     if not study.solver.nonnegative:
         return
-    for name, loss in zip(study.problem.names, losses, strict=True):
-        if loss is not None and float(loss.detach()) < 0:
+    values = {n: float(loss.detach()) for n, loss in zip(study.problem.names, losses, strict=True) if loss is not None}
+    for name, value in values.items():
+        if value < -ROUNDING * max(map(abs, values.values())):
             raise ValueError(
-                f"loss {name!r} is {float(loss.detach()):.4g} on the first batch of {split}, and "
+                f"loss {name!r} is {value:.4g} on a batch of {split}, before the first step, and "
                 f"{type(study.solver).__name__} needs losses of at least 0; shift it, or use Linear"
             )

@@ -43,7 +43,7 @@ def check_measuring(
     try:
         losses = [_evaluate_losses(problem, model, batch, split) for batch in batches]
         numbers = [
-            (f"loss {name!r}", float(loss))
+            (f"loss {name!r}", float(loss.detach()))
             for row in losses
             for name, loss in zip(problem.names, row, strict=True)
             if loss is not None

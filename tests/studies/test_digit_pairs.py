@@ -1,6 +1,7 @@
 """Digit pairs: the recipe on made-up pictures, the nets, and one epoch on the real ones."""
 
 import math
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -135,3 +136,43 @@ def test_one_epoch_learns_both_sides(mnist):
     assert np.array(list(point.losses.values())).max() < 2.1  # log 10, 2.30, is chance
     measured = pm.evaluate(problem, front.load_model(point, problem.model), "test")
     assert tuple(measured.values()) == pytest.approx(point.losses["test"], abs=1e-6)
+
+
+def mistyped(model, batches):
+    """The accuracy of each side, with a typo in what it returns."""
+    right, n = {"left": 0, "right": 0}, 0
+    for pictures, labels in batches:
+        for k, logits in enumerate(model(pictures)):
+            right[("left", "right")[k]] += int((logits.argmax(1) == labels[:, k]).sum())
+        n += len(labels)
+    return {"left": right["left"] / n, "right": right["rigth"] / n}
+
+
+def penalised(model, batch):
+    pictures = batch[0].detach().requires_grad_()
+    values = losses(model, (pictures, batch[1]))
+    (slope,) = torch.autograd.grad(values["left"], pictures, create_graph=True)
+    return values | {"left": values["left"] + slope.square().mean()}
+
+
+def never(step):
+    raise AssertionError("a step was taken")
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "error", "named"),
+    [
+        pytest.param({"measure": mistyped}, {}, ValueError, "measure raised KeyError", marks=pytest.mark.fault(100)),
+        pytest.param({"losses": penalised}, {}, ValueError, "torch.enable_grad", marks=pytest.mark.fault(101)),
+        pytest.param(
+            {}, {"optimizer": torch.optim.Adam(LeNet().parameters())}, TypeError, "give a function",
+            marks=pytest.mark.fault(102),
+        ),
+    ],
+    ids=["a typo in the measure", "a gradient penalty", "an optimizer instance"],
+)  # fmt: skip
+def test_on_the_demos_problem_an_error_comes_before_the_first_step(mnist, tmp_path, changes, asked, error, named):
+    problem, out = replace(digit_pairs.demo(), **changes), tmp_path / "front"
+    with pytest.raises(error, match=named):
+        pm.explore(problem, ps.EPO(), preferences=5, steps=100, callbacks=[never], out=out, **asked)
+    assert not out.exists()

@@ -103,6 +103,13 @@ def test_a_loss_that_is_negative_in_validation_alone_is_refused_with_epo(tmp_pat
     assert_names(message, "loss 'b'", "validate", "EPO", "shift")
 
 
+@pytest.mark.fault(97)
+@pytest.mark.filterwarnings("ignore:.*degrees off the ray:UserWarning", "ignore:.* times loss:UserWarning")
+def test_rounding_below_zero_is_no_negative_loss():
+    problem = toys.two_regressions(losses=losses_with(lambda x: x | {"b": x["b"] * 0 - 1e-12}))
+    assert len(pm.explore(problem, ps.Tchebycheff(), preferences=[[0.5, 0.5]], epochs=1)) == 1
+
+
 @pytest.mark.fault(13)
 def test_a_negative_loss_is_fine_with_linear():
     problem = toys.two_regressions(losses=losses_with(lowered))
