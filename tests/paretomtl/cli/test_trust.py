@@ -109,6 +109,11 @@ def a_namespace_across():
     sys.path.append("runs/new")
 
 
+def a_module_beside_a_namespace():
+    a_namespace_across()
+    Path("span/beside.py").write_text(EVIL)
+
+
 def a_package_with_a_link_below():
     Path("packed").mkdir()
     Path("packed/__init__.py").write_text(EVIL)
@@ -145,6 +150,7 @@ HOSTILE = {
     "a link to a module": ("linked:problem", a_link_to_a_module),
     "a link in a package": ("lib.evil:problem", a_package_with_a_link),
     "a namespace across folders": ("span.evil:problem", a_namespace_across),
+    "a namespace that the folder is part of": ("span.beside:problem", a_module_beside_a_namespace),
     "a namespace in a package": ("packed.runs.new.evil:problem", a_package_with_a_link_below),
     "the folder on the path": ("evil:problem", the_folder_on_the_path),
     "a module of a module": ("mine.evil:problem", nothing),
