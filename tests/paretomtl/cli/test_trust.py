@@ -99,14 +99,14 @@ def a_pth():
 def a_zip():
     with zipfile.ZipFile("runs/new/evil.zip", "w") as file:
         file.writestr("zipped.py", EVIL)
-    sys.path.insert(0, "runs/new/evil.zip")
+    sys.path.insert(0, os.path.abspath("runs/new/evil.zip"))
 
 
 def a_namespace_across():
     Path("span").mkdir()
     Path("runs/new/span").mkdir()
     Path("runs/new/span/evil.py").write_text(EVIL)
-    sys.path.append("runs/new")
+    sys.path.append(os.path.abspath("runs/new"))
 
 
 def a_module_beside_a_namespace():
