@@ -99,14 +99,19 @@ def a_pth():
 def a_zip():
     with zipfile.ZipFile("runs/new/evil.zip", "w") as file:
         file.writestr("zipped.py", EVIL)
-    sys.path.insert(0, "runs/new/evil.zip")
+    sys.path.insert(0, os.path.abspath("runs/new/evil.zip"))
 
 
 def a_namespace_across():
     Path("span").mkdir()
     Path("runs/new/span").mkdir()
     Path("runs/new/span/evil.py").write_text(EVIL)
-    sys.path.append("runs/new")
+    sys.path.append(os.path.abspath("runs/new"))
+
+
+def a_module_beside_a_namespace():
+    a_namespace_across()
+    Path("span/beside.py").write_text(EVIL)
 
 
 def a_package_with_a_link_below():
@@ -145,6 +150,7 @@ HOSTILE = {
     "a link to a module": ("linked:problem", a_link_to_a_module),
     "a link in a package": ("lib.evil:problem", a_package_with_a_link),
     "a namespace across folders": ("span.evil:problem", a_namespace_across),
+    "a namespace that the folder is part of": ("span.beside:problem", a_module_beside_a_namespace),
     "a namespace in a package": ("packed.runs.new.evil:problem", a_package_with_a_link_below),
     "the folder on the path": ("evil:problem", the_folder_on_the_path),
     "a module of a module": ("mine.evil:problem", nothing),
