@@ -25,6 +25,7 @@ from uuid import UUID
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader, Dataset
 
 from paretomtl.preflight.names import is_dunder, is_own_class, name_of
@@ -53,7 +54,7 @@ def raw_bytes(tensor: torch.Tensor) -> memoryview:
     """Return the numbers of a tensor as bytes, in order."""
     dense = tensor.detach().cpu()
     dense = dense if dense.layout == torch.strided else dense.to_dense()
-    return memoryview(dense.resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return dense.resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 class Known(NamedTuple):
@@ -162,7 +163,7 @@ class _Reading:
     def _array(self, value: torch.Tensor | np.ndarray) -> str:
         if isinstance(value, torch.Tensor):
             shape = (str(value.dtype), repr(tuple(value.shape)))
-            uninitialised = value.is_meta or isinstance(value, nn.parameter.UninitializedTensorMixin)
+            uninitialised = value.is_meta or is_lazy(value)
             return digest(*shape, b"" if uninitialised else raw_bytes(value))
         mask = [self.read(np.ma.getmaskarray(value))] if isinstance(value, np.ma.MaskedArray) else []
         plain = np.asarray(value)

@@ -128,8 +128,7 @@ def check_study(study: Mapping[str, Any]) -> None:
         raise ValueError(f"objectives {names} are not two or more different names")
     points = _check_list(study["points"], "points")
     if study["ref_point"] is not None or not any(point["corner"] for point in points):  # which will tell it
-        _check_numbers(study["ref_point"], "ref_point")
-        check_reference(study["ref_point"], len(names))
+        check_reference(_check_numbers(study["ref_point"], "ref_point"), len(names))
     if len(points) > MOST_POINTS:
         raise ValueError(f"{len(points)} points, more than {MOST_POINTS}")
     placed_later = study.get("refine") is not None or study.get("walk") is not None

@@ -195,9 +195,10 @@ def test_migrating_schema_2_can_be_stopped_at_any_write_and_begun_again(tmp_path
             raise KeyboardInterrupt
         real(path, data, new)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(written, "write", write)
-        migrate(folder)
+        with pytest.raises(KeyboardInterrupt):
+            migrate(folder)
     assert pm.Front.load(folder).every == pm.Front.load(SCHEMA_2).every
     assert not verify(folder).damaged
     assert migrate(folder) == (3 if (k, after) == (9, True) else 2, SCHEMA)
@@ -228,9 +229,7 @@ def test_an_old_front_is_not_taken_up(old):
     """Its code and data are not known, so what would be added might not belong to it."""
     for folder in (old, old):
         before = everything(folder)
-        with pytest.raises(
-            ValueError, match=r"(?s)holds another study.*the code: not known there"
-        ) as told:
+        with pytest.raises(ValueError, match=r"(?s)holds another study.*the code: not known there") as told:
             pm.explore(toys.two_regressions(), ps.EPO(), preferences=3, epochs=4, out=folder)
         assert "optimizer: None there" in str(told.value)
         assert everything(folder) == before

@@ -214,7 +214,9 @@ def test_a_folder_of_schema_2_grows_once_it_is_migrated(tmp_path, monkeypatch):
     monkeypatch.setattr("paretomtl.preflight.description.version", lambda name: versions[name])
     folder = Path(shutil.copytree(OLD / "whole/seeds", tmp_path / "seeds"))
     before = files(folder)
-    with pytest.raises(ValueError, match=r"is of schema 2, in which a study cannot grow; run `paretomtl migrate .* first"):
+    with pytest.raises(
+        ValueError, match=r"is of schema 2, in which a study cannot grow; run `paretomtl migrate .* first"
+    ):
         explore_old("seeds", out=folder, seeds=4)
     assert files(folder) == before
     assert migrate(folder) == (2, SCHEMA)
