@@ -286,6 +286,9 @@ epochs = 1
 out = "runs/b"
 """
 
+# of the losses below, which speak once
+pytestmark = pytest.mark.filterwarnings("ignore:cannot tell whether the value of told in loud.losses:UserWarning")
+
 
 @pytest.fixture
 def user(tmp_path, monkeypatch):
@@ -450,7 +453,7 @@ def test_a_study_file_from_elsewhere(user, monkeypatch, capsys, tmp_path_factory
     assert main(["run", str(user / "study.toml"), "--json"]) == 0
     assert Path(sys.path[0]) == user
     found = strict(capsys.readouterr().out)
-    assert [p["id"] for p in found["points"]][:2] == ["point-001-seed-1", "point-002-seed-1"]
+    assert [p["id"] for p in found["points"]][:2] == ["point-001", "point-002"]
     study = pm.Front.load(user / "runs/b").study
     assert (study["solver"], study["optimizer"]) == ("EPO(eps=0.001, backend='auto')", "torch.optim.sgd.SGD(lr=0.1)")
     assert (study["seeds"], study["budget"]) == (2, {"steps": 2})
