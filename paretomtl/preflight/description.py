@@ -136,7 +136,7 @@ def describe_difference(stored: Mapping[str, Any], requested: Mapping[str, Any])
     stored, requested = _leave_out(state, stored), _leave_out(state, requested)
     lines = []
     ignored = NOT_COMPARED | (set() if "front_model" in stored and "front_model" in requested else {"bounded"})
-    for key in sorted({*stored, *requested} - ignored):
+    for key in sorted({*stored, *requested} - ignored, key=lambda key: (key in CODE, key)):  # code has many lines
         old, new = stored.get(key), requested.get(key)
         if old == new:
             continue
