@@ -58,8 +58,9 @@ class Fingerprint(NamedTuple):
 
     def without_state(self, before: "Fingerprint") -> "Fingerprint":
         """Leave out the values that have changed since an earlier fingerprint, for they are a program's state."""
-        earlier, now = before.code | before.measure, self.code | self.measure
-        state = {key for key in self.values if key in now and earlier.get(key, now[key]) != now[key]}
+        earlier = {name_key(key, before.modules): known for key, known in (before.code | before.measure).items()}
+        now = {key: known for key, known in (self.code | self.measure).items() if key in self.values}
+        state = {key for key, known in now.items() if earlier.get(name_key(key, self.modules), known) != known}
         code, measure = ({k: v for k, v in part.items() if k not in state} for part in (self.code, self.measure))
         unknown = self.unknown | dict.fromkeys(sorted(state), CHANGES)
         return self._replace(code=code, measure=measure, unknown=unknown, state=sorted(state))
@@ -169,6 +170,10 @@ class _Walk:
         self.changed |= {self._key(space["__name__"], name) for name in changed}
         meanings, left = self._globals(key, space, names.loaded - names.written, names.every, set())
         bound = default_arguments(f) | cells
+        for module in map(sys.modules.get, sorted(names.imported)):
+            if module is not None and is_users_own(vars(module)):
+                more, reached = self._globals(key, vars(module), names.every, names.every, {id(module)})
+                meanings, left = meanings + more, left + reached
         code = {name: part for name, part in bound.items() if _is_plain(part)}
         for name in sorted(bound.keys() - code):
             self._add_value(f"{key}: {name}", bound[name])
@@ -257,8 +262,8 @@ class _Walk:
 
 def _is_users(value: Any) -> bool:
     """Whether a module, a class or a function of any kind is the user's."""
-    if isinstance(value, FunctionType):
-        return is_users_own(value.__globals__)
+    if isinstance(value, FunctionType) and is_users_own(value.__globals__):
+        return True  # else a library's wrapper, perhaps, around what is the user's own
     module = value if isinstance(value, ModuleType) else sys.modules.get(str(getattr(value, "__module__", None)))
     return module is not None and is_users_own(vars(module))
 

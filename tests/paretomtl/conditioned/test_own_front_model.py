@@ -16,9 +16,9 @@ from torch import Tensor, nn
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.conditioned.kinds import FRONT_MODELS, GROUP, find_front_model, from_options, load_registered, to_options
+from paretomtl.preflight.fingerprint import name_key
 from paretomtl.storage.store import Store
 from paretomtl.storage.verify import verify
-from paretomtl.preflight.fingerprint import name_key
 from tests import toys
 from tests.damage import reseal
 from tests.folders import files

@@ -302,6 +302,7 @@ pm.explore(problem, ps.Linear(), preferences=[[0.5, 0.5]], epochs=1, optimizer=o
 """
 AT_THE_TOP = """
 losses = lambda model, batch: {name: 2 * loss for name, loss in toys.losses(model, batch).items()}
+@torch.no_grad()
 def project(model): pass
 def optimizer(p): return torch.optim.SGD(p, 0.1)
 """
@@ -309,6 +310,7 @@ IN_A_FUNCTION = """
 def make():
     return lambda model, batch: {name: 2 * loss for name, loss in toys.losses(model, batch).items()}
 losses = make()
+@torch.no_grad()
 def project(model): pass
 def optimizer(p): return torch.optim.SGD(p, 0.1)
 """
