@@ -116,6 +116,17 @@ class Problem:
         """The objectives, each an `Objective`."""
         return tuple(o for o in self.objectives if isinstance(o, Objective))
 
+    @property
+    def reference(self) -> Sequence[float]:
+        """The hypervolume reference.
+
+        Raises:
+            ValueError: it is not fixed yet.
+        """
+        if self.ref_point is None:
+            raise ValueError("ref_point=None: it is not fixed yet; give one number an objective")
+        return self.ref_point
+
     def loss_list(self, model: nn.Module, batch: Any) -> list[Tensor | None]:
         """Return the losses of a batch in the order of the objectives, checked; None for a missing label."""
         return [loss for loss, _ in self._pairs(model, batch)]

@@ -290,7 +290,7 @@ def fonseca_table(ways: Sequence[Analytic] = FONSECA) -> int:
     problem = fonseca(10)
     assert problem.truth is not None
     return analytic(
-        problem, ways, preferences, score.hypervolume(on_rays(problem.truth.front, preferences), problem.ref_point)
+        problem, ways, preferences, score.hypervolume(on_rays(problem.truth.front, preferences), problem.reference)
     )
 
 
@@ -304,7 +304,7 @@ def rocket_table() -> int:
     problem = rocket_injector(box=True)
     preferences = even_design(3, 100)
     assert problem.truth is not None
-    exact = score.hypervolume(on_rays(problem.truth.front, preferences), problem.ref_point)
+    exact = score.hypervolume(on_rays(problem.truth.front, preferences), problem.reference)
     return analytic(problem, ROCKET, preferences, exact)
 
 

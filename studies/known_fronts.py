@@ -249,7 +249,7 @@ def heading(table: Table) -> str:
         f"from {_format_preference(table.preferences[0])} to {_format_preference(table.preferences[-1])}, "
         f"at most {table.steps} steps, "
         f"{seeds}. The front has hypervolume {known.hypervolume:.5f}, its points on the rays "
-        f"{score.hypervolume(points, table.problem().ref_point):.5f}.\n\n"
+        f"{score.hypervolume(points, table.problem().reference):.5f}.\n\n"
         f"| {' | '.join(names)} |\n|{' --- |' * len(names)}"
     )
 

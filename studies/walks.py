@@ -87,7 +87,7 @@ def _build_row(way: str, table: Table, counted: CountedProblem, start_time: floa
     seconds = time.perf_counter() - start_time
     losses = np.concatenate([front.losses for front in fronts])
     furthest = max(float(distances(table, front).max()) for front in fronts)
-    return Row(way, counted.calls, seconds, furthest, hypervolume(losses, counted.problem.ref_point) or 0.0)
+    return Row(way, counted.calls, seconds, furthest, hypervolume(losses, counted.problem.reference) or 0.0)
 
 
 TRIALS: tuple[tuple[Table, pm.Solver, tuple[float, float]], ...] = (

@@ -20,6 +20,7 @@ class Names(NamedTuple):
         written: globals that are assigned to.
         changed: globals on which a method is called that changes containers.
         counted: variables of an enclosing function that are assigned to.
+        imported: modules that are imported within.
     """
 
     every: set[str]
@@ -27,12 +28,13 @@ class Names(NamedTuple):
     written: set[str]
     changed: set[str]
     counted: set[str]
+    imported: set[str]
 
 
 def read_names(code: CodeType) -> Names:
     """Return the names in bytecode."""
     codes = list(_codes(code))
-    names = Names({name for each in codes for name in each.co_names}, set(), set(), set(), set())
+    names = Names({name for each in codes for name in each.co_names}, set(), set(), set(), set(), set())
     for each in codes:
         before = None
         for step in dis.get_instructions(each):
@@ -40,6 +42,8 @@ def read_names(code: CodeType) -> Names:
                 names.loaded.add(step.argval)
             elif step.opname == "STORE_GLOBAL":
                 names.written.add(step.argval)
+            elif step.opname == "IMPORT_NAME":
+                names.imported.add(step.argval)
             elif step.opname == "STORE_DEREF":
                 names.counted.add(step.argval)
             elif before and step.opname in ("LOAD_METHOD", "LOAD_ATTR") and step.argval in CHANGING:

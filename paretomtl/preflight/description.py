@@ -24,8 +24,9 @@ LONGEST_VALUE = 100  # characters of a value in a difference
 SAME_RESULTS = {"0.1.0", "0.2.0"}  # versions that compute the same bytes, so that one resumes what another began
 MOST_DIFFERENCES = 12  # differences that are shown
 ARGUMENTS = ": arguments"
-WITH_ARGUMENTS = ("optimizer", "solver")  # a change of these shows their arguments, so "arguments changed" is left out
-NOT_COMPARED = {"notes", "modules", "unknown", "grows", "rule"}
+WITH_ARGUMENTS = ("optimizer", "solver", "front_model")  # a change of these shows all of it by itself
+KINDS = ("walk", "refine", "front_model")  # of studies whose points hang together
+NOT_COMPARED = {"notes", "modules", "unknown", "state", "grows", "rule"}
 CODE = ("code", "measure_code", "numerics")  # rule 1 does not know these, or otherwise
 
 
@@ -106,6 +107,7 @@ def describe(
         "code": code.code,
         "measure_code": code.measure,
         "modules": code.modules,
+        "state": code.state,
         "unknown": [f"{_name_part(key, code.modules)} changed: {why}" for key, why in code.unknown.items()],
         "grows": list_growing(study),
         "data": dict(data or {}),
@@ -133,20 +135,30 @@ def _describe_points(study: Study) -> list[dict[str, Any]]:
 
 def describe_difference(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> str:
     """Return what differs between a stored study and the requested one, a line each; empty where they are the same."""
-    stored, requested = _make_comparable(stored, requested), dict(requested)
+    stored = _make_comparable(stored, requested)
+    state = {*stored.get("state", []), *requested["state"]}  # what changes in one run may seem to stay in another
+    stored, requested = _leave_out(state, stored), _leave_out(state, requested)
     lines = []
     ignored = NOT_COMPARED | (set() if "front_model" in stored and "front_model" in requested else {"bounded"})
-    for key in sorted({*stored, *requested} - ignored):
+    for key in sorted({*stored, *requested} - ignored, key=lambda key: (key in CODE, key)):  # code has many lines
         old, new = stored.get(key), requested.get(key)
         if old == new:
             continue
-        shown = [f"  the arguments of the {n}:" for n in WITH_ARGUMENTS if stored.get(n) != requested.get(n)]
+        differing = [name for name in WITH_ARGUMENTS if stored.get(name) != requested.get(name)]
+        shown = [text.format(name) for name in differing for text in ("  the arguments of the {}:", "  what {} stands")]
         modules = (stored.get("modules", []), requested["modules"])
         own = [line for line in _differing_lines(key, old, new, modules) if not line.startswith(tuple(shown))]
-        own += [f"  {why}" for why in [key == "points" and _find_obstacle(stored, requested)] if why]
+        if key == "points" and all(stored.get(kind) == requested.get(kind) for kind in KINDS):
+            own += [f"  {why}" for why in [_find_obstacle(stored, requested)] if why]
         lines += own if own or shown else [f"  {key}: changed"]
     more = [f"  … and {len(lines) - MOST_DIFFERENCES} more"] if len(lines) > MOST_DIFFERENCES else []
     return "\n".join([*map(escape_controls, lines[:MOST_DIFFERENCES]), *more])
+
+
+def _leave_out(state: set[str], study: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a study without what is state in its code."""
+    parts = {key: study[key] for key in ("code", "measure_code") if key in study}
+    return {**study, **{key: {k: v for k, v in part.items() if k not in state} for key, part in parts.items()}}
 
 
 def _make_comparable(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,7 +168,7 @@ def _make_comparable(stored: Mapping[str, Any], requested: Mapping[str, Any]) ->
         stored["versions"] = {**stored["versions"], "paretomtl": version("paretomtl")}
     if not is_code_comparable(stored):
         stored |= {key: requested[key] for key in CODE if key in requested}
-        for key in WITH_ARGUMENTS:  # rule 1 wrote the module of the user's own, too
+        for key in ("optimizer", "solver"):  # rule 1 wrote the module of the user's own, too
             own = requested.get(key)
             stored[key] = own if own and str(stored.get(key)).endswith(f".{own}") else stored.get(key)
     return stored
@@ -187,7 +199,7 @@ def _find_obstacle(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> s
     lacking = {"seeds" if point["seed"] >= stored["seeds"] else "preferences" for point in more}
     lacking -= _both_growing(stored, requested)
     if lacking:
-        kind = next((key for key in ("walk", "refine", "front_model") if stored.get(key)), None)
+        kind = next((key for key in KINDS if stored.get(key)), None)
         why = (
             f"with {kind} all of its points hang together"
             if kind

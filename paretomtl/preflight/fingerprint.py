@@ -46,6 +46,7 @@ class Fingerprint(NamedTuple):
         modules: the names of the modules, in the order of their numbers.
         unknown: by key, why it cannot be known.
         values: the keys of values, in distinction from those of code.
+        state: the keys of the values that have no digest, for they change.
     """
 
     code: dict[str, str]
@@ -53,17 +54,16 @@ class Fingerprint(NamedTuple):
     modules: list[str]
     unknown: dict[str, str]
     values: frozenset[str]
+    state: list[str]
 
     def without_state(self, before: "Fingerprint") -> "Fingerprint":
         """Leave out the values that have changed since an earlier fingerprint, for they are a program's state."""
-        earlier = before.code | before.measure
-        changed = {
-            key
-            for key, known in (self.code | self.measure).items()
-            if key in self.values and earlier.get(key, known) != known
-        }
-        code, measure = ({k: v for k, v in part.items() if k not in changed} for part in (self.code, self.measure))
-        return self._replace(code=code, measure=measure, unknown=self.unknown | dict.fromkeys(changed, CHANGES))
+        earlier = {name_key(key, before.modules): known for key, known in (before.code | before.measure).items()}
+        now = {key: known for key, known in (self.code | self.measure).items() if key in self.values}
+        state = {key for key, known in now.items() if earlier.get(name_key(key, self.modules), known) != known}
+        code, measure = ({k: v for k, v in part.items() if k not in state} for part in (self.code, self.measure))
+        unknown = self.unknown | dict.fromkeys(sorted(state), CHANGES)
+        return self._replace(code=code, measure=measure, unknown=unknown, state=sorted(state))
 
 
 def name_key(key: str, modules: list[str]) -> str:
@@ -89,7 +89,7 @@ def fingerprint_code(roots: Mapping[str, Any], measure: Any = None) -> Fingerpri
     code, measured = ({k: _join(v) for k, v in sorted(d.items()) if k not in state} for d in (digests, walk.digests))
     unknown = walk.unknown | dict.fromkeys(walk.changed, CHANGES)
     unknown = {key: why for key, why in sorted(unknown.items()) if key not in walk.written}
-    return Fingerprint(code, measured, walk.modules, unknown, frozenset(walk.values))
+    return Fingerprint(code, measured, walk.modules, unknown, frozenset(walk.values), [])
 
 
 def _join(digests: set[str]) -> str:
@@ -170,6 +170,10 @@ class _Walk:
         self.changed |= {self._key(space["__name__"], name) for name in changed}
         meanings, left = self._globals(key, space, names.loaded - names.written, names.every, set())
         bound = default_arguments(f) | cells
+        for module in map(sys.modules.get, sorted(names.imported)):
+            if module is not None and is_users_own(vars(module)):
+                more, reached = self._globals(key, vars(module), names.every, names.every, {id(module)})
+                meanings, left = meanings + more, left + reached
         code = {name: part for name, part in bound.items() if _is_plain(part)}
         for name in sorted(bound.keys() - code):
             self._add_value(f"{key}: {name}", bound[name])
@@ -212,7 +216,7 @@ class _Walk:
             members = {
                 name: member for name, member in members.items() if isinstance(member, (FunctionType, *PARTS_OF))
             }
-            members |= {name: member.value for name, member in cls.__members__.items()}
+            members |= {name: getattr(member, "value", None) for name, member in cls.__members__.items()}
         code = {name: member for name, member in members.items() if isinstance(member, (FunctionType, type, *PARTS_OF))}
         for name in sorted(members.keys() - code):
             if not hasattr(type(members[name]), "__get__"):  # a descriptor of a library has no content
@@ -258,8 +262,8 @@ class _Walk:
 
 def _is_users(value: Any) -> bool:
     """Whether a module, a class or a function of any kind is the user's."""
-    if isinstance(value, FunctionType):
-        return is_users_own(value.__globals__)
+    if isinstance(value, FunctionType) and is_users_own(value.__globals__):
+        return True  # else a library's wrapper, perhaps, around what is the user's own
     module = value if isinstance(value, ModuleType) else sys.modules.get(str(getattr(value, "__module__", None)))
     return module is not None and is_users_own(vars(module))
 

@@ -11,6 +11,7 @@ import logging
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import date, time, timedelta, tzinfo
 from decimal import Decimal
 from enum import Enum
@@ -25,6 +26,7 @@ from uuid import UUID
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader, Dataset
 
 from paretomtl.preflight.names import is_dunder, is_own_class, name_of
@@ -35,6 +37,8 @@ WRITTEN = (np.generic, torch.dtype, torch.device, torch.layout, torch.memory_for
 """Values that their `repr` tells all about."""
 PARTS_OF = {property: ("fget", "fset", "fdel"), staticmethod: ("__func__",), classmethod: ("__func__",),
                functools.cached_property: ("func",), slice: ("start", "stop", "step")}  # fmt: skip
+NUMBERS = {int, float, bool}
+ARRAYS = (torch.Tensor, nn.Parameter, np.ndarray)
 CONTAINERS = (dict, types.MappingProxyType, tuple, list, set, frozenset, deque)
 MODULE_STATE = vars(nn.Module()).keys() - {"_parameters", "_buffers", "_modules", "training"}  # hooks, mostly
 
@@ -53,7 +57,12 @@ def raw_bytes(tensor: torch.Tensor) -> memoryview:
     """Return the numbers of a tensor as bytes, in order."""
     dense = tensor.detach().cpu()
     dense = dense if dense.layout == torch.strided else dense.to_dense()
-    return memoryview(dense.resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return dense.resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def raw_numbers(array: np.ndarray) -> memoryview:
+    """Return the numbers of an array as bytes, in order."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 class Known(NamedTuple):
@@ -94,6 +103,8 @@ class _Reading:
 
     def read(self, value: Any) -> str:
         kind = type(value)
+        if kind in ARRAYS:
+            return digest(kind.__name__, str(self._content(value)))
         if kind in SCALARS:
             return digest(kind.__name__, hex(value) if kind is int else repr(value))
         if id(value) not in self._known:
@@ -146,7 +157,12 @@ class _Reading:
             return digest(*(digest(key, self.read(part)) for key, part in items))
         if isinstance(value, (set, frozenset)):
             return digest(*sorted(map(self._alone, value)))
-        return digest(*map(self.read, value)) if isinstance(value, CONTAINERS) else None
+        if not isinstance(value, CONTAINERS):
+            return None
+        if type(value) in (list, tuple) and value and {*map(type, value)} <= NUMBERS:  # long ones are read at once
+            with suppress(ValueError):  # an int of thousands of digits
+                return digest("numbers", repr(value))
+        return digest(*map(self.read, value))
 
     def _alone(self, value: Any) -> str:
         """Return the digest of a key or of an element, which does not depend on what was read before it."""
@@ -161,12 +177,11 @@ class _Reading:
 
     def _array(self, value: torch.Tensor | np.ndarray) -> str:
         if isinstance(value, torch.Tensor):
-            shape = (str(value.dtype), repr(tuple(value.shape)))
-            uninitialised = value.is_meta or isinstance(value, nn.parameter.UninitializedTensorMixin)
-            return digest(*shape, b"" if uninitialised else raw_bytes(value))
+            shape = "none yet" if is_lazy(value) else repr(tuple(value.shape))
+            return digest(str(value.dtype), shape, b"" if value.is_meta or is_lazy(value) else raw_bytes(value))
         mask = [self.read(np.ma.getmaskarray(value))] if isinstance(value, np.ma.MaskedArray) else []
         plain = np.asarray(value)
-        content = self.read(plain.tolist()) if plain.dtype.hasobject else memoryview(plain.tobytes())
+        content = self.read(plain.tolist()) if plain.dtype.hasobject else raw_numbers(plain)
         return digest(plain.dtype.str, repr(plain.shape), content, *mask)
 
 

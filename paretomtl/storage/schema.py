@@ -27,7 +27,7 @@ from paretomtl.storage.files import (
 
 SCHEMA = 3
 GROWING = ("preferences", "seeds", "ref_point")  # what of a study can grow, each where its points do not depend on it
-BESIDE = ("notes", "modules", "unknown", "grows", "points", "seeds", "ref_point", "measured", "measure_code")
+BESIDE = ("notes", "modules", "unknown", "state", "grows", "points", "seeds", "ref_point", "measured", "measure_code")
 """What the id of a study does not cover of its own; `_list_fixed` adds what cannot grow."""
 MOST_POINTS = 100_000
 SPLITS = ("validate", "test")
@@ -148,8 +148,7 @@ def check_study(study: Mapping[str, Any]) -> None:
         raise ValueError(f"objectives {names} are not two or more different names")
     points = _check_list(study["points"], "points")
     if study["ref_point"] is not None or not any(point["corner"] for point in points):  # which will tell it
-        _check_numbers(study["ref_point"], "ref_point")
-        check_reference(study["ref_point"], len(names))
+        check_reference(_check_numbers(study["ref_point"], "ref_point"), len(names))
     if len(points) > MOST_POINTS:
         raise ValueError(f"{len(points)} points, more than {MOST_POINTS}")
     placed_later = study.get("refine") is not None or study.get("walk") is not None
@@ -174,7 +173,7 @@ def check_study(study: Mapping[str, Any]) -> None:
         raise ValueError(f"fleet is {study['fleet']}")
     for key in ("code", "measure_code", "numerics", "budget", "versions", "refine", "walk"):
         _check_simple(study.get(key), key)
-    for key in ("modules", "unknown", "grows"):
+    for key in ("modules", "unknown", "state", "grows"):
         for text in _check_list(study.get(key, []), key):
             _check_type(text, str, f"a text of {key}")
     for split, facts in _check_type(study.get("data", {}), dict, "data").items():

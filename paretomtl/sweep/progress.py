@@ -69,7 +69,7 @@ class Progress:
     def _describe(self) -> None:
         self._bar.set_description_str(self._make_title(), refresh=False)
         failed = f", {self._failed} failed" if self._failed else ""
-        known = self._losses and self._reference is not None
-        volume = score.hypervolume(np.array(self._losses), self._reference) if known else None
+        known = None if not self._losses else self._reference
+        volume = None if known is None else score.hypervolume(np.array(self._losses), known)
         text = "" if volume is None else f", hypervolume {volume:.4f}"
         self._bar.set_postfix_str((text + failed).removeprefix(", "), refresh=True)

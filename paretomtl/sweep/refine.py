@@ -73,7 +73,7 @@ def _plan_next(study: Study, refine: Refine, known: dict[int, list[Point]]) -> S
     if len(reached) < 2:
         return None
     losses = [np.mean([p.losses["validate"] for p in known[k] if p.state == "done"], axis=0) for k in reached]
-    new = place_preferences(refine, study.preferences, np.array(reached), np.stack(losses), study.problem.ref_point)
+    new = place_preferences(refine, study.preferences, np.array(reached), np.stack(losses), study.problem.reference)
     for k, points in known.items():
         if n <= k < n + len(new):  # recorded before a stop in this round: it stays as it is
             new[k - n] = points[0].preference

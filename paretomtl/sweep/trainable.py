@@ -70,14 +70,16 @@ def trainable(
         raise ValueError(
             "ref_point=None is fixed from the corners, which trials have not; give one number an objective"
         )
-    return tune.with_parameters(_train, study=study, optimizer=optimizer, numerics=read_numerics())
+    shared = study_id(describe(study))  # by all trials, whatever their preference
+    return tune.with_parameters(_train, study=study, optimizer=optimizer, shared=shared, numerics=read_numerics())
 
 
-def _train(config: dict[str, Any], study: Study, optimizer: Callable[..., Any], numerics: Numerics) -> None:
+def _train(
+    config: dict[str, Any], study: Study, optimizer: Callable[..., Any], shared: str, numerics: Numerics
+) -> None:
     set_numerics(numerics)
     if _is_done():
         return  # a scheduler paused it after its last report
-    shared = study_id(describe(study))  # by all trials, whatever their preference
     study = replace(study, preferences=_preference(config, study.problem), optimizer=_optimizer(config, optimizer))
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(Path(scratch) / "point")

@@ -253,7 +253,7 @@ class NetworkRun(Resumable):
         elif self.study.solver.follows_ray:
             figure = -float((preferences[seen] * rows).max(axis=1).mean())
         else:
-            figure = score.hypervolume(rows, self.problem.ref_point) or 0.0
+            figure = score.hypervolume(rows, self.problem.reference) or 0.0
         if self.best is not None and figure < self.best:
             return False
         self.best, self.counts["best_step"] = figure, self.counts["steps"]

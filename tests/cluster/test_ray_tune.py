@@ -157,9 +157,9 @@ def test_networks_of_two_seeds_are_the_bytes_that_we_would_train(running, tmp_pa
     assert files(there) == files(tmp_path / "here")
     assert len(files(there)) == 3 + 6 + 6 + 2  # study.json, front.json, points.csv; records; weights; networks
     steps = [path.name.rsplit("-", 3)[0] for path in notes.iterdir()]
-    assert {name: steps.count(name) for name in set(steps)} == {"network-seed-1": 8, "network-seed-2": 8}
+    assert {name: steps.count(name) for name in set(steps)} == {"network": 8, "network-seed-2": 8}
     assert sorted(line["id"] for line in logged(there, "point")) == sorted(p.stem for p in there.glob("points/*.json"))
-    (there / "points/point-002-seed-1.json").unlink()
+    (there / "points/point-002.json").unlink()
     run(out=there, executor=pm.RayTune(workers=2), callbacks=[Note(str(notes))])
     assert files(there) == files(tmp_path / "here")
     assert len(list(notes.iterdir())) == len(steps)

@@ -16,10 +16,12 @@ import torch
 
 import paretomtl as pm
 import paretomtl_solvers as ps
+from paretomtl.preflight.description import describe
 from paretomtl.storage.store import Store
 from paretomtl.sweep import ray_cluster, ray_tune, ray_worker  # before ray, whose settings it makes
 from paretomtl.sweep.here import Here
 from paretomtl.sweep.ray_cluster import NodeReport, check_nodes, count_workers
+from paretomtl.training.numerics import Numerics, read_numerics, set_numerics
 from paretomtl.training.study import Job, Study
 from tests import toys
 from tests.folders import files, logged
@@ -362,8 +364,54 @@ def test_workers_do_not_write_the_log(tmp_path, monkeypatch):
         problem=toys.two_regressions(), solver=ps.Linear(), preferences=np.array([[0.5, 0.5]]), corners=True, epochs=1
     )
     monkeypatch.setattr(ray_worker.tune, "report", told.append)
-    ray_worker.run_trial({"points": ["point-001"]}, cloudpickle.dumps(study), Store(out).study, str(out), 0.0)
+    store, packed = Store(out), cloudpickle.dumps(study)
+    ray_worker.run_trial({"points": ["point-001"]}, packed, read_numerics(), store.study, store.layout, str(out), 0.0)
     assert [id for news in told for id, _, _ in news["points"]] == ["point-001"]
     (warning,) = [text for news in told for text in news["warnings"]]
     assert warning.startswith("the checkpoint of point-001 is not used: ")
     assert (out / "log.jsonl").read_bytes() == before
+
+
+# --- settings of torch ---
+
+
+class Wide(toys.TwoHeads):
+    """A model of the default dtype of its process."""
+
+    def forward(self, x):
+        return super().forward(x.to(self.trunk.weight.dtype))
+
+
+@pytest.fixture
+def of_float64():
+    """The leading process has other settings than torch's own."""
+    before = read_numerics()
+    torch.set_default_dtype(torch.float64)
+    torch.set_float32_matmul_precision("high")
+    yield
+    set_numerics(before)
+
+
+@pytest.mark.fault(110)
+@pytest.mark.usefixtures("of_float64")
+def test_a_worker_takes_the_settings_of_the_leading_process(tmp_path, monkeypatch):
+    problem, out = toys.two_regressions(model=Wide), tmp_path / "front"
+    study = Study(problem=problem, solver=ps.Linear(), preferences=np.array([[0.5, 0.5]]), corners=False, epochs=1)
+    store, numerics, packed = Store(out), read_numerics(), cloudpickle.dumps(study)
+    store.create(describe(study))
+    monkeypatch.setattr(ray_worker.tune, "report", lambda news: None)
+    set_numerics(Numerics())  # as a worker begins
+    ray_worker.run_trial({"points": ["point-001"]}, packed, numerics, store.study, store.layout, str(out), 0.0)
+    assert read_numerics() == numerics
+    (point,) = store.read_points()
+    assert {t.dtype for t in store.read_weights(point.weights).values()} == {torch.float64}
+
+
+@pytest.mark.fault(110)
+@pytest.mark.usefixtures("of_float64", "running")
+def test_workers_compute_with_the_settings_of_the_leading_process(tmp_path):
+    ask = partial(pm.explore, toys.two_regressions(model=Wide), ps.Linear(), preferences=2, epochs=1)
+    ask(out=tmp_path / "there", executor=pm.RayTune(workers=1))
+    ask(out=tmp_path / "here")
+    assert files(tmp_path / "there") == files(tmp_path / "here")
+    assert Store(tmp_path / "there").study["numerics"] == {"dtype": "float64", "matmul_precision": "high"}

@@ -96,7 +96,6 @@ def test_bad_names_in_the_list(objectives):
         ([1.0], "give 2 numbers"),
         ([1.0, 1.0, 1.0], "give 2 numbers"),
         (2.0, "give 2 numbers"),
-        (None, "give 2 numbers"),
         ([[1.0, 1.0]], "give 2 numbers"),
     ],
 )

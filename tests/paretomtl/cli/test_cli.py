@@ -287,6 +287,9 @@ epochs = 1
 out = "runs/b"
 """
 
+# of the losses below, which speak once
+pytestmark = pytest.mark.filterwarnings("ignore:cannot tell whether the value of told in loud.losses:UserWarning")
+
 
 @pytest.fixture
 def user(tmp_path, monkeypatch):
@@ -452,6 +455,21 @@ def test_a_reader_that_has_seen_enough(user, here):
 # --- study files ---
 
 
+@pytest.mark.fault(116)
+def test_run_again_with_more_seeds_grows_the_study(user, capsys):
+    assert main(RUN) == 0
+    before = files(user / "runs/a")
+    assert main([*RUN, "--seeds", "2", "--json"]) == 0
+    printed = capsys.readouterr().out
+    assert "point-001-seed-2" in printed[printed.index("{") :]
+    after = files(user / "runs/a")
+    assert {name: after[name] for name in before if "/" in name} == {k: v for k, v in before.items() if "/" in k}
+    assert main(["resume", "runs/a", "--json"]) == 0  # as the last command asked
+    assert files(user / "runs/a") == after
+    assert main(RUN) == 1
+    assert "what is there stays where preferences or seeds are added, and none left out" in capsys.readouterr().err
+
+
 @pytest.mark.fault(90)
 @pytest.mark.filterwarnings("ignore:.*degrees off the ray:UserWarning")
 def test_a_study_file_from_elsewhere(user, monkeypatch, capsys, tmp_path_factory):
@@ -465,7 +483,7 @@ def test_a_study_file_from_elsewhere(user, monkeypatch, capsys, tmp_path_factory
     assert main(["run", str(user / "study.toml"), "--json"]) == 0
     assert Path(sys.path[0]) == user
     found = strict(capsys.readouterr().out)
-    assert [p["id"] for p in found["points"]][:2] == ["point-001-seed-1", "point-002-seed-1"]
+    assert [p["id"] for p in found["points"]][:2] == ["point-001", "point-002"]
     study = pm.Front.load(user / "runs/b").study
     assert (study["solver"], study["optimizer"]) == ("EPO(eps=0.001, backend='auto')", "torch.optim.sgd.SGD(lr=0.1)")
     assert (study["seeds"], study["budget"]) == (2, {"steps": 2})

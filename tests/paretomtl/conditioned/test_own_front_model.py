@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.conditioned.kinds import FRONT_MODELS, GROUP, find_front_model, from_options, load_registered, to_options
+from paretomtl.preflight.fingerprint import name_key
 from paretomtl.storage.store import Store
 from paretomtl.storage.verify import verify
 from tests import toys
@@ -66,6 +67,7 @@ SERVE = """
 import json, sys
 import torch
 import paretomtl as pm
+from paretomtl.preflight.fingerprint import name_key
 from tests import toys
 
 front = pm.Front.load(sys.argv[1])
@@ -293,7 +295,8 @@ def test_a_preference_for_each_sample_takes_a_network_that_changes_outputs(monke
 
 def test_its_code_is_part_of_the_study(tmp_path, monkeypatch):
     front = explored(tmp_path / "front", Grown())
-    assert {f"{__name__}.Grown", f"{__name__}.GrownNetwork"} <= front.study["code"].keys()
+    known = {name_key(key, front.study["modules"]) for key in front.study["code"]}
+    assert {f"{__name__}.Grown", f"{__name__}.GrownNetwork"} <= known
     generate = GrownNetwork.generate
     monkeypatch.setattr(GrownNetwork, "generate", lambda self, r: dict(generate(self, r)))
     with pytest.raises(ValueError, match=f"the code of {__name__}.GrownNetwork"):

@@ -87,6 +87,10 @@ def losses(model, batch, weight=0.5, *, shift=1):
     near = [v * SCALE for v in batch if v in {"a", "b", "c"}]
     return (near, one(3), closed(2), wrapped(1), helper.used(1), distance(batch, batch), without_gradient(1))
 
+def imports(x):
+    from helper_NNN import used
+    return used(x)
+
 TABLE = {"a": losses, "b": two}
 build = partial(Net)
 optimizer = partial(torch.optim.Adam, lr=0.25)
@@ -238,6 +242,10 @@ def test_what_matters_and_under_which_name(load, old, new, keys):
 def test_helper_modules(load):
     (key,) = changed(load, ("x * 11", "x * 110"))
     assert key == "2.deeper"
+
+
+def test_what_is_imported_within_a_function(load):
+    assert changed(load, ("x * 11", "x * 110"), of=lambda user: {"losses": user.imports}) == {"2.deeper"}
 
 
 def test_roots_of_many_kinds(load):

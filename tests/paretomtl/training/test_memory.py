@@ -110,7 +110,7 @@ def test_a_fleet_fails_together_and_the_next_one_goes_on():
 
 
 def test_all_points_of_a_network_fail_and_those_of_the_next_seed_go_on():
-    hungry, asked = Hungry(on_the_cpu, "network-seed-1"), {"front_model": pm.FiLM(hidden=8), "seeds": 2}
+    hungry, asked = Hungry(on_the_cpu, "network"), {"front_model": pm.FiLM(hidden=8), "seeds": 2}
     front, whole = run(hungry, **asked), run(None, **asked)
     assert {(p.seed, p.reason[:45]) for p in front.failed} == {(0, "oom: 1,152,921,504,606,846,976 bytes were ask")}
     assert len(front.failed) == 3
@@ -166,7 +166,7 @@ def test_on_a_gpu_its_memory_is_free_for_the_next_point(asked):
         kept = torch.ones(2**28, device="cuda")  # a GiB
         return kept.sum() + torch.empty(2**50, dtype=torch.uint8, device="cuda").sum()
 
-    hungry = Hungry(take, "network-seed-1" if "front_model" in asked else "point-002")
+    hungry = Hungry(take, "network" if "front_model" in asked else "point-002")
     problem = toys.two_regressions(losses=hungry.losses)
     front = pm.explore(
         problem, ps.Linear(), preferences=THREE, steps=8, optimizer=SGD, device="cuda",

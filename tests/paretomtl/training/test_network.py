@@ -368,7 +368,7 @@ def test_a_network_that_fails_leaves_those_of_other_seeds(tmp_path, raises):
         raise RuntimeError("enough")
 
     nan = Nan()
-    seen = Seen(enough if raises else nan.arm, ("network-seed-1", 1))
+    seen = Seen(enough if raises else nan.arm, ("network", 1))
     with pytest.warns(UserWarning, match="3 of 6 points failed"):
         front = explored(tmp_path / "f", problem={"losses": nan.losses}, seeds=2, callbacks=[seen])
     assert {(p.seed, p.reason) for p in front.failed} == {
@@ -444,7 +444,7 @@ def weights_of(folder: Path, id: str, what: str) -> Path:
 
 
 def test_another_run_gives_the_same_bytes(whole, tmp_path):
-    assert trained(tmp_path / "again") == {"network-seed-1": 8, "network-seed-2": 8}
+    assert trained(tmp_path / "again") == {"network": 8, "network-seed-2": 8}
     assert files(tmp_path / "again") == files(whole)
     networks = {p.seed: p.network for p in pm.Front.load(whole).points}
     assert networks[0] != networks[1]
@@ -453,17 +453,17 @@ def test_another_run_gives_the_same_bytes(whole, tmp_path):
 HARM = {
     "nothing": (lambda f: None, {}),
     "a record": (lambda f: (f / "points/point-002-seed-2.json").unlink(), {}),
-    "two records": (lambda f: [(f / f"points/point-00{k}-seed-{k}.json").unlink() for k in (1, 2)], {}),
-    "weights": (lambda f: weights_of(f, "point-001-seed-1", "weights").unlink(), {}),
+    "two records": (lambda f: [(f / f"points/{id}.json").unlink() for id in ("point-001", "point-002-seed-2")], {}),
+    "weights": (lambda f: weights_of(f, "point-001", "weights").unlink(), {}),
     "front": (lambda f: (f / "front.json").unlink(), {}),
     "a network": (lambda f: weights_of(f, "point-001-seed-2", "network").unlink(), {"network-seed-2": 8}),
     "a cut network": (
-        lambda f: os.truncate(weights_of(f, "point-002-seed-1", "network"), 100),
-        {"network-seed-1": 8},
+        lambda f: os.truncate(weights_of(f, "point-002", "network"), 100),
+        {"network": 8},
     ),
     "all of a seed": (
-        lambda f: [(f / f"points/point-00{k}-seed-1.json").unlink() for k in (1, 2)],
-        {"network-seed-1": 8},
+        lambda f: [(f / f"points/point-00{k}.json").unlink() for k in (1, 2)],
+        {"network": 8},
     ),
 }
 
@@ -494,18 +494,18 @@ def test_stopped_while_points_are_measured(whole, tmp_path, monkeypatch):
     assert (found.damaged, found.foreign) == ({}, {})
     assert trained(tmp_path / "front") == {"network-seed-2": 8}
     assert files(tmp_path / "front") == files(whole)
-    assert written == ["point-001-seed-1", "point-002-seed-1", "point-001-seed-2", "point-002-seed-2"]
+    assert written == ["point-001", "point-002", "point-001-seed-2", "point-002-seed-2"]
 
 
 def test_weights_that_are_not_of_the_network_are_not_taken_for_it(begun):
     """The record of a point, whole and sealed, names other weights as its network."""
     store = Store(begun)
     points = {p.id: p for p in store.read_points()}
-    first = points["point-001-seed-1"]
+    first = points["point-001"]
     weights = store.read_weights(first.weights)
-    store.write_point(replace(first, network=points["point-002-seed-1"].weights), weights)
-    (begun / "points/point-002-seed-1.json").unlink()
-    assert trained(begun) == {"network-seed-1": 8}
+    store.write_point(replace(first, network=points["point-002"].weights), weights)
+    (begun / "points/point-002.json").unlink()
+    assert trained(begun) == {"network": 8}
 
 
 OTHERS = [
