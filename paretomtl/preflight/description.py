@@ -108,7 +108,7 @@ def describe(
         "measure_code": code.measure,
         "modules": code.modules,
         "state": code.state,
-        "unknown": [f"{_name_part(key, code.modules)} changed: {why}" for key, why in code.unknown.items()],
+        "unknown": [f"{name_part(key, code.modules)} changed: {why}" for key, why in code.unknown.items()],
         "grows": list_growing(study),
         "data": dict(data or {}),
         "notes": list(notes),
@@ -267,12 +267,13 @@ def _code_lines(old: Mapping[str, str], new: Mapping[str, str], modules: tuple[l
         return
     changed = [part for part in sorted({*old, *new}) if old.get(part) != new.get(part)]
     for part in [part for part in changed if not part.startswith(BINDING)] or changed:
-        what, before, after = _name_part(part, modules[part in new]), old.get(part), new.get(part)
+        what, before, after = name_part(part, modules[part in new]), old.get(part), new.get(part)
         known = "not known there, used here" if before is None else "used there, not here"
         yield f"  {what}: {'changed' if before and after else known}"
 
 
-def _name_part(part: str, modules: list[str]) -> str:
+def name_part(part: str, modules: list[str]) -> str:
+    """Return what a key of the code is, as a person reads it."""
     name = name_key(part, modules)
     if part.endswith(ARGUMENTS):
         return f"the arguments of the {name.removesuffix(ARGUMENTS)}"

@@ -9,7 +9,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import EnumMeta
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
@@ -76,13 +76,26 @@ def name_key(key: str, modules: list[str]) -> str:
     )
 
 
-def fingerprint_code(roots: Mapping[str, Any], measure: Any = None) -> Fingerprint:
+def number_of(key: str) -> int:
+    """Return the number of a key's module; 0 for a key without a module."""
+    number, dot, _ = key.removeprefix(BINDING).partition(".")
+    return int(number) if dot and number.isdecimal() else 0
+
+
+def fingerprint_code(roots: Mapping[str, Any], measure: Any = None, modules: Sequence[str] = ()) -> Fingerprint:
     """Return digests of the user's own functions, classes and constants that the roots reach.
 
     Installed code is left out, for its version is stored. Comments and layout do not change a digest.
+
+    Args:
+        roots: what the code is reached from, by name.
+        measure: the measure, whose own code is kept apart.
+        modules: where not all roots are known: the modules that all of them reach, in the order of their numbers, for
+            those that only the measure reaches have the next ones.
     """
     walk = _Walk()
     walk.reach_roots(roots)
+    walk.modules += modules[len(walk.modules) :]
     digests, walk.digests = walk.digests, {}
     walk.reach_roots({} if measure is None else {"measure": measure})
     state = walk.written | walk.changed

@@ -14,7 +14,7 @@ from paretomtl.point import Point
 from paretomtl.preference import control_error
 from paretomtl.preflight.description import describe_difference
 from paretomtl.preflight.known_data import fingerprint_data
-from paretomtl.preflight.measure_again import describe_with_measure
+from paretomtl.preflight.measure_again import describe_with_measure, fingerprint_problem
 from paretomtl.preflight.measure_check import check_measuring, first_batches
 from paretomtl.problem import Problem
 from paretomtl.storage.schema import SCHEMA
@@ -68,12 +68,14 @@ def remeasure(folder: str | Path, problem: Problem) -> Remeasured:
         reseed(seed_of(study["seed"], 0, OPENING))
         splits = problem.open()
     data = {} if problem.deterministic else fingerprint_data(splits)
-    renewed = store.described_by(describe_with_measure(study, problem, data))
-    points = _read_points(store, renewed)
-    if not any(point.weights for point in points):
-        raise ValueError(f"{folder} holds no point with weights; there is nothing to measure")
+    before = fingerprint_problem(study, problem)
+    describe_with_measure(study, problem, data, before)  # another problem is refused before any of its code runs
     with catch_signals():
         _rehearse(problem, splits, study)
+        renewed = store.described_by(describe_with_measure(study, problem, data, before))
+        points = _read_points(store, renewed)
+        if not any(point.weights for point in points):
+            raise ValueError(f"{folder} holds no point with weights; there is nothing to measure")
         after = [p if p.weights is None else _measure(p, store, problem, splits) for p in points]
         with hold_interrupt():
             for point in after:

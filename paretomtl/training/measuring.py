@@ -119,7 +119,7 @@ def _mean_losses(problem: Problem, model: nn.Module, batches: Iterable[Any], spl
         losses, counts, _ = problem.counted_losses(model, batch)
         for i, (loss, count) in enumerate(zip(losses, counts, strict=True)):
             if loss is not None:
-                totals[i] += count * float(loss)
+                totals[i] += count * float(loss.detach())
                 weights[i] += count
     for name, weight in zip(problem.names, weights, strict=True):
         if weight == 0:

@@ -336,7 +336,7 @@ def mean_losses_over(
             losses, counts, _ = problem.counted_losses(models[j], part)
             for objective, (loss, count) in enumerate(zip(losses, counts, strict=True)):
                 if loss is not None:
-                    totals[j, objective] += count * float(loss)
+                    totals[j, objective] += count * float(loss.detach())
                     weights[j, objective] += count
     seen = np.asarray((weights > 0).all(axis=1))
     return seen, totals[seen] / weights[seen]

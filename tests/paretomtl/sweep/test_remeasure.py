@@ -14,7 +14,10 @@ from paretomtl.sweep import remeasure as module
 from tests import toys
 from tests.folders import files
 
-pytestmark = pytest.mark.filterwarnings("ignore:.* points failed:UserWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.* points failed:UserWarning"),
+    pytest.mark.filterwarnings("ignore:cannot tell whether .* reads the environment:UserWarning"),
+]
 
 
 def absolute_errors(model, batches):
