@@ -91,7 +91,7 @@ def dry_run(study: Study) -> Findings:
         if study.walk is None and study.front_model is None:
             notes += _rehearse_optimizer(study, model, gradients)  # it changes the model
         if study.fleet is not None:
-            check_fleet(study, model, train_batch)
+            check_fleet(study, second.to(study.device), train_batch)  # the first has made a step
     fingerprints = {} if problem.deterministic else fingerprint_data(splits)
     if "test" in fingerprints and fingerprints["test"] == fingerprints["validate"]:
         notes.append("test and validate hold the same data: what is chosen on validate is not tested on unseen data")

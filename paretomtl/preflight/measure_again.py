@@ -45,6 +45,7 @@ def describe_with_measure(
             "rule": stored.get("rule"),
             "code": {key: known[key] for key in shared if key in known},
             "modules": stored.get("modules", []),
+            "state": stored.get("state", []),
             "data": stored["data"],
         },
         {
@@ -53,6 +54,7 @@ def describe_with_measure(
             "rule": RULE,
             "code": shared if known else {},  # schema 1 stored none
             "modules": code.modules,
+            "state": code.state,
             "data": {split: facts for split, facts in data.items() if split in stored["data"]},
         },
     )
@@ -76,5 +78,6 @@ def describe_with_measure(
     return changed | {
         "measure_code": {key: each for key, each in every.items() if key not in shared},
         "modules": code.modules,
+        "state": code.state,
         "unknown": [*kept, *(text for key, text in sorted(texts.items()) if text not in kept)],
     }

@@ -72,7 +72,7 @@ def upgrade_means(stored: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the checkpoint of `Means`, also from one of 0.2, where all batches weighed alike and had no squares."""
     if len(stored) == 3:
         losses, weights, seen = stored
-        return losses, weights, np.full_like(losses, np.inf), seen.astype(float), seen, seen, 0.0
+        return losses, weights, np.full_like(losses, np.inf), seen.astype(float), seen.copy(), seen, 0.0
     return stored
 
 

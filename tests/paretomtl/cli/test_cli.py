@@ -464,7 +464,7 @@ def test_run_again_with_more_seeds_grows_the_study(user, capsys):
     assert "point-001-seed-2" in printed[printed.index("{") :]
     after = files(user / "runs/a")
     assert {name: after[name] for name in before if "/" in name} == {k: v for k, v in before.items() if "/" in k}
-    assert main(["resume", "runs/a", "--json"]) == 0  # as the last command asked
+    assert main(["resume", "runs/a", RUN[1], "--json"]) == 0  # as the last command asked
     assert files(user / "runs/a") == after
     assert main(RUN) == 1
     assert "what is there stays where preferences or seeds are added, and none left out" in capsys.readouterr().err

@@ -341,7 +341,7 @@ def test_what_a_function_makes_of_its_arguments():
             {"epss": 1e-4},
             ["method = EPO", "'epss'", "did you mean 'eps'", "its arguments are eps, backend"],
         ),
-        ("method", ps.Linear, {"eps": 1e-4}, ["method = Linear", "'eps'", "its arguments are none"]),
+        ("method", ps.Linear, {"eps": 1e-4}, ["method = Linear", "'eps'", "its arguments are labels"]),
         ("problem", make, {}, ["problem = make", "'n'", "its arguments are n, size"]),
         ("problem", make, {"n": 1, "sise": 2}, ["'sise': 2", "did you mean 'size'"]),
         ("problem", partial(make, n=1), {"fold": 2}, ["'fold'", "its arguments are n, size"]),

@@ -39,6 +39,7 @@ def begun(tmp_path_factory):
         patch.chdir(folder)
         patch.setattr(sys, "path", [*sys.path])
         Path("mine.py").write_text(HONEST)
+        sys.modules.pop("mine", None)  # of another test
         assert main(RUN) == 0
         sys.modules.pop("mine")
     Path(folder / "imported").unlink()

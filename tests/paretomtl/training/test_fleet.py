@@ -300,6 +300,7 @@ def test_a_fleet_of_epo_loses_only_the_points_whose_losses_fall_below_zero():
     assert all("loss 'b' is -0.01, and EPO needs" in str(p.reason) for p in fleet(0.01).failed)
 
 
+@pytest.mark.filterwarnings("ignore:.*of the untrained model is nan:UserWarning")
 def test_what_fails_all_is_told_of_all():
     with pytest.raises(pm.EmptyFrontError, match="nan in 'a' at step 0"):
         pm.explore(

@@ -40,7 +40,7 @@ def test_the_noise_of_an_epoch_is_the_standard_error_of_its_batches():
     draw, means = np.random.default_rng(0), Means(2)
     losses = draw.normal(size=(40, 2))
     for row in losses:
-        means.add([0, 1], row)
+        means.add([0, 1], row, np.ones(2))
     assert means.close().errors.numpy() == pytest.approx(losses.std(axis=0, ddof=1) / np.sqrt(40))
 
 

@@ -195,8 +195,9 @@ def test_means_that_an_earlier_version_wrote_go_on():
     means.add([0, 1], np.array([5.0, 6.0]), np.array([16.0, 16.0]))
     means.add_weights([0, 1], np.array([0.5, 0.5]))
     assert upgrade_means(means.checkpoint()) == means.checkpoint()
-    losses, weights = means.close()
+    losses, weights, errors = means.close()
     assert (losses.tolist(), weights.tolist()) == ([3, 4], pytest.approx([1 / 3, 2 / 3]))
+    assert errors.tolist() == [np.inf, np.inf]  # it kept no squares, so its noise is unknown
 
 
 def stalls_after(residuals) -> int | None:
