@@ -224,7 +224,9 @@ def list_unknown(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> lis
     """List what of a resumed study cannot be compared, a sentence each."""
     if not is_code_comparable(stored):
         return ["cannot tell whether the code changed: an earlier version of paretomtl recorded it by another rule"]
-    return [f"cannot tell whether {what}" for what in dict.fromkeys([*stored["unknown"], *requested["unknown"]])]
+    return [
+        f"cannot tell whether {what}" for what in dict.fromkeys([*stored.get("unknown", []), *requested["unknown"]])
+    ]
 
 
 def _differing_lines(key: str, old: Any, new: Any, modules: tuple[list[str], list[str]]) -> Iterator[str]:

@@ -22,6 +22,7 @@ from paretomtl.preflight.names import (
     is_dunder,
     is_own_class,
     is_users_own,
+    look_up,
     module_of,
     name_of,
     place_of,
@@ -168,7 +169,7 @@ class _Walk:
             return [value.func, *value.args, *value.keywords.values()]
         if isinstance(value, MethodType):
             return [value.__func__, value.__self__]
-        wrapped = getattr(value, "__dict__", {}).get("__wrapped__")
+        wrapped = (look_up(value, "__dict__") or {}).get("__wrapped__")
         return [*(fields_of(value) or {}).values(), *_parts(value), wrapped, type(value)]
 
     def _reach_function(self, f: FunctionType) -> list[Any]:
@@ -248,7 +249,7 @@ class _Walk:
             cells = closure_cells(value)
             if place == LAMBDA or cells:
                 return f"{name} {digest_code(value.__code__)}", cells | default_arguments(value)
-        wrapped = getattr(value, "__dict__", {}).get("__wrapped__") if not isinstance(value, type) else None
+        wrapped = None if isinstance(value, type) else (look_up(value, "__dict__") or {}).get("__wrapped__")
         return name, {} if wrapped is None else {"__wrapped__": wrapped}
 
     def _number(self, module: str) -> int:
@@ -277,7 +278,7 @@ def _is_users(value: Any) -> bool:
     """Whether a module, a class or a function of any kind is the user's."""
     if isinstance(value, FunctionType) and is_users_own(value.__globals__):
         return True  # else a library's wrapper, perhaps, around what is the user's own
-    module = value if isinstance(value, ModuleType) else sys.modules.get(str(getattr(value, "__module__", None)))
+    module = value if isinstance(value, ModuleType) else sys.modules.get(str(look_up(value, "__module__")))
     return module is not None and is_users_own(vars(module))
 
 

@@ -39,7 +39,7 @@ def module_of(value: Any) -> str | None:
     """Return the name of the module of a module, a class or a function of any kind; None for anything else."""
     if isinstance(value, ModuleType):
         return importable_name(value.__name__)
-    return None if place_of(value) is None else importable_name(str(getattr(value, "__module__", None)))
+    return None if place_of(value) is None else importable_name(str(look_up(value, "__module__")))
 
 
 def place_of(value: Any) -> str | None:
@@ -47,11 +47,18 @@ def place_of(value: Any) -> str | None:
 
     All lambdas have one name. An object of a user's class that has a name is no function, but its fields.
     """
-    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
-    if not callable(value) or not isinstance(name, str):
+    if not callable(value) or (not isinstance(value, (type, FunctionType)) and is_own_class(type(value))):
         return None
-    is_code = isinstance(value, (type, FunctionType)) or not is_own_class(type(value))
-    return shorten_lambda(name) if is_code else None
+    name = look_up(value, "__qualname__") or look_up(value, "__name__")
+    return shorten_lambda(name) if isinstance(name, str) else None
+
+
+def look_up(value: Any, attribute: str) -> Any:
+    """Return an attribute; None without one, and where it cannot be looked at, for objects may raise anything."""
+    try:
+        return getattr(value, attribute, None)
+    except Exception:
+        return None
 
 
 def shorten_lambda(name: str) -> str:

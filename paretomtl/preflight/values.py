@@ -29,11 +29,11 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader, Dataset
 
-from paretomtl.preflight.names import is_dunder, is_own_class, name_of
+from paretomtl.preflight.names import is_dunder, is_own_class, look_up, name_of
 
 SCALARS = (NoneType, EllipsisType, bool, int, float, complex, str, bytes)
 WRITTEN = (np.generic, torch.dtype, torch.device, torch.layout, torch.memory_format, np.dtype, range, PurePath, date,
-           time, timedelta, tzinfo, Decimal, Fraction, Pattern, UUID)  # fmt: skip
+           time, timedelta, tzinfo, Decimal, Fraction, Pattern, UUID, types.UnionType)  # fmt: skip
 """Values that their `repr` tells all about."""
 PARTS_OF = {property: ("fget", "fset", "fdel"), staticmethod: ("__func__",), classmethod: ("__func__",),
                functools.cached_property: ("func",), slice: ("start", "stop", "step")}  # fmt: skip
@@ -114,7 +114,7 @@ class _Reading:
         return self._known[id(value)]
 
     def _read_new(self, value: Any) -> str:
-        if isinstance(value, WRITTEN) or type(value).__module__ == "typing":
+        if isinstance(value, WRITTEN) or (type(value).__module__ == "typing" and not isinstance(value, type)):
             return digest(type(value).__name__, repr(value))
         if isinstance(value, Enum):
             return digest(self._name(type(value)), str(value.name), self.read(value.value))
@@ -188,7 +188,7 @@ class _Reading:
 def fields_of(value: Any) -> dict[str, Any] | None:
     """Return the fields of an object whose fields are all that it is; None for any other."""
     kind = type(value)
-    fields = {name: part for name, part in getattr(value, "__dict__", {}).items() if not is_dunder(name)}
+    fields = {name: part for name, part in (look_up(value, "__dict__") or {}).items() if not is_dunder(name)}
     if isinstance(value, DataLoader):
         names = ("dataset", "batch_size", "drop_last", "collate_fn")
         return {name: getattr(value, name, None) for name in names} | {"sampler": type(value.sampler)}

@@ -343,3 +343,78 @@ def test_described():
     assert shown == "torch.optim.adam.Adam(betas=(0.9, 0.99), fused=None, foreach=True, name=…, x=object)"
     assert fingerprint.describe_value(textwrap.dedent) == "textwrap.dedent"
     assert fingerprint.describe_value(object()) == "builtins.object()"
+
+
+ZOO = """
+import abc, collections, functools, itertools, logging, re, threading, typing
+from dataclasses import dataclass, field
+from enum import Enum, Flag, auto
+import torch
+
+class Color(Enum):
+    RED = auto()
+    def shown(self): return self.name
+class Rights(Flag):
+    READ = auto()
+@dataclass(frozen=True, slots=True)
+class Slots:
+    a: int = 1
+    b: list = field(default_factory=list)
+class Row(typing.NamedTuple):
+    x: int = 3
+class Protocol(typing.Protocol):
+    def f(self) -> int: ...
+class Abstract(abc.ABC):
+    @abc.abstractmethod
+    def g(self): ...
+class Generic(typing.Generic[typing.TypeVar("T")]):
+    table = {"a": {1, 2, 3}}
+class Meta(type):
+    z = 4
+class WithMeta(metaclass=Meta):
+    class Inner:
+        q = 6
+class Weird:
+    def __getattr__(self, name): raise RuntimeError("no " + name)
+class Parent:
+    def __init__(self):
+        self.children = []
+@functools.singledispatch
+def dispatched(x): return x
+@functools.lru_cache
+def cached(x): return x * 2
+LOG, PATTERN, OBJECT = logging.getLogger("a"), re.compile("a+"), object()
+SLOTS, ROW, WEIRD = Slots(2, [1]), Row(1), Weird()
+ORDERED, COUNTED, QUEUE = collections.OrderedDict(a=1), collections.Counter("aab"), collections.deque([1, 2])
+MANY, MIXED = {dispatched, cached, Color, "s", 3}, {"p": {"q", "r"}, 3: (1, "s")}
+LAZY, META, EMPTY = torch.nn.LazyLinear(2), torch.zeros(2, device="meta"), torch.zeros(0, 3)
+PARENTS = [Parent() for _ in range(30)]
+for each in PARENTS:
+    each.children += PARENTS
+LOCK, COUNT = threading.Lock(), itertools.count()
+
+def use():
+    return (Color.RED, Rights.READ, Slots, Row, Protocol, Abstract, Generic, WithMeta, WEIRD, dispatched, cached, LOG,
+            PATTERN, SLOTS, ROW, OBJECT, ORDERED, COUNTED, QUEUE, MANY, MIXED, LAZY, META, EMPTY, PARENTS, LOCK, COUNT)
+"""
+SHOW_ZOO = """
+import json
+from paretomtl.preflight.fingerprint import fingerprint_code
+found = fingerprint_code({"losses": zoo.use})
+print(json.dumps([found.code, found.unknown]))
+"""
+
+
+@pytest.mark.fault(114, 115)
+def test_values_of_every_kind_are_the_same_in_each_process_and_under_each_name(tmp_path):
+    results = []
+    for seed, name in enumerate(["first", "second"]):
+        (tmp_path / f"{name}.py").write_text(ZOO)
+        environment = {**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+        command = [sys.executable, "-W", "ignore", "-c", f"import {name} as zoo\n{SHOW_ZOO}"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        results.append(json.loads(done.stdout))
+    assert results[0] == results[1]
+    holds = {"COUNT": "count", "LAZY": "RemovableHandle", "LOCK": "lock"}
+    assert results[0][1] == {f"1.{name}": f"it holds a {kind}" for name, kind in holds.items()}

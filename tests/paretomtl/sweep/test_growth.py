@@ -165,6 +165,25 @@ def test_the_corners_fix_a_reference_that_is_not_given(tmp_path, capsys):
     assert files(tmp_path / "front") == files(tmp_path / "whole")
 
 
+def test_rounds_begin_with_the_corners_where_they_fix_the_reference(tmp_path):
+    front = explore(tmp_path / "front", pm.Refine(2, 3), {"ref_point": None})
+    given = explore(tmp_path / "given", pm.Refine(2, 3), {"ref_point": front.ref_point})
+    assert [line["id"] for line in logged(tmp_path / "front", "point")][:2] == ["ideal-1", "ideal-2"]
+    assert front.every == given.every
+    explore(tmp_path / "front", pm.Refine(2, 3), {"ref_point": None})
+    assert logged(tmp_path / "front", "resumed")[-1]["left"] == 0
+    assert files(tmp_path / "front") == files(tmp_path / "given")
+
+
+@pytest.mark.filterwarnings("ignore:.*points failed:UserWarning")
+def test_a_reference_can_be_given_where_the_corners_could_not_fix_it(tmp_path):
+    with pytest.raises(ValueError, match=r"and ideal-1 \(nan .*failed; give ref_point"):
+        explore(tmp_path / "front", problem={"ref_point": None, "losses": nan})
+    with pytest.raises(pm.EmptyFrontError):  # the others fail as well
+        explore(tmp_path / "front", problem={"losses": nan})
+    assert Store(tmp_path / "front").study["ref_point"] == [2.0, 2.0]
+
+
 def test_a_front_whose_reference_is_not_fixed_yet_says_so_and_goes_on(tmp_path, monkeypatch):
     run = partial(explore, problem={"ref_point": None})
     run(tmp_path / "whole")
