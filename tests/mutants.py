@@ -100,10 +100,7 @@ def _is_text(node: ast.BinOp) -> bool:
 def tests_of(path: str) -> list[list[str]]:
     """List the tests that run for a file, in steps: those of its name, its folder's, the whole way."""
     module = Path(path)
-    if path.startswith("solvers/"):
-        folder = Path("tests/solvers")
-    else:
-        folder = Path("tests") / module.parent
+    folder = Path("tests/solvers") if path.startswith("solvers/") else Path("tests") / module.parent
     own = sorted(str(p.relative_to(ROOT)) for p in (ROOT / folder).glob(f"test_{module.stem}*.py"))
     if folder == Path("tests/paretomtl"):
         return [step for step in (own, [str(folder / "test_*.py")]) if step]
