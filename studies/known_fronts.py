@@ -222,8 +222,9 @@ COLUMNS: dict[str, Callable[[Table, Sequence[pm.Front]], str]] = {
 
 
 def format_method(solver: pm.Solver) -> str:
-    """Format a method with its options, without those that are None."""
-    options = {f.name: getattr(solver, f.name) for f in fields(solver) if f.name != "backend"}  # type: ignore[arg-type]
+    """Format a method with its options, without those that are None and those that are not compared."""
+    shared = ("backend", "heads", "labels")
+    options = {f.name: getattr(solver, f.name) for f in fields(solver) if f.name not in shared}  # type: ignore[arg-type]
     shown = ", ".join(
         f"{name}={value:g}" if isinstance(value, float) else f"{name}={value!r}"
         for name, value in options.items()

@@ -193,6 +193,7 @@ def test_a_choice_that_none_keeps_is_not_counted_as_kept():
     assert table[3][:3] == ["x", "0.95", "0 of 2"]
 
 
+@pytest.mark.filterwarnings("ignore:cannot tell whether the code of studies.data.folder:UserWarning")
 def test_a_tiny_study(people, tmp_path, capsys):
     options = ["--points", "3", "--seeds", "2", "--epochs", "1", "--divisions", "3", "--out", str(tmp_path / "adult")]
     assert main(options) == 0

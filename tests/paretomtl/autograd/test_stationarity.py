@@ -146,13 +146,13 @@ class Followed(ps.MGDA):
 @pytest.mark.filterwarnings("ignore:no trade-off:UserWarning")
 @pytest.mark.parametrize("fleet", [None, 2])
 def test_a_step_at_a_bound_weighs_only_where_it_can_go(fleet):
-    """At x_1 = 0 both losses push out of the box, unequally; MGDA's weights are those of x_2 alone."""
-    problem = given(lambda x: (9 * x[0] + (x[1] - 0.2) ** 2, x[0] + (x[1] - 0.8) ** 2), bounded=True)
+    """At x_1 = 0 both losses push out of the box, unequally; MGDA's weights are those of the other two alone."""
+    problem = given(lambda x: (9 * x[0] + (x[1] - 0.2) ** 2 + x[2], x[0] + (x[1] - 0.8) ** 2 + x[2]), n=3, bounded=True)
 
     def start():
-        model = Boxed(2)
+        model = Boxed(3)
         with torch.no_grad():
-            model.x.copy_(tensor([0, 0.4]))
+            model.x.copy_(tensor([0, 0.4, 0.5]))
         return model
 
     told = []
@@ -165,6 +165,6 @@ def test_a_step_at_a_bound_weighs_only_where_it_can_go(fleet):
         optimizer=partial(torch.optim.SGD, lr=1e-3),
         callbacks=[told.append],
     )
-    # gradients .4 and -.8 in x_2: the hull holds 0, at weights (2/3, 1/3)
+    # gradients (.4, 1) and (-.8, 1): the shortest vector of the hull is (0, 1), at weights (2/3, 1/3)
     weights = [step.weights for step in told if step.point.startswith("point")]
     assert weights == [pytest.approx({"a": 2 / 3, "b": 1 / 3})] * 2

@@ -175,7 +175,7 @@ def test_rounds_begin_with_the_corners_where_they_fix_the_reference(tmp_path):
     assert files(tmp_path / "front") == files(tmp_path / "given")
 
 
-@pytest.mark.filterwarnings("ignore:.*points failed:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*points failed:UserWarning", "ignore:.*untrained model is nan:UserWarning")
 def test_a_reference_can_be_given_where_the_corners_could_not_fix_it(tmp_path):
     with pytest.raises(ValueError, match=r"and ideal-1 \(nan .*failed; give ref_point"):
         explore(tmp_path / "front", problem={"ref_point": None, "losses": nan})
