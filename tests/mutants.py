@@ -114,12 +114,15 @@ def is_caught(mutant: Mutant, copy: Path) -> str | None:
     file.write_bytes(source[: mutant.start] + mutant.after.encode() + source[mutant.end :])
     try:
         for step in tests_of(mutant.path):
-            names = [str(p.relative_to(copy)) for name in step for p in sorted(copy.glob(name))]
-            if _run(copy, names) != 0:
+            if _run(copy, _expand(copy, step)) != 0:
                 return " ".join(step)
         return None
     finally:
         file.write_bytes(source)
+
+
+def _expand(copy: Path, names: list[str]) -> list[str]:
+    return [str(p.relative_to(copy)) for name in names for p in sorted(copy.glob(name))]
 
 
 def _run(copy: Path, names: list[str]) -> int:
@@ -149,6 +152,10 @@ def main() -> None:
         for k in range(options.jobs):
             ignored = shutil.ignore_patterns(".venv", ".git", "runs", "__pycache__", "site")
             copies.put(Path(shutil.copytree(ROOT, Path(home) / str(k), ignore=ignored)))
+
+        home_tests = sorted({name for m in drawn for step in tests_of(m.path) for name in step})
+        if _run(Path(home) / "0", _expand(Path(home) / "0", home_tests)) != 0:
+            sys.exit("the tests fail without a mutant")
 
         def judge(mutant: Mutant) -> bool:
             copy = copies.get()
