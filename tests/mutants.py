@@ -125,10 +125,10 @@ def _expand(copy: Path, names: list[str]) -> list[str]:
     return [str(p.relative_to(copy)) for name in names for p in sorted(copy.glob(name))]
 
 
-def _run(copy: Path, names: list[str]) -> int:
+def _run(copy: Path, names: list[str], *more: str) -> int:
     paths = os.pathsep.join([str(copy), str(copy / "solvers")])
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", *names]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *more, *names]
     try:
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:
@@ -154,7 +154,7 @@ def main() -> None:
             copies.put(Path(shutil.copytree(ROOT, Path(home) / str(k), ignore=ignored)))
 
         home_tests = sorted({name for m in drawn for step in tests_of(m.path) for name in step})
-        if _run(Path(home) / "0", _expand(Path(home) / "0", home_tests)) != 0:
+        if _run(Path(home) / "0", _expand(Path(home) / "0", home_tests), "-n", str(options.jobs)) != 0:
             sys.exit("the tests fail without a mutant")
 
         def judge(mutant: Mutant) -> bool:
