@@ -21,6 +21,7 @@ from paretomtl.sweep.growth import align
 from paretomtl.sweep.here import Here
 from paretomtl.sweep.keeping import call_back, create_or_resume, reporting
 from paretomtl.sweep.refine import plan_rounds
+from paretomtl.sweep.remeasure import remeasure_if_changed
 from paretomtl.training.study import Step, Study, adam, choose_mode
 
 
@@ -46,8 +47,8 @@ def explore(
     """Train one model per preference, or one network for all, and return the front.
 
     If `out` holds a part of this very study, as after a kill, only what is absent or damaged is computed. The result is
-    that of a run that was never stopped. More `seeds`, more preferences and another `ref_point` are additions: what is
-    there stays, and the rest is computed.
+    that of a run that was never stopped. More `seeds`, more preferences, another `ref_point` and another measure are
+    additions: what is there stays, and the rest is computed.
 
     Args:
         problem: the problem to solve.
@@ -100,6 +101,7 @@ def explore(
     before = fingerprint_study(study)
     findings = dry_run(study)
     description = describe(study, [*design.notes, *findings.notes], findings.data, before)
+    remeasure_if_changed(out, problem, description)
     front = create_or_resume(description, out, partial(_run, executor, study), "explore", command)
     call_back(study, "end", front, None if out is None else Store(Path(str(out))))
     return front

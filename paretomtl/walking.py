@@ -27,6 +27,7 @@ from paretomtl.sweep.growth import align
 from paretomtl.sweep.interrupt import hold_interrupt
 from paretomtl.sweep.keeping import create_or_resume, reporting
 from paretomtl.training.seeds import reproducible
+from paretomtl.sweep.remeasure import remeasure_if_changed
 from paretomtl.training.study import Study, WalkPlan
 from paretomtl.training.walk import WalkRun
 from paretomtl.training.weights import describe_layout_difference, layout_of, weights_of
@@ -84,6 +85,7 @@ def walk(
     with reproducible():
         run = WalkRun(study, study.open(), start)
     description = describe(study, findings.notes, findings.data, before)
+    remeasure_if_changed(out, problem, description)
     return create_or_resume(description, out, partial(_compute, study, run), "walk")
 
 

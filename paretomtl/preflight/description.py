@@ -238,8 +238,6 @@ def _differing_lines(key: str, old: Any, new: Any, modules: tuple[list[str], lis
         yield _format_change(key, old, new)
     elif key in ("code", "measure_code"):
         yield from _code_lines(old, new, modules)
-        if key == "measure_code":
-            yield "  points are measured again, by another measure, with `paretomtl measure DIR MODULE:PROBLEM`"
     elif key == "data":
         for split in sorted({*old, *new}):
             yield from _data_lines(split, old.get(split), new.get(split))

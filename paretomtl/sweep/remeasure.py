@@ -1,6 +1,7 @@
 """Measuring the points of a front again, from their stored weights: after a failure, or with another measure."""
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from torch import nn
 from paretomtl.errors import DamagedFileError
 from paretomtl.point import Point
 from paretomtl.preference import control_error
-from paretomtl.preflight.description import describe_difference
+from paretomtl.preflight.description import describe_difference, find_growth
 from paretomtl.preflight.known_data import fingerprint_data
 from paretomtl.preflight.measure_again import describe_with_measure, fingerprint_problem
 from paretomtl.preflight.measure_check import check_measuring, first_batches
@@ -24,6 +25,7 @@ from paretomtl.training.measuring import measure_splits
 from paretomtl.training.outcome import unmeasured_point
 from paretomtl.training.seeds import INITIAL, MEASURING, OPENING, reproducible, reseed, seed_of
 
+OF_MEASURE = ("objectives", "measured", "measure_code")  # parts of a study that another measure changes
 SHOWN = "{:.6g}"  # numbers that look alike have not changed
 
 
@@ -89,6 +91,30 @@ def remeasure(folder: str | Path, problem: Problem) -> Remeasured:
             store.log("measured", points=sum(p.weights is not None for p in after), changes=len(changes))
     failed = {p.id: str(p.reason) for p in after if p.state == "failed" and p.weights is not None}
     return Remeasured(sum(p.weights is not None for p in after), failed, changes)
+
+
+def remeasure_if_changed(folder: str | Path | None, problem: Problem, description: Mapping[str, Any]) -> None:
+    """Measure the points of a folder again where the requested study differs from the stored one by its measure alone.
+
+    Args:
+        folder: the front's folder, if there is one.
+        problem: the requested problem.
+        description: the requested study, as `describe` returns it.
+    """
+    if folder is None:
+        return
+    try:
+        store = Store(Path(str(folder)))
+        stored, points = store.study, store.read_points()
+    except (OSError, ValueError):  # no folder yet, or one that cannot be read, which shows later
+        return
+    if store.schema < SCHEMA or not any(point.weights for point in points):
+        return
+    grown = {**stored, **find_growth(stored, description)}
+    measure = {key: description[key] for key in OF_MEASURE if key in description}
+    if describe_difference(grown, description) and not describe_difference({**grown, **measure}, description):
+        result = remeasure(store.folder, problem)
+        print(f"another measure: {result.points} points of {store.folder} are measured again", file=sys.stderr)
 
 
 def _read_points(store: Store, renewed: Store) -> list[Point]:

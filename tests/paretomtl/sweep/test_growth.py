@@ -127,12 +127,27 @@ def measure_otherwise(model, batches):
     return {name: 3.0 * float(loss) for name, loss in toys.losses(model, next(iter(batches))).items()}
 
 
+@pytest.mark.fault(116)
 @pytest.mark.parametrize("other", [measure_otherwise, None])
-def test_another_measure_is_refused_with_the_remedy(tmp_path, other):
+@pytest.mark.parametrize("preferences", [ROWS[:3], ROWS])
+def test_by_another_measure_the_points_are_measured_again(tmp_path, capsys, other, preferences):
+    """And the whole is as if it had been measured so from the start; more points may come with it."""
+    explore(tmp_path / "front", ROWS[:3], problem={"measure": measure})
+    weights = {k: v for k, v in files(tmp_path / "front").items() if k.startswith("weights/")}
+    explore(tmp_path / "front", preferences, problem={"measure": other})
+    assert "another measure: 3 points" in capsys.readouterr().err
+    explore(tmp_path / "anew", preferences, problem={"measure": other})
+    assert files(tmp_path / "front") == files(tmp_path / "anew")
+    assert weights.items() <= files(tmp_path / "front").items()
+
+
+def test_another_measure_and_another_budget_are_refused(tmp_path):
     explore(tmp_path / "front", problem={"measure": measure})
+    before = everything(tmp_path / "front")
     with pytest.raises(ValueError, match="holds another study") as error:
-        explore(tmp_path / "front", problem={"measure": other})
-    assert any("paretomtl measure DIR" in line for line in differences(error))
+        explore(tmp_path / "front", problem={"measure": measure_otherwise}, epochs=3)
+    assert any("another budget is another study" in line for line in differences(error))
+    assert everything(tmp_path / "front") == before
 
 
 def test_growth_that_is_stopped_goes_on(tmp_path, monkeypatch):
