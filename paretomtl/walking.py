@@ -21,13 +21,14 @@ from paretomtl.preflight.description import describe, fingerprint_study
 from paretomtl.preflight.dry_run import dry_run, resolve_device
 from paretomtl.problem import Problem
 from paretomtl.solver import Walker
-from paretomtl.storage.store import Store, hash_weights
+from paretomtl.storage.store import Store
+from paretomtl.storage.weight_files import hash_weights
 from paretomtl.sweep.executor import ComputedPoint
 from paretomtl.sweep.growth import align
 from paretomtl.sweep.interrupt import hold_interrupt
 from paretomtl.sweep.keeping import create_or_resume, reporting
-from paretomtl.training.seeds import reproducible
 from paretomtl.sweep.remeasure import remeasure_if_changed
+from paretomtl.training.seeds import reproducible
 from paretomtl.training.study import Study, WalkPlan
 from paretomtl.training.walk import WalkRun
 from paretomtl.training.weights import describe_layout_difference, layout_of, weights_of

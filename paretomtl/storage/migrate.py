@@ -5,7 +5,8 @@ from pathlib import Path
 
 from paretomtl.errors import DamagedFileError
 from paretomtl.storage import files, schema
-from paretomtl.storage.store import MOST_BYTES, Store, log_line
+from paretomtl.storage.log import log_line
+from paretomtl.storage.store import MOST_BYTES, Store
 from paretomtl.storage.verify import verify
 
 

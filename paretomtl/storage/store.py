@@ -11,9 +11,7 @@ Writes are atomic, JSON is sealed by its own hash, nothing is ever unpickled, no
 relative, so the folder can be moved.
 """
 
-import contextlib
 import errno
-import json
 import os
 import shutil
 import tempfile
@@ -23,7 +21,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
-from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +28,14 @@ from paretomtl.errors import DamagedFileError, escape_controls
 from paretomtl.point import Point
 from paretomtl.storage import files, schema, table
 from paretomtl.storage.files import check_name
+from paretomtl.storage.log import append_line
+from paretomtl.storage.weight_files import expected_size, serialise
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MOST_BYTES = {
-    "study": 2**27, "front": 2**27, "record": 2**24, "header": 2**25, "table": 2**28, "log": 2**28,
+    "study": 2**27, "front": 2**27, "record": 2**24, "table": 2**28, "log": 2**28,
     "checkpoint": 2**27,
 }  # fmt: skip
 PARTS = ("points", "weights")
@@ -223,7 +222,7 @@ class Store:
     def write_point(self, point: Point, weights: Mapping[str, "Tensor"] | None) -> Point:
         """Write a point's weights, if any, then its record; return the point with the hash of its weights."""
         path = self.part("points") / f"{check_name(point.id)}.json"
-        data = None if weights is None else _serialise(weights)
+        data = None if weights is None else serialise(weights)
         if data is not None:
             point = replace(point, weights=files.sha256(data))
         record = files.seal_json(
@@ -236,7 +235,7 @@ class Store:
 
     def write_weights(self, weights: Mapping[str, "Tensor"]) -> str:
         """Write weights that several points share; return their hash."""
-        return self._write_weights(_serialise(weights))
+        return self._write_weights(serialise(weights))
 
     def _write_weights(self, data: bytes) -> str:
         digest = files.sha256(data)
@@ -314,7 +313,7 @@ class Store:
         """
         path = self.part("weights") / f"{check_name(digest)}.safetensors"
         with files.open_file(path) as file:
-            expected, size = _expected_size(file), os.fstat(file.fileno()).st_size
+            expected, size = expected_size(file), os.fstat(file.fileno()).st_size
         if size != expected:  # checked first: hashing a file of absurd size would take hours
             fault = "has no header of safetensors" if expected is None else f"has {size:,} bytes, not {expected:,}"
             raise DamagedFileError(f"{path} {fault}; the file is damaged")
@@ -372,29 +371,7 @@ class Store:
 
     def log(self, event: str, **facts: Any) -> None:
         """Add a line to log.jsonl; each line holds the beginning of its own SHA-256."""
-        line = log_line({"time": round(time.time(), 3), "event": event, **facts})
-        path = self.folder / "log.jsonl"
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise DamagedFileError(f"{path} is a link, or no plain file, and is not written to; move it away")
-        if not path.exists():
-            with contextlib.suppress(FileExistsError):  # another process starts the log at this moment
-                files.write(path, line, new=True)  # whole or not at all, so that a kill leaves no empty log
-                return
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o666)
-        with open(handle, "r+b", buffering=0) as log:
-            files.check_single(handle, path)
-            size = os.fstat(handle).st_size
-            if size and os.pread(handle, 1, size - 1) != b"\n":  # a power cut left a line unfinished
-                size = _end_of_lines(handle, size)
-                os.ftruncate(handle, size)
-            try:
-                if log.write(line) < len(line):  # the disk filled up within the line
-                    os.ftruncate(handle, size)
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            except OSError as error:
-                if error.errno in files.FULL:
-                    raise files.full_disk_error(error, path, len(line)) from error
-                raise
+        append_line(self.folder / "log.jsonl", {"time": round(time.time(), 3), "event": event, **facts})
 
     def part(self, name: str) -> Path:
         """Return a subfolder; it must not be a link, which could lead out."""
@@ -402,38 +379,6 @@ class Store:
         if path.is_symlink():
             raise DamagedFileError(f"{path} is a link, which is not followed")
         return path
-
-
-def _expected_size(file: BufferedReader) -> int | None:
-    """Return the size of a safetensors file by its own header; None without a valid header."""
-    length = int.from_bytes(file.read(8), "little")
-    if length > MOST_BYTES["header"]:
-        return None
-    try:
-        data = file.read(length)
-        files.check_signs(data, Path("header"))
-        header = json.loads(data)
-        ends = [part["data_offsets"][1] for name, part in header.items() if name != "__metadata__"]
-        return 8 + length + max(ends, default=0)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
-        return None
-
-
-def _end_of_lines(handle: int, size: int) -> int:
-    """Return the size of all finished lines; an unfinished last line is assumed shorter than a mebibyte."""
-    start = max(size - 2**20, 0)
-    return start + os.pread(handle, size - start, start).rfind(b"\n") + 1
-
-
-def log_line(facts: Mapping[str, Any]) -> bytes:
-    """Encode a line of the log, sealed."""
-    bare = json.dumps(facts, sort_keys=True)
-    return (json.dumps({**facts, "seal": files.sha256(bare.encode())[:8]}, sort_keys=True) + "\n").encode()
-
-
-def hash_weights(weights: Mapping[str, "Tensor"]) -> str:
-    """Return the hash under which weights are written."""
-    return files.sha256(_serialise(weights))
 
 
 def weight_hashes(point: Point) -> list[str]:
@@ -457,10 +402,3 @@ def _file_error(path: Path) -> NotADirectoryError:
 def _folder_error(error: OSError, folder: Path) -> OSError:
     why = os.strerror(error.errno or 0)  # error.strerror may be a whole message of ours
     return type(error)(error.errno, f"out={str(folder)!r} cannot be written ({why}); give another folder")
-
-
-def _serialise(weights: Mapping[str, "Tensor"]) -> bytes:
-    """Encode weights as bytes; tied weights are written once for each name, and load as they were."""
-    from safetensors.torch import save
-
-    return save({name: weights[name].detach().cpu().contiguous().clone() for name in sorted(weights)})

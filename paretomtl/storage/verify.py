@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from paretomtl.point import Point
 from paretomtl.storage import checkpoints, files, schema
-from paretomtl.storage.store import MOST_BYTES, PARTS, Store, log_line, weight_hashes
+from paretomtl.storage.log import log_line
+from paretomtl.storage.store import MOST_BYTES, PARTS, Store, weight_hashes
 
 PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npy", ".npz"}
 MOST_LINE_BYTES = 2**24  # of the log, whose facts are texts and numbers

@@ -112,6 +112,8 @@ def remeasure_if_changed(folder: str | Path | None, problem: Problem, descriptio
         return
     grown = {**stored, **find_growth(stored, description)}
     measure = {key: description[key] for key in OF_MEASURE if key in description}
+    if [o["scale"] for o in stored["objectives"]] != [o["scale"] for o in description["objectives"]]:
+        return  # of the losses
     if describe_difference(grown, description) and not describe_difference({**grown, **measure}, description):
         result = remeasure(store.folder, problem)
         print(f"another measure: {result.points} points of {store.folder} are measured again", file=sys.stderr)

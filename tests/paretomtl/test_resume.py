@@ -169,7 +169,7 @@ def test_a_point_that_failed_is_not_tried_again(tmp_path):
 
 # --- another study ---
 
-NATS = [pm.Objective("a", unit="nats"), "b"]
+DIVIDED = [pm.Objective("a", scale=2.0), "b"]
 BUDGET = "another budget is another study: its points end elsewhere"
 OTHERS = [
     (
@@ -197,7 +197,7 @@ OTHERS = [
     ({"seed": 1}, ["seed: 0 there, 1 here"]),
     ({"clip": 1.0}, ["clip: None there, 1.0 here"]),
     ({"device": "cpu:0"}, ["device: cpu there, cpu:0 here"]),
-    ({"problem": {"objectives": NATS}}, ["'a' unit: none there, nats here"]),
+    ({"problem": {"objectives": DIVIDED}}, ["'a' scale: 1.0 there, 2.0 here"]),
 ]
 
 
