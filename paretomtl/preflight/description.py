@@ -21,7 +21,8 @@ from paretomtl.training.study import Study
 RULE = 2  # by which code is known; rule 1, of studies that name none, knew it by the names of its modules
 
 LONGEST_VALUE = 100  # characters of a value in a difference
-SAME_RESULTS = {"0.1.0", "0.2.0"}  # versions that compute the same bytes, so that one resumes what another began
+SAME_RESULTS = {"0.1.0", "0.2.0", "0.3.0"}  # versions that train to the same weights: one resumes what another began
+SAME_EXACT_RESULTS = SAME_RESULTS - {"0.3.0"}  # on exact problems; 0.3.0 polishes points otherwise
 MOST_DIFFERENCES = 12  # differences that are shown
 ARGUMENTS = ": arguments"
 WITH_ARGUMENTS = ("optimizer", "solver", "front_model")  # a change of these shows all of it by itself
@@ -164,7 +165,9 @@ def _leave_out(state: set[str], study: Mapping[str, Any]) -> dict[str, Any]:
 def _make_comparable(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> dict[str, Any]:
     """Return a stored study with what an earlier version wrote otherwise as this one writes it."""
     stored = dict(stored)
-    if {stored.get("versions", {}).get("paretomtl"), version("paretomtl")} <= SAME_RESULTS:
+    is_exact = bool(stored.get("code")) and not stored.get("data")  # schema 1 knew neither
+    same = SAME_EXACT_RESULTS if is_exact else SAME_RESULTS
+    if {stored.get("versions", {}).get("paretomtl"), version("paretomtl")} <= same:
         stored["versions"] = {**stored["versions"], "paretomtl": version("paretomtl")}
     if not is_code_comparable(stored):
         stored |= {key: requested[key] for key in CODE if key in requested}

@@ -18,6 +18,7 @@ import paretomtl_solvers as ps
 from paretomtl.preflight import description
 from paretomtl.sweep import keeping
 from paretomtl.sweep.here import Here
+from studies.analytic import quadratics
 from tests import toys
 from tests.folders import differences, everything, files, logged
 
@@ -221,10 +222,29 @@ def test_other_versions_are_refused(begun, monkeypatch):
     assert differences(error) == [f"torch: {version('torch')} there, 9.9 here"]
 
 
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_study_of_the_version_before_goes_on_unless_it_is_exact(tmp_path, monkeypatch, exact):
+    """Since 0.3.0 the points of exact problems are polished otherwise."""
+    if exact:
+        explore = partial(pm.explore, quadratics(3), ps.EPO(), preferences=[(0.5, 0.5)], steps=2, out=tmp_path / "out")
+    else:
+        explore = partial(explored, tmp_path / "out")
+    with monkeypatch.context() as patch:
+        real = description.version
+        patch.setattr(description, "version", lambda name: "0.2.0" if name == "paretomtl" else real(name))
+        explore()
+    if exact:
+        with pytest.raises(ValueError, match="paretomtl: 0.2.0 there, 0.3.0 here"):
+            explore()
+    else:
+        assert explore() == set()
+
+
 # --- other processes ---
 
 SCRIPT = """
 import paretomtl as pm, paretomtl_solvers as ps, torch
+from studies.analytic import quadratics
 from tests import toys
 NAMES = {"a", "b", "c", "d"}
 def scale(x): return x * (2 if "a" in NAMES else 1)
