@@ -234,7 +234,7 @@ def test_a_study_of_the_version_before_goes_on_unless_it_is_exact(tmp_path, monk
         patch.setattr(description, "version", lambda name: "0.2.0" if name == "paretomtl" else real(name))
         explore()
     if exact:
-        with pytest.raises(ValueError, match="paretomtl: 0.2.0 there, 0.3.0 here"):
+        with pytest.raises(ValueError, match=r"paretomtl: 0\.2\.0 there, 0\.3\.0 here"):
             explore()
     else:
         assert explore() == set()
