@@ -10,6 +10,7 @@ from torch import Tensor
 from paretomtl.autograd.bounds import undone_by_bounds
 from paretomtl.autograd.gradients import gramian_of
 
+ROUNDING = 1e-9  # of the terms of a sum: below, the sum is 0
 MOST_AT_BOUNDS = 256  # parameters at bounds whose losses disagree, that one program takes in
 
 
@@ -78,4 +79,7 @@ def common_descent(
     in_hull = np.arange(len(generators)) < k
     w = least_norm(gramian_of(generators).cpu().numpy(), in_hull)
     w = in_hull / k if w is None else w
-    return w[:k], generators.new_tensor(w) @ generators
+    terms = generators.new_tensor(w)[:, None] * generators
+    direction = terms.sum(dim=0)
+    # where terms cancel out, what is left is rounding, and would be a step where none is meant
+    return w[:k], torch.where(direction.abs() > ROUNDING * terms.abs().sum(dim=0), direction, 0)

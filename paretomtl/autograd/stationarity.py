@@ -6,6 +6,7 @@ from paretomtl.autograd.hull import common_descent
 from paretomtl.solver import Closure
 
 STATIONARY = 1e-3  # the hull's shortest vector over the longest gradient: at most this on the front
+VANISHED = 1e-9  # the shortest vector over the longest gradient: below, it is rounding
 FALLS = 1e-3  # a fall of a loss, relative to itself, that counts
 RISES = 1e-9  # a rise of a loss, relative to itself, that does not
 HALVINGS = 40
@@ -28,7 +29,7 @@ def is_stationary(closure: Closure) -> bool:
     for i in range(len(losses)):
         others = np.delete(np.arange(len(losses)), i)
         _, down = common_descent(closure.within, parameters, jacobian[[i]], jacobian[others])
-        if down.norm() <= STATIONARY * longest:
+        if down.norm() <= VANISHED * longest:
             continue
         for k in range(HALVINGS):
             change = closure(closure.within(parameters - 2.0 ** (10 - k) / down.norm() * down)) - losses
