@@ -106,6 +106,11 @@ class Closure(ABC):
         """Return the parameters that `move` would set: the given ones, brought within the model's bounds."""
         return parameters
 
+    @property
+    def is_spent(self) -> bool:
+        """True once the model has been moved as often as the study allows; `finish` then leaves it there."""
+        return False
+
     @abstractmethod
     def move(self, parameters: Float[Tensor, " n"]) -> None:
         """Set the model's parameters, within its bounds."""

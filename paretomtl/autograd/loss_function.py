@@ -1,6 +1,7 @@
 """The losses of a batch as a function of the parameters: for a `Stepper`, and in a form that torch can vectorise."""
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -58,7 +59,7 @@ class BatchLosses(Closure):
         self._squared, self._project = squared, project
         # within a step dropout must be the same at all parameters; the next step draws it anew
         self._seed = int(torch.randint(2**62, ())) if noisy else None
-        self.moves = 0
+        self.moves, self.most_moves = 0, math.inf
 
     @property
     def parameters(self) -> Float[Tensor, " n"]:
@@ -115,6 +116,11 @@ class BatchLosses(Closure):
         with self._standing_at(parameters):
             self._project()
             return self.parameters
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the model has been moved `most_moves` times."""
+        return self.moves >= self.most_moves
 
     def move(self, parameters: Float[Tensor, " n"]) -> None:
         """Set the model's parameters, within its bounds."""

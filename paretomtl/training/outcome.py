@@ -124,6 +124,7 @@ class Outcome:
     def _finish(self, model: nn.Module) -> Status:
         if self.problem.deterministic:
             exact = closure(self.problem, model)
+            exact.most_moves = self.study.steps or 0  # a finish may take as many steps as the training
             status = self.solver.finish(exact, self.state, self.preference)
             if status is None:
                 code = Code.STATIONARY if is_stationary(exact) else Code.NOT_CONVERGED

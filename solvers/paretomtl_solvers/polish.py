@@ -38,14 +38,14 @@ def polish(closure: Closure, r: Float[np.ndarray, " m"]) -> Code:
 
     Returns:
         SOLVED where all r_j l_j are equal to 1e-3, UNREACHABLE where some are slack at a stationary point of the
-        maximum and no place further off has a smaller one, NOT_CONVERGED otherwise, and wherever the model is not
-        Pareto-stationary.
+        maximum and no place further off has a smaller one, NOT_CONVERGED otherwise, wherever the model is not
+        Pareto-stationary, and where the study's steps were spent before that could be told.
     """
     worst = Worst(closure, r)
     worst.minimise()
     draw = np.random.default_rng(0)
     for _ in range(LOOKS):
-        lower = _find_lower(worst, draw)
+        lower = None if closure.is_spent else _find_lower(worst, draw)
         if lower is None:
             break
         closure.move(lower)
@@ -57,6 +57,8 @@ def polish(closure: Closure, r: Float[np.ndarray, " m"]) -> Code:
         worst.minimise()
         active = active | worst.verdict()[0]
     if not is_stationary(closure):
+        return Code.NOT_CONVERGED
+    if closure.is_spent:  # nobody has looked further off
         return Code.NOT_CONVERGED
     return Code.SOLVED if on_ray else Code.UNREACHABLE if at_rest else Code.NOT_CONVERGED
 
@@ -84,7 +86,7 @@ class Worst:
     def minimise(self) -> None:
         """Move the model down until no step lowers the worst, while the active set narrows."""
         width, step = WIDEST, 1.0
-        while width > NARROWEST:
+        while width > NARROWEST and not self.closure.is_spent:
             step, moved = self._step(width, step)
             width *= SHRINK if moved else SHRINK_AT_REST
 
