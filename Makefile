@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # With two threads each, two busy processes slow one another down 20 to 100 times.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-docs test-browser test-cluster test-all test-floors faults bench check picture docs dist clean
+.PHONY: demo test test-docs test-browser test-cluster test-all test-floors faults mutants bench check picture docs dist clean
 .DELETE_ON_ERROR:
 
 # torch first and by itself: the plain name, pulled in by another package, would bring gigabytes of CUDA. On Linux the
@@ -67,6 +67,10 @@ test-floors:
 # the rows of docs/faults.md, and how many tests each has
 faults: .venv/installed
 	$(BIN)/python -m tests.fault_matrix
+
+# faults planted in the code, and whether the tests catch them; an hour
+mutants: .venv/installed
+	$(BIN)/python -m tests.mutants --jobs 2
 
 # ratios of run times, side by side in one run, without the shape checker; best on a quiet machine
 bench: .venv/installed

@@ -18,7 +18,7 @@ from paretomtl.storage import schema
 from paretomtl.storage.store import Store
 from paretomtl.storage.verify import verify
 from paretomtl.sweep.here import Here
-from paretomtl.sweep.refine import neighbours, place_preferences
+from paretomtl.sweep.refine import Steps, neighbours, place_preferences
 from tests import toys
 from tests.folders import differences, files, logged
 
@@ -93,6 +93,26 @@ def test_by_hypervolume_where_a_straight_front_would_gain_most():
         place_preferences(pm.Refine(3, 4, 1, by), asked, np.arange(3), losses, (2.0, 2.0)) for by in CRITERIA
     )
     assert volume[0, 0] < 0.5 < gap[0, 0]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("second", [0.15, 0.3, 0.6])
+def test_by_hypervolume_points_are_dealt_to_straight_steps_as_no_other_way_gains_more(n, second):
+    """Against all ways to deal them out, each measured by the hypervolume of evenly divided steps."""
+    corners = np.array([[0.0, 2.0], [1.0, 1.0], [1.0 + second, 1.0 - second]])
+    dealt = Steps(np.array([[0.9, 0.1], [0.5, 0.5], [0.1, 0.9]]), corners, "hypervolume", (3.0, 3.0)).deal(n, 1e-3)
+
+    def volume(first):
+        pieces = [first + 1, n - first + 1]
+        rows = [
+            start + (end - start) * k / p
+            for start, end, p in zip(corners[:-1], corners[1:], pieces, strict=True)
+            for k in range(p + 1)
+        ]
+        return score.hypervolume(np.array(rows), (3.0, 3.0))
+
+    best = max(range(n + 1), key=volume)
+    assert sorted(part.pieces for part in dealt) == sorted([best + 1, n - best + 1])
 
 
 @pytest.mark.parametrize("by", CRITERIA)
