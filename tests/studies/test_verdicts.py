@@ -17,7 +17,7 @@ ADAM = partial(torch.optim.Adam, lr=1e-2)
 def counted(make, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        counts = verdicts.count_verdicts(make(), **options)
+        counts = verdicts.count_verdicts(make, **options)
     print(f"\n{make.__name__}: {dict(counts)}")
     return counts
 
