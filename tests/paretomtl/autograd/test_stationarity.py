@@ -57,6 +57,12 @@ def test_a_hull_and_a_cone_by_hand():
     assert w == pytest.approx([0.25, 0.75, 1])
 
 
+def test_where_the_solver_stops_early_all_rows_weigh_alike(monkeypatch):
+    monkeypatch.setattr("paretomtl.autograd.hull.least_norm", lambda gramian, in_hull: None)
+    weights, d = common_descent(box, tensor([0.5, 0.5]), tensor([[3, 1], [-1, 1]]), tensor([[0, 5]]))
+    assert (weights.tolist(), d.tolist()) == ([0.5, 0.5], [1, 1])
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_the_direction_lowers_all_rows_and_leads_nowhere_out_of_the_box(seed):
     """Against a general solver of the same program."""
