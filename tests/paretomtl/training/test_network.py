@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 import paretomtl as pm
 import paretomtl_solvers as ps
+from paretomtl.conditioned.bounds import write_out
 from paretomtl.storage.store import Store
 from paretomtl.storage.verify import verify
+from paretomtl.training import network
 from paretomtl.training.measuring import DeviceBatches
 from paretomtl.training.network import mean_losses_over
 from tests import toys
@@ -385,6 +387,21 @@ def test_a_network_that_fails_leaves_those_of_other_seeds(tmp_path, raises):
 
 def far_away(parameters):
     return torch.optim.SGD(parameters, lr=1e30)
+
+
+@pytest.mark.fault(95)
+@pytest.mark.filterwarnings("ignore:.*points failed:UserWarning")
+def test_weights_that_are_not_finite_never_get_onto_the_front(monkeypatch):
+    """Not even where no loss depends on them."""
+
+    def spoiled(*arguments):
+        model = write_out(*arguments)
+        model.register_parameter("idle", torch.nn.Parameter(torch.tensor([1.0, torch.inf])))
+        return model
+
+    monkeypatch.setattr(network, "write_out", spoiled)
+    with pytest.raises(pm.EmptyFrontError, match="all points failed: inf in the weights 'idle'"):
+        explored(None)
 
 
 @pytest.mark.fault(1)
