@@ -250,3 +250,9 @@ def _cvxpy(gramian, losses, preference):
 
 def _tensor(values) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
+
+
+@pytest.mark.fault(14)
+def test_where_all_losses_are_zero_there_is_nothing_to_balance():
+    mu, a = anchor(np.zeros((2, 3)), np.full((2, 3), 1 / 3))
+    assert (mu.tolist(), a.tolist()) == ([0, 0], [[0, 0, 0]] * 2)
