@@ -28,6 +28,7 @@ from paretomtl.training.study import Job, Step, Study
 from paretomtl.training.watch import Norms, is_moving
 from paretomtl.training.weights import weights_of
 
+MOST_FINISH_STEPS = 5  # of a method's `finish`, in steps of the training
 RARELY = 0.05  # the largest share of relaxed programs or fallbacks that goes without a warning
 
 STATUS_COUNTS = {"relaxed": Code.RELAXED, "fell_back": Code.FELL_BACK}  # steps that a point counts by their status
@@ -124,7 +125,7 @@ class Outcome:
     def _finish(self, model: nn.Module) -> Status:
         if self.problem.deterministic:
             exact = closure(self.problem, model)
-            exact.most_moves = self.study.steps or 0  # a finish may take as many steps as the training
+            exact.most_moves = MOST_FINISH_STEPS * (self.study.steps or 0)
             status = self.solver.finish(exact, self.state, self.preference)
             if status is None:
                 code = Code.STATIONARY if is_stationary(exact) else Code.NOT_CONVERGED

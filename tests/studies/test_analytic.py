@@ -119,10 +119,10 @@ def test_three_objectives_come_to_their_rays_or_say_that_these_miss_the_front(tm
         if angle:
             assert point.status == "unreachable"
             assert point.control_error == pytest.approx(angle, abs=0.1)
-            assert point.counts["finish_steps"] > 0
         else:
             assert point.status == "solved"
-            assert point.control_error <= 0.5
+            assert point.control_error <= 0.01
+    assert sum(point.counts["finish_steps"] > 0 for point in front.points) > 5  # some need none any more
 
 
 @pytest.mark.fault(26)

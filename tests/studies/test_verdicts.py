@@ -61,12 +61,12 @@ def test_dtlz2s_ten_rays():
 
 @pytest.mark.fault(106)
 def test_on_its_ray_but_not_on_the_front_a_point_is_not_solved():
-    """The polish takes as many steps as the training; three and three are too few."""
+    """The polish takes at most five times the steps of the training; three and fifteen are too few."""
     front = pm.explore(fonseca(), ps.EPO(), preferences=[(0.5, 0.5)], steps=3, optimizer=ADAM)
     (point,) = front.points
     print(f"\n{point.status}, {point.control_error:.4f} degrees, {point.losses}, {point.counts}")
     assert point.status == "not converged"
-    assert point.counts["finish_steps"] <= 3
+    assert point.counts["finish_steps"] <= 15
     front = pm.explore(fonseca(), ps.EPO(), preferences=[(0.5, 0.5)], steps=200, optimizer=ADAM)
     assert front.points[0].status == "solved"
 
