@@ -136,8 +136,11 @@ class Outcome:
         return self.status._replace(code=torch.tensor(int(code)))
 
     def _ray_angle(self) -> float | None:
-        """Return the degrees between the ray and the last epoch's mean losses, where there are such and a promise."""
-        if not self.epochs or not self.solver.follows_ray:
+        """Return the degrees between the ray and the last epoch's mean losses, for a method that promises a ray.
+
+        None in the first epoch, whose mean is mostly of losses on their way.
+        """
+        if len(self.epochs) < 2 or not self.solver.follows_ray:
             return None
         return float(control_error(self.epochs[-1].losses.numpy(), self.job.preference))
 

@@ -54,6 +54,7 @@ def test_noisy_training_is_never_solved():
     assert train(toys.two_regressions(), ps.Linear(), epochs=3).point.ray_angle is None
     corner = train(toys.two_regressions(), ps.EPO(), epochs=3, job=1).point
     assert (corner.corner, corner.ray_angle) == ("a", None)
+    assert train(toys.two_regressions(), ps.EPO(), epochs=1).point.ray_angle is None
 
 
 @pytest.mark.parametrize(
