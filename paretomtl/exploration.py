@@ -79,6 +79,8 @@ def explore(
         OSError: a file cannot be written; those written before are whole.
         Interrupted: Ctrl-C or SIGTERM; it is a KeyboardInterrupt.
     """
+    if not isinstance(problem, Problem):
+        raise TypeError(f"problem= is a {type(problem).__name__}; give a pm.Problem(objectives, model, losses, …)")
     executor = executor or Here()
     design = build_design(preferences, problem.names)
     study = Study(

@@ -414,3 +414,9 @@ def test_with_such_warnings_as_errors_nothing_is_written(tmp_path):
         with pytest.raises(UserWarning, match="holds no front"):
             pm.explore(toys.two_regressions(), ps.Linear(), preferences=2, epochs=1, out=tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.fault(123)
+def test_a_model_in_place_of_the_problem_is_an_error_with_the_remedy(unchecked):
+    with pytest.raises(TypeError, match=r"problem= is a TwoHeads; give a pm\.Problem"):
+        pm.explore(toys.TwoHeads(), ps.Linear(), preferences=3, epochs=1)
