@@ -264,3 +264,8 @@ def solved_status(like: Float[Tensor, "*points m"]) -> Status:
     """Return the status of a method that is a formula: solved, with residual 0."""
     points = like.shape[:-1]
     return Status(torch.zeros(points, dtype=torch.int64), torch.zeros(points, dtype=torch.float64))
+
+
+def status_of(code: int, residual: float = 0.0) -> Status:
+    """Return the status of one point."""
+    return Status(torch.tensor(int(code)), torch.tensor(residual, dtype=torch.float64))

@@ -17,6 +17,7 @@ paretomtl run studies.analytic:fonseca --method EPO --preferences 10 --steps 100
 Linear scalarization reaches all of these convex fronts, and only the ends of the concave ones.
 """
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -138,20 +139,31 @@ def zdt3(n: int = 30) -> pm.Problem:
         first, g = model.x[0], 1 + 9 * model.x[1:].mean()
         return {"f1": first, "f2": 1 + g * (1 - (first / g).sqrt() - first / g * torch.sin(10 * torch.pi * first))}
 
+    return _in_box(n, losses, [REFERENCE, REFERENCE + 1], _zdt3_truth(), LOWEST)
+
+
+def _check_variables(n: int, least: int = 2) -> None:
+    if n < least:
+        raise ValueError(f"n={n}: give at least {least} variables")
+
+
+def _in_box(
+    n: int,
+    losses: Callable[[Boxed, None], dict[str, Tensor]],
+    ref_point: list[float],
+    truth: pm.Truth,
+    lowest: float = 0.0,
+) -> pm.Problem:
+    """Return a problem of n variables in the box, whose objectives are f1, f2, …"""
     return pm.Problem(
-        objectives=["f1", "f2"],
-        model=lambda: Boxed(n, LOWEST),
+        objectives=[f"f{i + 1}" for i in range(len(ref_point))],
+        model=lambda: Boxed(n, lowest),
         losses=losses,
-        ref_point=[REFERENCE, REFERENCE + 1],
+        ref_point=ref_point,
         project=into_box,
         deterministic=True,
-        truth=_zdt3_truth(),
+        truth=truth,
     )
-
-
-def _check_variables(n: int) -> None:
-    if n < 2:
-        raise ValueError(f"n={n}: give at least 2 variables")
 
 
 def _zdt(n: int, power: float, lowest: float) -> pm.Problem:
@@ -162,15 +174,7 @@ def _zdt(n: int, power: float, lowest: float) -> pm.Problem:
         first, g = model.x[0], 1 + 9 * model.x[1:].mean()
         return {"f1": first, "f2": g * (1 - (first / g) ** power)}
 
-    return pm.Problem(
-        objectives=["f1", "f2"],
-        model=lambda: Boxed(n, lowest),
-        losses=losses,
-        ref_point=[REFERENCE] * 2,
-        project=into_box,
-        deterministic=True,
-        truth=_zdt_truth(power, lowest),
-    )
+    return _in_box(n, losses, [REFERENCE] * 2, _zdt_truth(power, lowest), lowest)
 
 
 def dtlz2(n: int = 12) -> pm.Problem:
@@ -183,8 +187,7 @@ def dtlz2(n: int = 12) -> pm.Problem:
     Args:
         n: variables, at least 3.
     """
-    if n < 3:
-        raise ValueError(f"n={n}: give at least 3 variables")
+    _check_variables(n, least=3)
 
     def losses(model: Boxed, batch: None) -> dict[str, Tensor]:
         del batch
@@ -196,15 +199,7 @@ def dtlz2(n: int = 12) -> pm.Problem:
             "f3": radius * a.sin(),
         }
 
-    return pm.Problem(
-        objectives=["f1", "f2", "f3"],
-        model=lambda: Boxed(n),
-        losses=losses,
-        ref_point=[REFERENCE] * 3,
-        project=into_box,
-        deterministic=True,
-        truth=_dtlz2_truth(),
-    )
+    return _in_box(n, losses, [REFERENCE] * 3, _dtlz2_truth())
 
 
 def dtlz7(n: int = 22) -> pm.Problem:
@@ -216,8 +211,7 @@ def dtlz7(n: int = 22) -> pm.Problem:
     Args:
         n: variables, at least 3.
     """
-    if n < 3:
-        raise ValueError(f"n={n}: give at least 3 variables")
+    _check_variables(n, least=3)
 
     def losses(model: Boxed, batch: None) -> dict[str, Tensor]:
         del batch
@@ -225,15 +219,7 @@ def dtlz7(n: int = 22) -> pm.Problem:
         height = 3 - (first / (1 + g) * (1 + torch.sin(3 * torch.pi * first))).sum()
         return {"f1": first[0], "f2": first[1], "f3": (1 + g) * height}
 
-    return pm.Problem(
-        objectives=["f1", "f2", "f3"],
-        model=lambda: Boxed(n),
-        losses=losses,
-        ref_point=[REFERENCE, REFERENCE, 6 * REFERENCE],
-        project=into_box,
-        deterministic=True,
-        truth=_dtlz7_truth(),
-    )
+    return _in_box(n, losses, [REFERENCE, REFERENCE, 6 * REFERENCE], _dtlz7_truth())
 
 
 def quadratics(n: int = 10, objectives: int = 2) -> pm.Problem:

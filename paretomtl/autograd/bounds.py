@@ -16,21 +16,25 @@ Within = Callable[[Sequence[Tensor], Float[Tensor, "*points n"]], Float[Tensor, 
 
 @torch.no_grad()
 def within_bounds(
-    project: Callable[[nn.Module], None],
-    model: nn.Module,
-    parameters: Sequence[Tensor],
-    values: Float[Tensor, " n"],
+    project: Callable[[], None], tensors: Sequence[Tensor], parameters: Sequence[Tensor], values: Float[Tensor, " n"]
+) -> Float[Tensor, " n"]:
+    """Return values of some parameters, brought within their bounds; `tensors`, all that may change, are as before."""
+    before = [x.clone() for x in tensors]
+    for p, piece in zip(parameters, values.split([p.numel() for p in parameters]), strict=True):
+        p.copy_(piece.view_as(p))
+    project()
+    bounded = torch.cat([p.reshape(-1) for p in parameters])
+    for x, value in zip(tensors, before, strict=True):
+        x.copy_(value)
+    return bounded
+
+
+def within_model(
+    project: Callable[[nn.Module], None], model: nn.Module, parameters: Sequence[Tensor], values: Float[Tensor, " n"]
 ) -> Float[Tensor, " n"]:
     """Return values of some of a model's parameters, brought within its bounds; the model is as before."""
     trained = [p for p in model.parameters() if p.requires_grad]
-    before = [p.clone() for p in trained]
-    for p, piece in zip(parameters, values.split([p.numel() for p in parameters]), strict=True):
-        p.copy_(piece.view_as(p))
-    project(model)
-    bounded = torch.cat([p.reshape(-1) for p in parameters])
-    for p, value in zip(trained, before, strict=True):
-        p.copy_(value)
-    return bounded
+    return within_bounds(partial(project, model), [*trained, *model.buffers()], parameters, values)
 
 
 def take_out_held(

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from paretomtl.autograd.bounds import within_bounds
 from paretomtl.autograd.gradients import gradient_of, gradients_of, jacobian_by_sample, stack_gradients
 from paretomtl.errors import NoLabelError
 from paretomtl.problem import Problem
@@ -113,9 +114,7 @@ class BatchLosses(Closure):
         """Return the parameters that `move` would set: the given ones, brought within the model's bounds."""
         if self._project is None:
             return parameters
-        with self._standing_at(parameters):
-            self._project()
-            return self.parameters
+        return within_bounds(self._project, [*self._trained, *self._buffers], self._trained, parameters)
 
     @property
     def is_spent(self) -> bool:

@@ -1,5 +1,7 @@
 """The certificate of an exact problem: whether a model is on the front, as far as its losses near by can tell."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from paretomtl.autograd.hull import common_descent
@@ -12,19 +14,27 @@ RISES = 1e-9  # a rise of a loss, relative to itself, that does not
 HALVINGS = 40
 
 
+def is_at_rest(closure: Closure, of: Sequence[int] | None = None) -> bool:
+    """Return whether no step lowers all of some losses (by default of all), to first order.
+
+    The shortest vector of their gradients' hull, bounds taken out, is at most 1e-3 of the longest gradient of any loss.
+    """
+    jacobian = closure.gradients().jacobian
+    rows = jacobian if of is None else jacobian[list(of)]
+    _, down = common_descent(closure.within, closure.parameters, rows)
+    return bool(down.norm() <= STATIONARY * jacobian.norm(dim=1).max())
+
+
 def is_stationary(closure: Closure) -> bool:
     """Return whether no step lowers all losses, and none lowers a loss for nothing.
 
-    The first is so where the shortest vector of the gradients' hull, bounds taken out, is at most 1e-3 of the longest
-    gradient. For the second, steps of many lengths are tried down each loss alone, where the others do not rise to
-    first order: that tells a loss whose gradient vanishes on a flat piece from one at its minimum.
+    The first is `is_at_rest`. For the second, steps of many lengths are tried down each loss alone, where the others do
+    not rise to first order: that tells a loss whose gradient vanishes on a flat piece from one at its minimum.
     """
-    losses, jacobian, _ = closure.gradients()
-    parameters = closure.parameters
-    longest = jacobian.norm(dim=1).max()
-    _, down = common_descent(closure.within, parameters, jacobian)
-    if down.norm() > STATIONARY * longest:
+    if not is_at_rest(closure):
         return False
+    losses, jacobian, _ = closure.gradients()
+    parameters, longest = closure.parameters, jacobian.norm(dim=1).max()
     lengths = losses.abs()
     for i in range(len(losses)):
         others = np.delete(np.arange(len(losses)), i)

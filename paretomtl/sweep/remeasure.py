@@ -105,16 +105,17 @@ def remeasure_if_changed(folder: str | Path | None, problem: Problem, descriptio
         return
     try:
         store = Store(Path(str(folder)))
-        stored, points = store.study, store.read_points()
+        stored = store.study
     except (OSError, ValueError):  # no folder yet, or one that cannot be read, which shows later
         return
-    if store.schema < SCHEMA or not any(point.weights for point in points):
+    if store.schema < SCHEMA:
         return
     grown = {**stored, **find_growth(stored, description)}
     measure = {key: description[key] for key in OF_MEASURE if key in description}
     if [o["scale"] for o in stored["objectives"]] != [o["scale"] for o in description["objectives"]]:
         return  # of the losses
-    if describe_difference(grown, description) and not describe_difference({**grown, **measure}, description):
+    is_measure = describe_difference(grown, description) and not describe_difference({**grown, **measure}, description)
+    if is_measure and any(point.weights for point in store.read_points()):
         result = remeasure(store.folder, problem)
         print(f"another measure: {result.points} points of {store.folder} are measured again", file=sys.stderr)
 

@@ -10,7 +10,7 @@ import math
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from paretomtl.solver import EpochMeans
 from paretomtl.storage.checkpoints import Encoded
 from paretomtl.training.study import Job
+from paretomtl.training.watch import upgrade_means
 
 MOST_OF_TIME = 0.05  # the largest share of the time that goes into checkpoints
 
@@ -205,6 +206,8 @@ def upgrade_epochs(packed: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | No
     return packed if packed is None or len(packed) == 3 else (*packed, torch.full_like(packed[0], torch.inf))
 
 
+UPGRADES: dict[str, Callable[[Any], Any]] = {"means": upgrade_means, "epochs": upgrade_epochs}
+
 # --- writing and restoring it ---
 
 
@@ -297,7 +300,8 @@ class Resumable(ABC):
 
     def upgrade(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
         """Return a checkpoint with what an earlier version did not write, as it is before the first step."""
-        return self.checkpoint() | checkpoint
+        renewed = {key: upgrade(checkpoint[key]) for key, upgrade in UPGRADES.items() if key in checkpoint}
+        return self.checkpoint() | checkpoint | renewed
 
     def start(self) -> None:
         """Begin, and go on from the last checkpoint if there is one and it fits."""

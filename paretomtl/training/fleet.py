@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from paretomtl.autograd.bounds import within_bounds
+from paretomtl.autograd.bounds import within_model
 from paretomtl.autograd.finite import check_gradients
 from paretomtl.autograd.gradients import StepResult, descend
 from paretomtl.autograd.labels import LabelCounts, check_labels
@@ -30,7 +30,6 @@ from paretomtl.training.checkpoint import (
     pack_epochs,
     restore_learner,
     unpack_epochs,
-    upgrade_epochs,
 )
 from paretomtl.training.outcome import (
     STATUS_COUNTS,
@@ -43,7 +42,7 @@ from paretomtl.training.outcome import (
 from paretomtl.training.rows import evaluate_points, narrow_rows, stack_weights, take_rows
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Study
-from paretomtl.training.watch import TRACKERS, Means, Norms, Stall, end_epoch, upgrade_means
+from paretomtl.training.watch import TRACKERS, Means, Norms, Stall, end_epoch
 
 
 def train_fleet(
@@ -177,11 +176,6 @@ class Fleet(Resumable):
             outcome, self.left[k] = self.outcomes[k], part["weights"]
             outcome.state, outcome.status, outcome.counts = part["state"], Status(*part["status"]), part["counts"]
             outcome.epochs = means_of_point(self.epochs[: part["epochs"]], k)
-
-    def upgrade(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
-        """Return a checkpoint with what an earlier version did not write."""
-        lacking = {"means": upgrade_means(checkpoint["means"]), "epochs": upgrade_epochs(checkpoint["epochs"])}
-        return super().upgrade(checkpoint) | lacking
 
     def train(self) -> None:
         """Take all steps; `conclude` then makes the points."""
@@ -329,7 +323,7 @@ class Fleet(Resumable):
         bounded = []
         for row, flat in enumerate(values):
             self._load({name: p[row] for name, p in self.rows.items()})
-            bounded.append(within_bounds(self.problem.project, self.model, own, flat))
+            bounded.append(within_model(self.problem.project, self.model, own, flat))
         return torch.stack(bounded)
 
     @torch.no_grad()

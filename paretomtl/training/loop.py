@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from paretomtl.autograd.bounds import Within, within_bounds
+from paretomtl.autograd.bounds import Within, within_model
 from paretomtl.autograd.finite import check_gradients
 from paretomtl.autograd.gradients import StepResult, descend, descend_collected, follow
 from paretomtl.autograd.labels import Collected, check_labels, is_linear
@@ -25,7 +25,6 @@ from paretomtl.training.checkpoint import (
     pack_epochs,
     restore_learner,
     unpack_epochs,
-    upgrade_epochs,
 )
 from paretomtl.training.outcome import (
     STATUS_COUNTS,
@@ -37,7 +36,7 @@ from paretomtl.training.outcome import (
 )
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Study
-from paretomtl.training.watch import TRACKERS, Means, Stall, end_epoch, upgrade_means
+from paretomtl.training.watch import TRACKERS, Means, Stall, end_epoch
 
 
 def train_point(
@@ -123,11 +122,6 @@ class Run(Outcome, Resumable):
         for name in TRACKERS:
             getattr(self, name).restore(checkpoint[name])
 
-    def upgrade(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
-        """Return a checkpoint with what an earlier version did not write."""
-        lacking = {"means": upgrade_means(checkpoint["means"]), "epochs": upgrade_epochs(checkpoint["epochs"])}
-        return super().upgrade(checkpoint) | lacking
-
     def train(self, pending: Point) -> TrainedPoint:
         """Train the point, from a new model or from a checkpoint."""
         self.start()
@@ -210,7 +204,7 @@ class Run(Outcome, Resumable):
     @property
     def _within(self) -> Within | None:
         project = self.problem.project
-        return None if project is None else partial(within_bounds, project, self.model)
+        return None if project is None else partial(within_model, project, self.model)
 
     @property
     def _clip(self) -> float | None:

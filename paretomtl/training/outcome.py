@@ -11,15 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from paretomtl.autograd.finite import check_weights
-from paretomtl.autograd.hull import common_descent
 from paretomtl.autograd.labels import LabelCounts
 from paretomtl.autograd.loss_function import closure
-from paretomtl.autograd.stationarity import STATIONARY, is_stationary
+from paretomtl.autograd.stationarity import is_at_rest, is_stationary
 from paretomtl.errors import NonFiniteError, StepError
 from paretomtl.point import OFF_RAY, Code, Point
 from paretomtl.preference import control_error
 from paretomtl.problem import Problem
-from paretomtl.solver import Closure, EpochMeans, Scalarization, Solver, Status, solved_status
+from paretomtl.solver import Closure, EpochMeans, Scalarization, Solver, Status, solved_status, status_of
 from paretomtl.training import memory
 from paretomtl.training.batches import Splits
 from paretomtl.training.measuring import measure_splits
@@ -54,13 +53,8 @@ class SingleObjective(Scalarization):
 
     def finish(self, closure: Closure, state: Any, preference: Tensor) -> Status:
         """Return "stationary" where the objective's own gradient is so, bounds taken out, else "not converged"."""
-        rows = closure.gradients().jacobian
-        own = int(preference.argmax())
-        _, down = common_descent(closure.within, closure.parameters, rows[[own]])
-        at_rest = down.norm() <= STATIONARY * rows.norm(dim=1).max()
-        return solved_status(preference)._replace(
-            code=torch.tensor(int(Code.STATIONARY if at_rest else Code.NOT_CONVERGED))
-        )
+        at_rest = is_at_rest(closure, [int(preference.argmax())])
+        return status_of(Code.STATIONARY if at_rest else Code.NOT_CONVERGED)
 
 
 class Outcome:

@@ -23,7 +23,7 @@ from torch import Tensor
 from paretomtl.autograd.bounds import held_at_bounds
 from paretomtl.autograd.gradients import gramian_of
 from paretomtl.point import Code
-from paretomtl.solver import Closure, Status, Walker
+from paretomtl.solver import Closure, Status, Walker, status_of
 from paretomtl_solvers import qp
 
 ARMIJO, HALVINGS = 1e-4, 40
@@ -77,10 +77,10 @@ class ContinuousPareto(Walker):
         gradient = preference.to(place.jacobian) @ place.jacobian
         size = gradient.norm()
         if size <= qp.VANISHED * place.longest:
-            return torch.zeros_like(gradient), state, _status(Code.STATIONARY, 0.0)
+            return torch.zeros_like(gradient), state, status_of(Code.STATIONARY, 0.0)
         tangent, residual, converged = self._solve(closure, place, gradient / size)
         direction = tangent if tangent @ gradient >= 0 else -tangent  # of the two, this lowers the preferred losses
-        return direction * size, state, _status(Code.SOLVED if converged else Code.RELAXED, residual)
+        return direction * size, state, status_of(Code.SOLVED if converged else Code.RELAXED, residual)
 
     def finish(self, closure: Closure, state: Any, preference: Float[Tensor, " m"]) -> Status:
         """Move the model down to the front; no loss rises."""
@@ -93,7 +93,7 @@ class ContinuousPareto(Walker):
             if step == 0:  # the losses can fall by less than rounding
                 break
             place = _Place.of(closure)
-        return _status(Code.STATIONARY if place.on_front(self.stationary) else Code.NOT_CONVERGED, place.residual)
+        return status_of(Code.STATIONARY if place.on_front(self.stationary) else Code.NOT_CONVERGED, place.residual)
 
     def weights(self, closure: Closure) -> Float[Tensor, " m"]:
         """Return the weights of the gradients' min-norm point."""
@@ -170,7 +170,3 @@ def _descend(closure: Closure, place: _Place, step: float) -> float:
             return step
         step /= 2
     return 0.0
-
-
-def _status(code: Code, residual: float) -> Status:
-    return Status(torch.tensor(int(code)), torch.tensor(residual, dtype=torch.float64))

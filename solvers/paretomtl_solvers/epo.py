@@ -15,7 +15,7 @@ from torch import Tensor
 
 from paretomtl.point import Code
 from paretomtl.preference import raise_to_floor
-from paretomtl.solver import Closure, Status, Sweep, Weighting
+from paretomtl.solver import Closure, Status, Sweep, Weighting, status_of
 from paretomtl_solvers import qp
 from paretomtl_solvers.heads import Heads, check_heads, format_method
 from paretomtl_solvers.polish import polish
@@ -109,7 +109,7 @@ class EPO(Weighting):
         eps, r = float(state), raise_to_floor(_array(preference))
         code = polish(closure, r) if closure.gradients().jacobian.any() else Code.STATIONARY
         mu = float(anchor(_array(closure()), r)[0])
-        return Status(torch.tensor(int(code)), torch.tensor(max(mu - eps, 0.0), dtype=torch.float64))
+        return status_of(code, max(mu - eps, 0.0))
 
 
 def anchor(

@@ -16,7 +16,7 @@ from torch import Tensor
 from paretomtl.autograd.stationarity import is_stationary
 from paretomtl.point import Code
 from paretomtl.preference import ray
-from paretomtl.solver import Closure, Status, Sweep, Weighting
+from paretomtl.solver import Closure, Status, Sweep, Weighting, status_of
 from paretomtl_solvers import qp
 from paretomtl_solvers.heads import Heads, check_heads, format_method
 from paretomtl_solvers.phase_one import steps_of_phase_one
@@ -114,7 +114,7 @@ class ParetoMTL(Weighting):
         l = closure().cpu().double().numpy()
         outside = max(0.0, float(_constraints(l, state.rays.numpy(), int(state.own))[1].max()))
         code = Code.SOLVED if outside <= INSIDE and is_stationary(closure) else Code.NOT_CONVERGED
-        return Status(torch.tensor(int(code)), torch.tensor(outside, dtype=torch.float64))
+        return status_of(code, outside)
 
 
 def unit_rays(preferences: Float[np.ndarray, "K m"]) -> Float[np.ndarray, "K m"]:
