@@ -18,6 +18,7 @@ from .errors import NoFeasiblePointError as NoFeasiblePointError
 from .errors import ParetomtlError as ParetomtlError
 from .exploration import explore as explore
 from .front import Front as Front
+from .normalisation import Normalisation as Normalisation
 from .objective import Objective as Objective
 from .point import Code as Code
 from .point import Point as Point

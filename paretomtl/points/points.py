@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float
 
+from paretomtl.normalisation import Normalisation
 from paretomtl.objective import Objective
 from paretomtl.point import Point
 from paretomtl.points import replicates, score, seeds
@@ -95,6 +96,16 @@ class Points:
         corners = self.mean().corners
         alone = {p.corner: p.losses["validate"][self.names.index(p.corner)] for p in corners if p.corner}
         return np.array([alone[name] for name in self.names]) if set(alone) == set(self.names) else None
+
+    @property
+    def normalisation(self) -> Normalisation | None:
+        """The range of each loss, if the method saw the losses in units of it; None if it saw them as they are."""
+        stored = self.study.get("normalisation")
+        return None if stored is None else Normalisation(tuple(stored["ideal"]), tuple(stored["nadir"]))
+
+    def normalised(self, losses: Float[np.ndarray, "*points m"]) -> Float[np.ndarray, "*points m"]:
+        """Return losses in the units of preferences and rays: of what there is to gain, or as they are."""
+        return losses if self.normalisation is None else self.normalisation.apply(losses)
 
     def losses_on(self, split: str) -> Float[np.ndarray, "n m"]:
         """Return the mean losses on "validate" or "test"."""
