@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from paretomtl.conditioned.front_model import FrontModel
 from paretomtl.front import Front
+from paretomtl.normalisation import CORNERS, Normalisation, build_normalisation
 from paretomtl.point import Point
 from paretomtl.preference import Refine, build_design
 from paretomtl.preflight.description import describe, fingerprint_study
@@ -42,6 +43,7 @@ def explore(
     executor: Executor | None = None,
     front_model: FrontModel | None = None,
     fleet: int | None = None,
+    normalise: Literal["corners"] | Mapping[str, Sequence[float]] | Normalisation | None = "corners",
     command: Mapping[str, Any] | None = None,
 ) -> Front:
     """Train one model per preference, or one network for all, and return the front.
@@ -71,6 +73,11 @@ def explore(
         fleet: the largest number of points to train in one program, such as 25, for small networks, whose steps are
             mostly overhead. It needs an optimizer that treats each number on its own, as Adam and SGD do, and a model
             without dropout and BatchNorm.
+        normalise: the units in which the method gets the losses, and in which a preference asks for a ray. "corners":
+            of what there is to gain, from a loss's ideal, where it is trained alone, to its nadir, the worst where
+            others are; so an even design trains the corners first. A range (ideal, nadir) for each name, or the
+            `normalisation` of a front: the same without corners. None: losses as they are, as with "corners" where
+            `preferences` is a list.
         command: the flags of the command line that started the study, stored for `paretomtl resume`.
 
     Raises:
@@ -98,6 +105,8 @@ def explore(
         clip=clip,
         seeds=seeds,
         refine=preferences if isinstance(preferences, Refine) else None,
+        normalise=CORNERS if normalise == CORNERS else None,
+        normalisation=build_normalisation(normalise, problem.names),
     )
     study = align(study, out)
     before = fingerprint_study(study)

@@ -109,6 +109,15 @@ def is_preferences(value: Any) -> bool:
     return is_whole(value) or lists
 
 
+def is_normalise(value: Any) -> bool:
+    """Whether a value is "corners", "none", or a table with a range of two numbers by objective."""
+    if isinstance(value, dict):
+        return bool(value) and all(
+            isinstance(row, list) and len(row) == 2 and all(map(is_number, row)) for row in value.values()
+        )
+    return value in ("corners", "none")
+
+
 def to_named(value: Any) -> Named:
     """Split what a study file has for a name: the name alone, or a table with it and its arguments."""
     table = {"name": value} if isinstance(value, str) else value
@@ -252,6 +261,15 @@ class Options:
             fits=is_named,
             remedy='give a name, such as "FiLM", or a table such as '
             '{ name = "LowRank", rank = 8, sampling = { n = 4 } }',
+            flag=str,
+        ),
+    )
+    normalise: str | dict[str, list[float]] | None = field(
+        default="corners",
+        metadata=_declare(
+            'the units of preferences: "corners", what there is to gain in each loss, or "none" (default: corners)',
+            fits=is_normalise,
+            remedy='give "corners", "none", or a range by objective, such as { left = [0.2, 1.5], right = [0.1, 0.9] }',
             flag=str,
         ),
     )

@@ -19,11 +19,13 @@ by -learning_rate * direction. State is a value, handed in and returned; its ten
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from paretomtl.normalisation import Normalisation
 
 
 class Status(NamedTuple):
@@ -124,11 +126,14 @@ class Solver(ABC):  # noqa: B024 - subclass one of the four below, not this
         stateful: True if a step depends on earlier ones.
         joint: True if a point's step depends on the other points; such methods need a fleet of all points, or a front
             model with several preferences a step.
+        from_ideal: True if it measures losses from their ideals. Then it gets normalised losses from 0 at the ideal to
+            1 at the nadir; a method that only weighs the losses gets them divided by their range.
     """
 
     uses_preference: ClassVar[bool] = True
     stateful: ClassVar[bool] = False
     joint: ClassVar[bool] = False
+    from_ideal: ClassVar[bool] = False
 
     @property
     def follows_ray(self) -> bool:
@@ -149,6 +154,11 @@ class Solver(ABC):  # noqa: B024 - subclass one of the four below, not this
     def balances_labels(self) -> bool:
         """True for linear methods that divide the preference by the share of the batches that have each label."""
         return False
+
+    def normalised(self, normalisation: Normalisation) -> Self:
+        """Return the method for normalised losses; one that holds losses, such as a reference, has them converted."""
+        del normalisation
+        return self
 
     def init(self, sweep: Sweep) -> Any:
         """Return the state before the first step."""

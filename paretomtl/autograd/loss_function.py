@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from paretomtl.autograd.bounds import within_bounds
 from paretomtl.autograd.gradients import gradient_of, gradients_of, jacobian_by_sample, stack_gradients
+from paretomtl.autograd.units import Units, convert
 from paretomtl.errors import NoLabelError
 from paretomtl.problem import Problem
 from paretomtl.solver import Closure, Gradients
@@ -19,7 +20,9 @@ from paretomtl.solver import Closure, Gradients
 SAMPLES_AT_ONCE = 32  # samples whose gradients are in memory together
 
 
-def closure(problem: Problem, model: nn.Module, batch: Any = None, noisy: bool = True) -> "BatchLosses":
+def closure(
+    problem: Problem, model: nn.Module, batch: Any = None, noisy: bool = True, units: Units | None = None
+) -> "BatchLosses":
     """Return a batch's losses as a function of the model's parameters, as a `Stepper` sees them; for diagnosis too.
 
     Args:
@@ -27,17 +30,19 @@ def closure(problem: Problem, model: nn.Module, batch: Any = None, noisy: bool =
         model: the model; its parameters are changed for each call, and put back.
         batch: a batch of the problem's data; None for a deterministic problem.
         noisy: whether to repeat the same noise, such as dropout's, at each call.
+        units: the units of the losses; None for their own.
     """
 
     def present() -> list[Tensor]:
-        return [loss for loss in problem.loss_list(model, batch) if loss is not None]
+        losses = problem.loss_list(model, batch)
+        return convert({i: loss for i, loss in enumerate(losses) if loss is not None}, units)
 
     trained = [p for p in model.parameters() if p.requires_grad]
     project = problem.project
     return BatchLosses(
         present,
         trained,
-        squared=None if batch is None else lambda: _squared_gradients(problem, model, batch),
+        squared=None if batch is None else lambda: _squared_gradients(problem, model, batch, units),
         project=None if project is None else lambda: project(model),
         buffers=list(model.buffers()),
         noisy=noisy and batch is not None,
@@ -219,7 +224,7 @@ class SeparateLosses(LossModule):
         return losses
 
 
-def _squared_gradients(problem: Problem, model: nn.Module, batch: Any) -> Float[Tensor, "m n"]:
+def _squared_gradients(problem: Problem, model: nn.Module, batch: Any, units: Units | None) -> Float[Tensor, "m n"]:
     """Return each loss's mean over the samples of the squared gradient; a sample is a batch of one."""
     evaluate = LossModule(problem, model)
     trained = {name: p.detach() for name, p in evaluate.named_parameters() if p.requires_grad}
@@ -240,4 +245,4 @@ def _squared_gradients(problem: Problem, model: nn.Module, batch: Any) -> Float[
             "the losses cannot be taken sample by sample (every tensor of a batch must lead with the samples, and the "
             f"model must not mix them, as BatchNorm does): {(str(error).splitlines() or [''])[0]}"
         ) from error
-    return total / n
+    return total / n if units is None else total / n / total.new_tensor(units.span).square()[:, None]

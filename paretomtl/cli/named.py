@@ -12,7 +12,7 @@ from paretomtl.conditioned.front_model import FrontModel
 from paretomtl.conditioned.kinds import find_front_model
 from paretomtl.conditioned.sampling import Sampling
 from paretomtl.errors import StudyFileError, UsageError, UserCodeError
-from paretomtl.options import OPTIONS, Named, Options
+from paretomtl.options import OPTIONS, Named, Options, is_normalise
 from paretomtl.preflight.names import is_users_own
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver
@@ -119,6 +119,13 @@ def build_own(kind: str, factory: Callable[..., Any], arguments: dict[str, Any])
         raise UsageError(f"{kind} = {factory.__name__} with {arguments}: {error}") from error
 
 
+def read_normalise(value: Any) -> Any:
+    """Return the argument of `explore`; a name for nothing is needed where there is no None."""
+    if not is_normalise(value):
+        raise UsageError(f"normalise = {value!r}: {OPTIONS['normalise'].remedy}")
+    return None if value == "none" else value
+
+
 def is_from_users_code(error: BaseException) -> bool:
     """Whether an error, or what caused it, passed through code that is neither ours nor installed."""
     own = any(is_users_own(frame.f_globals) for frame, _ in traceback.walk_tb(error.__traceback__))
@@ -137,4 +144,5 @@ BUILDERS: dict[str, Callable[[Any], Any]] = {
     "front_model": build_front_model,
     "ray": build_executor,
     "optimizer": build_optimizer,
+    "normalise": read_normalise,
 }

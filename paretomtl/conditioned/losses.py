@@ -25,6 +25,7 @@ from paretomtl.autograd.gradients import (
 )
 from paretomtl.autograd.labels import LabelCounts, check_labels
 from paretomtl.autograd.loss_function import LossModule
+from paretomtl.autograd.units import Units, convert
 from paretomtl.conditioned.bounds import apply_bounds
 from paretomtl.conditioned.front_model import Conditioned, Generated
 from paretomtl.conditioned.modulation import CONVOLUTIONS, Change, Modulated
@@ -58,10 +59,12 @@ def take_step(
     vmapped: bool,
     clip: float | None = None,
     counts: LabelCounts | None = None,
+    units: Units | None = None,
 ) -> ConditionedStep:
     """Add the gradient of one step, a mean over the preferences, to the parameters' `.grad`.
 
-    `counts` are the labels of the training so far, to which the batch's are added; None for a single step.
+    `counts` are the labels of the training so far, to which the batch's are added; None for a single step. `units`
+    are those in which the solver gets the losses; None for their own.
 
     Raises:
         NoLabelError: the batch has no label.
@@ -79,10 +82,11 @@ def take_step(
         generated = expand_weights(network, inputs) if weighing else network.generate(inputs)
         generated = apply_bounds(network, problem, generated)
         losses = evaluate_rows(evaluate, generated, deal_batch(batch, len(r)) if each == "part" else batch, vmapped)
-    values = losses.detach()
-    names = [problem.names[i] for i in labels]
-    check_finite(values.sum(dim=0), names)
-    values = clear_rounding(solver, values, names)
+    means, names = losses.detach().mean(dim=0), [problem.names[i] for i in labels]
+    check_finite(means, names)
+    if units is not None:
+        losses = torch.stack(convert(dict(zip(labels, losses.unbind(dim=1), strict=True)), units), dim=1)
+    values = clear_rounding(solver, losses.detach(), names)
     check_labels(solver, problem.names, labels)
     counts = counts or LabelCounts(len(problem.names))
     preference = counts.shares(solver, r, labels)
@@ -91,9 +95,9 @@ def take_step(
         assert isinstance(solver, Scalarization)
         weights, _, status = solver.update(state, values, preference)
         pull_back([losses], [weights.to(losses) / len(r)])
-        return ConditionedStep(labels, values.mean(dim=0), weights.mean(dim=0), status)
+        return ConditionedStep(labels, means, weights.mean(dim=0), status)
     weights, status = _backward_through(generated, losses, values, solver, state, preference, names, clip)
-    return ConditionedStep(labels, values.mean(dim=0), weights, status)
+    return ConditionedStep(labels, means, weights, status)
 
 
 def expand_weights(network: Conditioned, r: Float[Tensor, "p m"]) -> Generated:

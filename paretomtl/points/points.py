@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float
 
-from paretomtl.normalisation import Normalisation
+from paretomtl.normalisation import Normalisation, read_normalisation
 from paretomtl.objective import Objective
 from paretomtl.point import Point
 from paretomtl.points import replicates, score, seeds
@@ -100,8 +100,7 @@ class Points:
     @property
     def normalisation(self) -> Normalisation | None:
         """The range of each loss, if the method saw the losses in units of it; None if it saw them as they are."""
-        stored = self.study.get("normalisation")
-        return None if stored is None else Normalisation(tuple(stored["ideal"]), tuple(stored["nadir"]))
+        return read_normalisation(self.study)
 
     def normalised(self, losses: Float[np.ndarray, "*points m"]) -> Float[np.ndarray, "*points m"]:
         """Return losses in the units of preferences and rays: of what there is to gain, or as they are."""
@@ -131,7 +130,7 @@ class Points:
         """Average over the seeds: one point a preference, without models; the front itself if there is one seed."""
         if self.study["seeds"] == 1:
             return self
-        means = replicates.mean_points((*self.points, *self.corners))
+        means = replicates.mean_points((*self.points, *self.corners), self.normalisation)
         return self._with([*means, *self.failed, *self.corrupt], {"seeds": 1})
 
     def spread(self) -> Spread:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from paretomtl.normalisation import Normalisation
 from paretomtl.point import Point
 from paretomtl.preference import control_error
 
@@ -23,23 +24,24 @@ def group_replicates(points: Sequence[Point]) -> dict[str, list[Point]]:
     return groups
 
 
-def mean_points(points: Sequence[Point]) -> list[Point]:
+def mean_points(points: Sequence[Point], normalisation: Normalisation | None = None) -> list[Point]:
     """Return one mean point a group; counts are summed, warnings joined."""
-    return [_mean_point(id, group) for id, group in group_replicates(points).items()]
+    return [_mean_point(id, group, normalisation) for id, group in group_replicates(points).items()]
 
 
-def _mean_point(id: str, group: Sequence[Point]) -> Point:
+def _mean_point(id: str, group: Sequence[Point], normalisation: Normalisation | None) -> Point:
     first = group[0]
     statuses = {p.status for p in group}
     angles = [p.ray_angle for p in group if p.ray_angle is not None]
     losses = _mean_by_split([p.losses for p in group])
+    angle = None if first.control_error is None else ray_error(losses["validate"], first.preference, normalisation)
     return Point(
         id,
         first.preference,
         first.corner,
         losses=losses,
         values=_mean_by_split([p.values for p in group]),
-        control_error=None if first.control_error is None else ray_error(losses["validate"], first.preference),
+        control_error=angle,
         status=statuses.pop() if len(statuses) == 1 else "mixed",
         counts={name: sum(p.counts.get(name, 0) for p in group) for name in first.counts},
         warnings=tuple(f"{p.id}: {text}" for p in group for text in p.warnings),
@@ -70,6 +72,8 @@ def nearest_replicate(points: Sequence[Point], mean: Point, split: str) -> Point
     return group[int(np.argmin(distances))]
 
 
-def ray_error(losses: Any, r: tuple[float, ...]) -> float | None:
+def ray_error(losses: Any, r: tuple[float, ...], normalisation: Normalisation | None = None) -> float | None:
     """Return the degrees between losses and ray; None without a preference."""
-    return float(control_error(np.array(losses), np.array(r))) if r else None
+    if not r:
+        return None
+    return float(control_error(np.array(losses) if normalisation is None else normalisation.apply(losses), np.array(r)))

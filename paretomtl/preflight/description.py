@@ -10,6 +10,7 @@ import torch
 
 from paretomtl.conditioned.kinds import to_options
 from paretomtl.errors import escape_controls
+from paretomtl.normalisation import CORNERS
 from paretomtl.preflight import fingerprint
 from paretomtl.preflight.fingerprint import BINDING, Fingerprint, name_key
 from paretomtl.preflight.values import Digester
@@ -27,7 +28,7 @@ MOST_DIFFERENCES = 12  # differences that are shown
 ARGUMENTS = ": arguments"
 WITH_ARGUMENTS = ("optimizer", "solver", "front_model")  # a change of these shows all of it by itself
 KINDS = ("walk", "refine", "front_model")  # of studies whose points hang together
-NOT_COMPARED = {"notes", "modules", "unknown", "state", "grows", "rule"}
+NOT_COMPARED = {"normalisation", "notes", "modules", "unknown", "state", "grows", "rule"}
 CODE = ("code", "measure_code", "numerics")  # rule 1 does not know these, or otherwise
 
 
@@ -97,6 +98,8 @@ def describe(
         "solver": fingerprint.describe_value(study.solver),
         "optimizer": None if study.walk is not None else fingerprint.describe_value(study.optimizer),
         "points": _describe_points(study),
+        "normalise": _describe_normalise(study),
+        "normalisation": None if study.normalisation is None else study.normalisation.to_stored(),
         "budget": {"steps": study.steps} if study.epochs is None else {"epochs": study.epochs},
         "seed": study.seed,
         "seeds": study.seeds,
@@ -116,6 +119,13 @@ def describe(
         "versions": {name: version(name) for name in ("paretomtl", "torch", "numpy")}
         | {"python": platform.python_version()},
     }
+
+
+def _describe_normalise(study: Study) -> str | dict[str, Any] | None:
+    """Describe where the range of each loss is from: "corners", the numbers given, or None."""
+    if study.normalise == CORNERS:
+        return CORNERS if study.corners else None
+    return None if study.normalisation is None else study.normalisation.to_stored()
 
 
 def roots_of(problem: Problem) -> dict[str, Any]:

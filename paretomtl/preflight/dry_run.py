@@ -78,7 +78,7 @@ def dry_run(study: Study) -> Findings:
                 train_batch = few[0]
                 if problem.deterministic:
                     _check_repeats(problem, losses, problem.loss_list(model, train_batch))
-                notes += _check_graph(study, losses, model) + _scale_notes(problem, losses)
+                notes += _check_graph(study, losses, model) + _scale_notes(study, losses)
                 gradients = _gradients_of_sum(losses, model)
                 check_gradients_are_dense(study, gradients)
                 notes += _rehearse_front_model(study, second.to(study.device), train_batch)
@@ -210,8 +210,11 @@ def _check_graph(study: Study, losses: list, model: nn.Module) -> list[str]:
     ]
 
 
-def _scale_notes(problem: Problem, losses: list) -> list[str]:
-    """Return a note if losses are of wildly different size."""
+def _scale_notes(study: Study, losses: list) -> list[str]:
+    """Return a note if losses are of wildly different size, and not to be normalised."""
+    problem = study.problem
+    if study.awaits_corners or study.normalisation is not None:
+        return []
     sizes = {n: abs(float(loss.detach())) for n, loss in zip(problem.names, losses, strict=True) if loss is not None}
     sizes = {name: size for name, size in sizes.items() if size > 0}
     if len(sizes) < 2:
@@ -228,7 +231,7 @@ def _scale_notes(problem: Problem, losses: list) -> list[str]:
 
 
 def _check_signs(study: Study, losses: list, split: str) -> None:
-    if not study.solver.nonnegative:
+    if not study.solver.nonnegative or study.awaits_corners or study.normalisation is not None:
         return
     values = {n: float(loss.detach()) for n, loss in zip(study.problem.names, losses, strict=True) if loss is not None}
     for name, value in values.items():

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from paretomtl.errors import DamagedFileError, escape_controls
+from paretomtl.normalisation import CORNERS, Normalisation
 from paretomtl.objective import Objective, check_reference
 from paretomtl.point import Code, Point
 from paretomtl.storage.files import (
@@ -27,7 +28,19 @@ from paretomtl.storage.files import (
 
 SCHEMA = 3
 GROWING = ("preferences", "seeds", "ref_point")  # what of a study can grow, each where its points do not depend on it
-BESIDE = ("notes", "modules", "unknown", "state", "grows", "points", "seeds", "ref_point", "measured", "measure_code")
+BESIDE = (
+    "normalisation",
+    "notes",
+    "modules",
+    "unknown",
+    "state",
+    "grows",
+    "points",
+    "seeds",
+    "ref_point",
+    "measured",
+    "measure_code",
+)
 """What the id of a study does not cover of its own; `_list_fixed` adds what cannot grow."""
 MOST_POINTS = 100_000
 SPLITS = ("validate", "test")
@@ -166,6 +179,7 @@ def check_study(study: Mapping[str, Any]) -> None:
         raise ValueError(f"seeds is {study['seeds']}")
     if any(point["seed"] >= study["seeds"] for point in points):
         raise ValueError(f"a point's seed is not below the number of seeds, {study['seeds']}")
+    _check_normalisation(study, len(names))
     if study.get("front_model") is not None:
         _check_front_model(_check_type(study["front_model"], dict, "front_model"))
         _check_type(study["bounded"], bool, "bounded")
@@ -180,6 +194,21 @@ def check_study(study: Mapping[str, Any]) -> None:
         _check_simple(_check_type(facts, dict, "data"), f"the data of {split[:40]}")
         if not {"length", "first_and_last"} <= facts.keys():
             raise ValueError(f"the data of {split[:40]} are not known by their length and their ends")
+
+
+def _check_normalisation(study: Mapping[str, Any], m: int) -> None:
+    """Check the range of each loss, and where it is from; studies of earlier versions have neither."""
+    normalise = study.get("normalise")
+    for stored in (None if normalise == CORNERS else normalise, study.get("normalisation")):
+        if stored is None:
+            continue
+        ideal, nadir = (
+            _check_numbers(_check_type(stored, dict, "normalisation")[end], end) for end in Normalisation._fields
+        )
+        if not len(ideal) == len(nadir) == m or any(low >= high for low, high in zip(ideal, nadir, strict=True)):
+            raise ValueError("the normalisation is not an ideal and a larger nadir for each objective")
+        for note in _check_list(stored.get("notes", []), "notes"):
+            _check_type(note, str, "a note")
 
 
 def _check_entry(point: Any, names: Sequence[str], placed_later: bool) -> None:

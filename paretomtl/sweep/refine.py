@@ -17,7 +17,7 @@ from paretomtl.point import Point
 from paretomtl.points import score
 from paretomtl.preference import Refine, neighbour_distance
 from paretomtl.storage.store import Store
-from paretomtl.sweep.growth import fix_reference
+from paretomtl.sweep.growth import awaits_corners, fix_by_corners
 from paretomtl.training.study import Job, Study
 
 NEARER = 16  # preferences may be so many times nearer than in an even design; a gap that remains then is a jump
@@ -40,7 +40,7 @@ class Part(NamedTuple):
 def plan_rounds(study: Study, store: Store, done: Collection[str]) -> Iterator[tuple[Study, list[Job]]]:
     """Yield the rounds of a study, one where it does not refine, each with the points that are left to compute.
 
-    Where the reference is to be fixed from the corners, they come first, as a round of their own.
+    Where the corners tell the reference or the range of each loss, they come first, as a round of their own.
 
     Args:
         study: the study with the preferences of its first round.
@@ -48,11 +48,11 @@ def plan_rounds(study: Study, store: Store, done: Collection[str]) -> Iterator[t
         done: the ids of points that need no more work.
     """
     whole = set(done)
-    if study.problem.ref_point is None:
+    if awaits_corners(study):
         corners = [job for job in study.jobs if job.corner is not None and job.id not in whole]
         yield study, corners
         whole |= {job.id for job in corners}
-        study = fix_reference(study, store)
+        study = fix_by_corners(study, store)
     while True:
         yield study, [job for job in study.jobs if job.id not in whole]
         whole |= {job.id for job in study.jobs}

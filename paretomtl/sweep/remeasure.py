@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 
 from paretomtl.errors import DamagedFileError
+from paretomtl.normalisation import read_normalisation
 from paretomtl.point import Point
-from paretomtl.preference import control_error
+from paretomtl.points.replicates import ray_error
 from paretomtl.preflight.description import describe_difference, find_growth
 from paretomtl.preflight.known_data import fingerprint_data
 from paretomtl.preflight.measure_again import describe_with_measure, fingerprint_problem
@@ -161,7 +161,7 @@ def _measure(point: Point, store: Store, problem: Problem, splits: dict[str, Ite
             measures = measure_splits(problem, model, splits, _device(study))
         except Exception as error:
             return unmeasured_point(point, error)
-    angle = float(control_error(np.array(measures.losses["validate"]), np.array(point.preference)))
+    angle = ray_error(measures.losses["validate"], point.preference, read_normalisation(study))
     return replace(point, state="done", **measures._asdict(), control_error=angle, reason=None, trace=None)
 
 

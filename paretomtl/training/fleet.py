@@ -18,6 +18,7 @@ from paretomtl.autograd.finite import check_gradients
 from paretomtl.autograd.gradients import StepResult, descend
 from paretomtl.autograd.labels import LabelCounts, check_labels
 from paretomtl.autograd.loss_function import SeparateLosses
+from paretomtl.autograd.units import convert
 from paretomtl.errors import NoLabelError, StepError
 from paretomtl.point import Code
 from paretomtl.solver import EpochMeans, Status
@@ -118,8 +119,7 @@ class Fleet(Resumable):
         self.rows = stack_weights(self.model, len(self.jobs))
         self.optimizer, self.scheduler = self.study.build(list(self.rows.values()))
         self.budget = self.study.budget(self.splits)
-        if self.jobs[0].corner is None:
-            self.state = self.solver.init(self.study.sweep(self.jobs, self.budget))
+        self.state = self.solver.init(self.study.sweep(self.jobs, self.budget))
         self.batches = BatchStream(self.study, self.jobs[0].seed, self.splits, self.budget, self.warnings)
         for outcome in self.outcomes:
             outcome.training = True
@@ -222,8 +222,9 @@ class Fleet(Resumable):
             names = [self.problem.names[i] for i in present]
             try:
                 within = None if self.problem.project is None else self._within
+                seen = convert(dict(zip(present, losses, strict=True)), self.outcomes[0].units)
                 result = descend(
-                    self.solver, self.state, losses, r, list(self.rows.values()), names, clip=clip, within=within
+                    self.solver, self.state, seen, r, list(self.rows.values()), names, clip=clip, within=within
                 )
                 check_gradients(self.rows, stacked=True)
             except StepError as error:

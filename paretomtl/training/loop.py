@@ -14,6 +14,7 @@ from paretomtl.autograd.finite import check_gradients
 from paretomtl.autograd.gradients import StepResult, descend, descend_collected, follow
 from paretomtl.autograd.labels import Collected, check_labels, is_linear
 from paretomtl.autograd.loss_function import closure
+from paretomtl.autograd.units import convert
 from paretomtl.point import Code, Point
 from paretomtl.solver import Status, Stepper
 from paretomtl.training.batches import BatchStream, Splits
@@ -93,8 +94,7 @@ class Run(Outcome, Resumable):
         self.parameters = list(self.trained.values())
         self.optimizer, self.scheduler = self.study.build(self.parameters)
         self.budget = self.study.budget(self.splits)
-        if self.job.corner is None:
-            self.state = self.solver.init(self.study.sweep(self.job, self.budget))
+        self.state = self.solver.init(self.study.sweep(self.job, self.budget))
         self.batches = BatchStream(self.study, self.job.seed, self.splits, self.budget, self.warnings)
 
     def checkpoint(self) -> dict[str, Any]:
@@ -185,18 +185,18 @@ class Run(Outcome, Resumable):
         return self._descend_collected()
 
     def _descend(self, model: nn.Module, batch: Any, labelled: dict[int, Tensor], r: Tensor) -> StepResult:
-        names, losses = [self.problem.names[i] for i in labelled], list(labelled.values())
+        names, losses = [self.problem.names[i] for i in labelled], convert(labelled, self.units)
         if isinstance(self.solver, Stepper):
-            again = closure(self.problem, model, batch)
+            again = closure(self.problem, model, batch, units=self.units)
             return follow(self.solver, self.state, again, losses, r, self.parameters, names)
         return descend(self.solver, self.state, losses, r, self.parameters, names, clip=self._clip, within=self._within)
 
     def _descend_collected(self) -> tuple[dict[int, Tensor], dict[int, float]]:
         losses, gradients = self.collected.means()
-        names = self.problem.names
         result = descend_collected(
-            self.solver, self.state, losses, gradients, self.preference, self.parameters, names,
-            clip=self._clip, within=self._within,
+            self.solver, self.state, convert(dict(enumerate(losses)), self.units),
+            gradients if self.units is None else self.units.convert_gradients(gradients),
+            self.preference, self.parameters, self.problem.names, clip=self._clip, within=self._within,
         )  # fmt: skip
         self.collected.clear()
         return self._count(dict(enumerate(losses)), result)

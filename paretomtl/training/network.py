@@ -99,7 +99,7 @@ class NetworkRun(Resumable):
     @property
     def jobs_key(self) -> list:
         """All jobs of the seed, also those that are done: they share the network."""
-        return describe_jobs([job for job in self.study.jobs if job.seed == self.seed])
+        return describe_jobs([job for job in self.study.jobs if job.seed == self.seed and job.corner is None])
 
     def begin(self) -> None:
         """Make a new network, its optimizer, and the stream of preferences."""
@@ -198,13 +198,13 @@ class NetworkRun(Resumable):
         size = None if sampling.each == "batch" else count_samples(batch)
         r = self.preferences.draw(sampling.in_step(size)).to(study.device)
         self.seen += len(r)
-        state = study.solver.init(self._make_sweep(len(r), self.budget))
+        state = study.solver_in_units.init(self._make_sweep(len(r), self.budget))
         if self.vmapped is None:
             dealt = sampling.each == "part" and not self.problem.deterministic
             self.vmapped = not dealt and supports_vmap(self.network, self.problem, batch, r)
         return r, take_step(
-            self.network, self.problem, study.solver, state, batch, r, sampling.each, self.vmapped, study.clip,
-            self.label_counts,
+            self.network, self.problem, study.solver_in_units, state, batch, r, sampling.each, self.vmapped, study.clip,
+            self.label_counts, study.units,
         )  # fmt: skip
 
     def _count(self, result: ConditionedStep) -> None:
@@ -251,7 +251,7 @@ class NetworkRun(Resumable):
         if not len(rows):
             figure = 0.0
         elif self.study.solver.follows_ray:
-            figure = -float((preferences[seen] * rows).max(axis=1).mean())
+            figure = -float((preferences[seen] * self.study.normalised(rows)).max(axis=1).mean())
         else:
             figure = score.hypervolume(rows, self.problem.reference) or 0.0
         if self.best is not None and figure < self.best:
@@ -309,7 +309,7 @@ class NetworkRun(Resumable):
             measures = measure_splits(self.problem, model, self.splits, self.study.device)
         except Exception as reason:
             return TrainedPoint(unmeasured_point(point, reason), weights_of(model))
-        error = float(control_error(np.array(measures.losses["validate"]), job.preference))
+        error = float(control_error(self.study.normalised(np.array(measures.losses["validate"])), job.preference))
         off_ray = ray_warnings(self.study.solver, error, Code.TRAINED)
         point = replace(
             point,

@@ -3,7 +3,7 @@
 import math
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -15,10 +15,11 @@ from paretomtl.autograd.labels import LabelCounts
 from paretomtl.autograd.loss_function import closure
 from paretomtl.autograd.stationarity import is_at_rest, is_stationary
 from paretomtl.errors import NonFiniteError, StepError
+from paretomtl.normalisation import CORNERS
 from paretomtl.point import OFF_RAY, Code, Point
 from paretomtl.preference import control_error
 from paretomtl.problem import Problem
-from paretomtl.solver import Closure, EpochMeans, Scalarization, Solver, Status, solved_status, status_of
+from paretomtl.solver import Closure, EpochMeans, Scalarization, Solver, Status, Sweep, solved_status, status_of
 from paretomtl.training import memory
 from paretomtl.training.batches import Splits
 from paretomtl.training.measuring import measure_splits
@@ -28,6 +29,7 @@ from paretomtl.training.watch import Norms, is_moving
 from paretomtl.training.weights import weights_of
 
 MOST_FINISH_STEPS = 5  # of a method's `finish`, in steps of the training
+OTHERS = 1e-4  # weight of the other losses where a corner spares them, relative to its own
 RARELY = 0.05  # the largest share of relaxed programs or fallbacks that goes without a warning
 
 STATUS_COUNTS = {"relaxed": Code.RELAXED, "fell_back": Code.FELL_BACK}  # steps that a point counts by their status
@@ -42,14 +44,34 @@ class TrainedPoint(NamedTuple):
     weights: dict[str, Tensor] | None
 
 
+@dataclass(frozen=True)
 class SingleObjective(Scalarization):
-    """The method that trains the corners, whatever the study's: a corner's preference is its weights."""
+    """The method that trains the corners, whatever the study's: a corner's preference is its weights.
+
+    Args:
+        spares_others: whether the other losses keep the weight `OTHERS`, at the scale of the first batch that has all
+            labels. So where they do not conflict with the corner's own, they end as low as they can, and their worst
+            over the corners is what its training must cost them: a head that nobody trains would cost more.
+    """
+
+    spares_others: bool = False
 
     linear: ClassVar[bool] = True
 
+    def init(self, sweep: Sweep) -> Tensor | None:
+        """Return the weights of the first batch, not known yet."""
+        shape = (*sweep.points.shape, sweep.preferences.shape[-1])
+        return torch.full(shape, torch.nan, dtype=torch.float64) if self.spares_others else None
+
     def update(self, state: Any, losses: Tensor, preference: Tensor) -> tuple[Tensor, Any, Status]:
-        """Return the preference as the weights."""
-        return preference, state, solved_status(losses)
+        """Return the preference as the weights, and those of the other losses where they are spared."""
+        if state is None or state.shape != losses.shape:
+            return preference, state, solved_status(losses)
+        if state.isnan().any():
+            sizes = losses.abs().double().cpu()
+            own = (preference.cpu() * sizes).sum(dim=-1, keepdim=True)
+            state = (OTHERS * own / sizes).nan_to_num(OTHERS, OTHERS, OTHERS)
+        return torch.where(preference > 0, preference, state.to(preference)), state, solved_status(losses)
 
     def finish(self, closure: Closure, state: Any, preference: Tensor) -> Status:
         """Return "stationary" where the objective's own gradient is so, bounds taken out, else "not converged"."""
@@ -72,7 +94,10 @@ class Outcome:
 
     def __init__(self, study: Study, job: Job, splits: Splits):
         self.study, self.job, self.splits, self.problem = study, job, splits, study.problem
-        self.solver: Solver = study.solver if job.corner is None else SingleObjective()
+        self.solver: Solver = (
+            study.solver_in_units if job.corner is None else SingleObjective(study.normalise == CORNERS)
+        )
+        self.units = study.units if job.corner is None else None
         self.preference = torch.tensor(job.preference)
         self._clear()
 
@@ -111,14 +136,14 @@ class Outcome:
             measures = measure_splits(self.problem, model, self.splits, self.study.device)
         except Exception as reason:
             return TrainedPoint(unmeasured_point(point, reason), weights_of(model))
-        error = float(control_error(np.array(measures.losses["validate"]), self.job.preference))
+        error = self._measure_angle(np.array(measures.losses["validate"]))
         warnings = (*point.warnings, *ray_warnings(self.solver, error, Code(int(status.code))))
         point = replace(point, **measures._asdict(), control_error=error, warnings=warnings)
         return TrainedPoint(point, weights_of(model))
 
     def _finish(self, model: nn.Module) -> Status:
         if self.problem.deterministic:
-            exact = closure(self.problem, model)
+            exact = closure(self.problem, model, units=self.units)
             exact.most_moves = MOST_FINISH_STEPS * (self.study.steps or 0)
             status = self.solver.finish(exact, self.state, self.preference)
             if status is None:
@@ -136,7 +161,10 @@ class Outcome:
         """
         if len(self.epochs) < 2 or not self.solver.follows_ray:
             return None
-        return float(control_error(self.epochs[-1].losses.numpy(), self.job.preference))
+        return self._measure_angle(self.epochs[-1].losses.numpy())
+
+    def _measure_angle(self, losses: np.ndarray) -> float:
+        return float(control_error(self.study.normalised(losses), self.job.preference))
 
     def failed(self, pending: Point, error: Exception) -> TrainedPoint:
         """Return the failed point, with the error and the warnings before it."""

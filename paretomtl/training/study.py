@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
 from paretomtl.autograd.gradients import check_clip
+from paretomtl.autograd.units import Units, units_of
 from paretomtl.conditioned.front_model import FrontModel
 from paretomtl.conditioned.rehearsal import check_fit
+from paretomtl.normalisation import CORNERS, Normalisation
 from paretomtl.preference import Refine
 from paretomtl.problem import Problem
 from paretomtl.solver import Solver, Sweep
@@ -120,6 +122,9 @@ class Study:
         refine: how further rounds place more preferences; None if these are all.
         earlier: the number of preferences that were trained in earlier rounds.
         first_numbered: whether ids name the first seed as well, as up to version 0.2, whose folders go on so.
+        normalise: "corners" where the corners, if they are trained, tell the range of each loss; None where numbers do,
+            or losses stay as they are.
+        normalisation: the range of each loss, once it is known.
     """
 
     problem: Problem
@@ -138,6 +143,8 @@ class Study:
     refine: Refine | None = None
     earlier: int = 0
     first_numbered: bool = False
+    normalise: Literal["corners"] | None = None
+    normalisation: Normalisation | None = None
 
     def __post_init__(self):
         if not isinstance(self.solver, Solver):
@@ -194,6 +201,27 @@ class Study:
             raise ValueError(f"{name}={budget!r}: give a whole number of at least 1")
         if self.problem.deterministic and self.steps is None:
             raise ValueError("a deterministic problem has no epochs; give steps=")
+
+    @property
+    def awaits_corners(self) -> bool:
+        """Whether the corners are to tell the range of each loss, and have not yet."""
+        return self.normalise == CORNERS and self.corners and self.normalisation is None
+
+    @property
+    def units(self) -> Units | None:
+        """The units in which the method gets the losses of preferences; None for their own."""
+        if self.normalisation is None:
+            return None
+        return units_of(self.solver, self.normalisation, self.problem.deterministic)
+
+    @property
+    def solver_in_units(self) -> Solver:
+        """The method as it is called with losses in `units`."""
+        return self.solver if self.normalisation is None else self.solver.normalised(self.normalisation)
+
+    def normalised(self, losses: Float[np.ndarray, "*points m"]) -> Float[np.ndarray, "*points m"]:
+        """Return losses in the units of preferences and rays: of what there is to gain, or as they are."""
+        return losses if self.normalisation is None else self.normalisation.apply(losses)
 
     @property
     def fleet(self) -> int | None:
@@ -282,11 +310,12 @@ class Study:
             return self.problem.open()
 
     def sweep(self, jobs: Job | Sequence[Job], steps: int) -> Sweep:
-        """Return what the solver may know of a preference's job, or of several that are trained together."""
+        """Return what the solver may know of a job, or of several that are trained together; corners know corners."""
         several = [jobs] if isinstance(jobs, Job) else jobs
-        rows = [next(k for k, r in enumerate(self.preferences) if np.array_equal(r, job.preference)) for job in several]
+        known = np.eye(len(self.problem.names)) if several[0].corner is not None else self.preferences
+        rows = [next(k for k, r in enumerate(known) if np.array_equal(r, job.preference)) for job in several]
         return Sweep(
-            preferences=torch.tensor(self.preferences),
+            preferences=torch.tensor(known),
             points=torch.tensor(rows[0] if isinstance(jobs, Job) else rows),
             steps=steps,
             deterministic=self.problem.deterministic,

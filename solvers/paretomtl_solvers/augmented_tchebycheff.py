@@ -5,12 +5,13 @@ could still fall at no cost, are not minimisers. The sum is weighted here, so th
 terms; many texts write it without weights.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 from jaxtyping import Float
 from torch import Tensor
 
+from paretomtl.normalisation import Normalisation
 from paretomtl.solver import Scalarization, Status, solved_status
 from paretomtl_solvers.tchebycheff import mark_worst, subtract_ideal
 
@@ -28,6 +29,7 @@ class AugmentedTchebycheff(Scalarization):
 
     rho: float = 0.05
     ideal: tuple[float, ...] | None = None
+    from_ideal: ClassVar[bool] = True
 
     def __post_init__(self):
         if not 0 <= self.rho < float("inf"):
@@ -37,6 +39,10 @@ class AugmentedTchebycheff(Scalarization):
     def nonnegative(self) -> bool:
         """True where z = 0: the losses are measured from z and must not fall below it, which can then be checked."""
         return self.ideal is None
+
+    def normalised(self, normalisation: Normalisation) -> Self:
+        """Return the method with its ideal in normalised losses; none stays none, the ideal of the normalisation."""
+        return replace(self, ideal=self.ideal and normalisation.convert(self.ideal))
 
     def update(
         self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]

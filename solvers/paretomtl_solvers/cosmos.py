@@ -9,7 +9,7 @@ as the sum. The paper trains one network for all preferences, with r as its inpu
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from jaxtyping import Float
 from torch import Tensor
@@ -35,6 +35,7 @@ class COSMOS(Scalarization):
 
     penalty: float = 2.0
     ray: Ray = "ours"
+    from_ideal: ClassVar[bool] = True
 
     def __post_init__(self):
         check_penalty(self.penalty)

@@ -7,6 +7,7 @@ rise. Else it descends: it lowers all losses as far as it can without undoing th
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -47,6 +48,7 @@ class EPO(Weighting):
     eps: float | None = None
     backend: qp.Backend = "auto"
     heads: Heads = "plain"
+    from_ideal: ClassVar[bool] = True
 
     def __post_init__(self):
         if self.eps is not None and not 0 < self.eps < 1:

@@ -13,14 +13,15 @@ the points spread over the front.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from paretomtl.normalisation import Normalisation
 from paretomtl.objective import check_reference
 from paretomtl.points.hypervolume_gradient import hypervolume_gradient
 from paretomtl.points.score import is_nondominated
@@ -49,6 +50,7 @@ class HypervolumeAscent(Scalarization):
     phase_one: float = 0.3
 
     joint: ClassVar[bool] = True
+    from_ideal: ClassVar[bool] = True
     stateful: ClassVar[bool] = True
 
     def __post_init__(self):
@@ -59,6 +61,10 @@ class HypervolumeAscent(Scalarization):
     def nonnegative(self) -> bool:
         """True: a ray starts at 0."""
         return True
+
+    def normalised(self, normalisation: Normalisation) -> Self:
+        """Return the method with its reference in normalised losses."""
+        return replace(self, ref_point=normalisation.convert(self.ref_point))
 
     def init(self, sweep: Sweep) -> Int[Tensor, "*points"]:
         """Return each point's number of steps in phase one."""

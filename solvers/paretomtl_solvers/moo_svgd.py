@@ -43,6 +43,7 @@ class MOOSVGD(Aggregation):
 
     joint: ClassVar[bool] = True
     stateful: ClassVar[bool] = True
+    from_ideal: ClassVar[bool] = True
 
     def __post_init__(self):
         check_share(self.phase_one)

@@ -58,6 +58,7 @@ class ParetoMTL(Weighting):
     heads: Heads = "plain"
 
     stateful: ClassVar[bool] = True
+    from_ideal: ClassVar[bool] = True
 
     def __post_init__(self):
         if not 0 <= self.phase_one <= 1:

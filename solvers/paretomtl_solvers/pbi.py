@@ -4,13 +4,14 @@ The value is d1 + theta d2: d1 is the losses' distance along the preference's ra
 ray's unit vector, d1 = (l - z)' u and d2 = |l - z - d1 u|.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from paretomtl.normalisation import Normalisation
 from paretomtl.preference import ray
 from paretomtl.solver import Scalarization, Status, solved_status
 from paretomtl_solvers.tchebycheff import subtract_ideal
@@ -31,6 +32,7 @@ class PBI(Scalarization):
 
     theta: float = 5.0
     ideal: tuple[float, ...] | None = None
+    from_ideal: ClassVar[bool] = True
 
     def __post_init__(self):
         if not 0 <= self.theta < float("inf"):
@@ -40,6 +42,10 @@ class PBI(Scalarization):
     def follows_ray(self) -> bool:
         """True if the ray starts at 0; the penalty must also be large enough."""
         return self.ideal is None
+
+    def normalised(self, normalisation: Normalisation) -> Self:
+        """Return the method with its ideal in normalised losses; none stays none, the ideal of the normalisation."""
+        return replace(self, ideal=self.ideal and normalisation.convert(self.ideal))
 
     def update(
         self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]

@@ -12,12 +12,13 @@ each point to its preference's ray. As in COSMOS, ours is the ray on which r_j l
 In the released code the cosine of a step's first point cancels itself out; here it counts like the others.
 """
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 from jaxtyping import Float
 from torch import Tensor
 
+from paretomtl.normalisation import Normalisation
 from paretomtl.objective import check_reference
 from paretomtl.solver import Scalarization, Status, solved_status
 from paretomtl_solvers.cosmos import check_penalty, cosine, cosine_gradient, unit_ray
@@ -44,10 +45,15 @@ class PHNHVI(Scalarization):
     penalty: float = 4.0
 
     joint: ClassVar[bool] = True
+    from_ideal: ClassVar[bool] = True
 
     def __post_init__(self):
         check_reference(self.ref_point, len(self.ref_point))
         check_penalty(self.penalty)
+
+    def normalised(self, normalisation: Normalisation) -> Self:
+        """Return the method with its reference in normalised losses."""
+        return replace(self, ref_point=normalisation.convert(self.ref_point))
 
     def value(self, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]) -> Float[Tensor, ""]:
         """Return L; the weights are its gradient with respect to the losses, with w constant."""

@@ -4,12 +4,13 @@ The value exceeds Tchebycheff's by at most mu log m, so its minimiser's worst r_
 the least possible.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 from jaxtyping import Float
 from torch import Tensor
 
+from paretomtl.normalisation import Normalisation
 from paretomtl.solver import Scalarization, Status, solved_status
 from paretomtl_solvers.tchebycheff import subtract_ideal
 
@@ -27,10 +28,15 @@ class SmoothTchebycheff(Scalarization):
 
     mu: float = 0.01
     ideal: tuple[float, ...] | None = None
+    from_ideal: ClassVar[bool] = True
 
     def __post_init__(self):
         if not 0 < self.mu < float("inf"):
             raise ValueError(f"mu={self.mu!r}: give a positive number")
+
+    def normalised(self, normalisation: Normalisation) -> Self:
+        """Return the method with its ideal in normalised losses; none stays none, the ideal of the normalisation."""
+        return replace(self, ideal=self.ideal and normalisation.convert(self.ideal))
 
     def update(
         self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]

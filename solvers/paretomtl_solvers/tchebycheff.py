@@ -5,12 +5,13 @@ Its minimiser lies where r_j (l_j - z_j) is equal over j, on concave fronts too.
 alone, so it jumps at the minimiser: let the learning rate go to 0, or use `SmoothTchebycheff`.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 from jaxtyping import Float
 from torch import Tensor
 
+from paretomtl.normalisation import Normalisation
 from paretomtl.solver import Scalarization, Status, solved_status
 
 TIE = 1e-9  # relative: objectives this close to the worst are all worst
@@ -27,6 +28,7 @@ class Tchebycheff(Scalarization):
     """
 
     ideal: tuple[float, ...] | None = None
+    from_ideal: ClassVar[bool] = True
 
     @property
     def follows_ray(self) -> bool:
@@ -37,6 +39,10 @@ class Tchebycheff(Scalarization):
     def nonnegative(self) -> bool:
         """True where z = 0: the losses are measured from z and must not fall below it, which can then be checked."""
         return self.ideal is None
+
+    def normalised(self, normalisation: Normalisation) -> Self:
+        """Return the method with its ideal in normalised losses; none stays none, the ideal of the normalisation."""
+        return replace(self, ideal=self.ideal and normalisation.convert(self.ideal))
 
     def update(
         self, state: Any, losses: Float[Tensor, "*points m"], preference: Float[Tensor, "*points m"]

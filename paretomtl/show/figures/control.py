@@ -53,6 +53,8 @@ def collect_control(front: Points, chosen: Point | None = None) -> Control:
         ValueError: a point has no preference, or a loss is negative.
     """
     losses = score.check_losses(front.losses)
+    if front.normalisation is not None:  # a point may lie below an ideal by its noise
+        losses = np.maximum(front.normalised(losses), 0)
     check_chosen(front, chosen)
     without_ray = next((p.id for p in front.points if not p.preference), None)
     if without_ray is not None:

@@ -19,7 +19,7 @@ from paretomtl.storage.table import escape_cell
 
 
 class Mark(NamedTuple):
-    """A point of the figure: its losses, its kind, and the direction of its requested ray, if any.
+    """A point of the figure: its losses, its kind, and the direction of its requested ray among them, if any.
 
     With several seeds it is their mean, with half of the mean's 95 % confidence interval in each loss.
     """
@@ -42,6 +42,7 @@ class FrontFigure(NamedTuple):
     ref_point: tuple[float, ...]
     ideals: tuple[float, ...] | None
     hypervolume: score.Volume | None
+    origin: tuple[float, ...]  # where the rays start: the ideal of normalised losses, else 0
 
     def losses(self, *kinds: str) -> Float[np.ndarray, "n m"]:
         """Return the losses of the marks of these kinds; without kinds, of all marks."""
@@ -71,10 +72,13 @@ def collect_front(front: Points, chosen: Point | None = None) -> FrontFigure:
     losses = score.check_losses(mean.losses)
     intervals = None if mean is front else front.spread().half_width
     id = None if chosen is None else chosen.id if mean is front else base_id(chosen)
+    origin, span = (0.0,) * len(front.names), np.ones(len(front.names))
+    if front.normalisation is not None:
+        origin, span = front.normalisation.ideal, front.normalisation.span
     marks = []
     for k, (p, keep) in enumerate(zip(mean.points, score.is_nondominated(losses), strict=True)):
         kind = "chosen" if p.id == id else "front" if keep else "dominated"
-        direction = tuple(ray(np.array(p.preference)).tolist()) if p.preference else ()
+        direction = tuple((ray(np.array(p.preference)) * span).tolist()) if p.preference else ()
         half = None if intervals is None or np.isnan(intervals[k]).any() else tuple(intervals[k].tolist())
         marks.append(Mark(p.id, kind, p.losses["validate"], direction, p.control_error, half))
     return FrontFigure(
@@ -85,6 +89,7 @@ def collect_front(front: Points, chosen: Point | None = None) -> FrontFigure:
         ref_point=front.ref_point,
         ideals=None if front.ideals is None else tuple(front.ideals.tolist()),
         hypervolume=score.measure_volume(losses, front.ref_point) if mean is front else _mean_volume(front),
+        origin=origin,
     )
 
 

@@ -22,7 +22,7 @@ def draw(facts: FrontFigure, width: float | None = None) -> "Figure":
     limits, low = corners.max(axis=0) + margin, np.where(low < 0, low - margin, 0)
     axes.set(xlim=(low[0], limits[0]), ylim=(low[1], limits[1]), xlabel=facts.labels[0], ylabel=facts.labels[1])
     _draw_attained(axes, facts)
-    if (facts.losses() >= 0).all():  # rays need losses of at least 0
+    if (facts.losses() >= 0).all() or any(facts.origin):  # rays from 0 need losses of at least 0
         _draw_rays(axes, facts, limits)
     _draw_points(axes, facts)
     _draw_ideals(axes, facts)
@@ -51,11 +51,11 @@ def _draw_attained(axes, facts: FrontFigure) -> None:
 
 def _draw_rays(axes, facts: FrontFigure, limits: np.ndarray) -> None:
     for k, mark in enumerate(mark for mark in facts.marks if mark.ray):
-        direction = np.array(mark.ray)
-        end = direction * (limits / direction).min()
-        axes.plot([0, end[0]], [0, end[1]], ":", color=GREY, lw=0.9, zorder=1, label="ray asked" if k == 0 else None)
+        direction, (x0, y0) = np.array(mark.ray), facts.origin
+        end = facts.origin + direction * ((limits - facts.origin) / direction).min()
+        axes.plot([x0, end[0]], [y0, end[1]], ":", color=GREY, lw=0.9, zorder=1, label="ray asked" if k == 0 else None)
         x, y = mark.losses
-        axes.plot([0, x], [0, y], color=BLUE, lw=0.8, alpha=0.45, zorder=1, label="ray reached" if k == 0 else None)
+        axes.plot([x0, x], [y0, y], color=BLUE, lw=0.8, alpha=0.45, zorder=1, label="ray reached" if k == 0 else None)
 
 
 def _draw_points(axes, facts: FrontFigure) -> None:

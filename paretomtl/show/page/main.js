@@ -18,7 +18,7 @@ function legend(state) {
   entries.push(["chosen", "chosen"]);
   if (data.ideals) entries.push(["ideal", "trained alone (ideals)"]);
   if (data.reference) entries.push(["reference", "reference"]);
-  if (data.rays && data.requested.some(Boolean)) entries.push(["ray", "ray asked"], ["way", "ray reached"]);
+  if (data.origin && data.requested.some(Boolean)) entries.push(["ray", "ray asked"], ["way", "ray reached"]);
   if (data.map && data.map.signs) entries.push(["mapped", "interpolated"]);
   return entries.map(([kind, text]) => element("li", { className: kind }, element("i"), text));
 }

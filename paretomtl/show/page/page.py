@@ -56,7 +56,8 @@ class Page(NamedTuple):
     requested: preference of each point.
     reached: preference on whose ray the losses of each point lie.
     off: control error of each point, in degrees.
-    rays: whether the measures are losses of at least 0, so that rays can be drawn among them.
+    origin, span: where the rays start, and the units of their directions, among the measures; None where the measures
+        are not losses, or are not at least 0, so that no ray can be drawn.
     map: preferences and losses of the points of one network, and the errors of losses interpolated between them.
     chosen: id of the point that was chosen before, if any.
     first: view that comes first.
@@ -78,7 +79,8 @@ class Page(NamedTuple):
     requested: list[list[float] | None]
     reached: list[list[float] | None]
     off: list[float | None]
-    rays: bool
+    origin: list[float] | None
+    span: list[float] | None
     map: dict[str, Any] | None
     chosen: str | None
     first: str
@@ -98,6 +100,7 @@ def collect_page(front: Points, chosen: Point | None = None, kind: str | None = 
     index = {p.id: i for i, p in enumerate(points)}
     has_errors = free.noise.sampling is not None or free.noise.deviation is not None
     several = front.study["seeds"] > 1
+    origin, span = _find_rays(front, losses) if same and (free.signs > 0).all() else (None, None)
     return Page(
         folder=None if front.folder is None or front.temporary is not None else str(front.folder),
         seeds=front.study["seeds"],
@@ -113,9 +116,10 @@ def collect_page(front: Points, chosen: Point | None = None, kind: str | None = 
         ideals=None if free.ideals is None else free.ideals.tolist(),
         reference=(np.array(front.ref_point) * free.signs).tolist() if same else None,
         requested=[_round(p.preference) if p.preference else None for p in points],
-        reached=[_reached_ray(p) for p in points],
+        reached=[_find_reached(front, p) for p in points],
         off=[None if p.control_error is None else round(p.control_error, 2) for p in points],
-        rays=same and bool((losses >= 0).all() and (free.signs > 0).all()),
+        origin=origin,
+        span=span,
         map=_map_as_json(front, free, same) if all(p.network is not None for p in front.points) else None,
         chosen=None if chosen is None else base_id(chosen) if several else chosen.id,
         first=FIRST.get(kind or "matrix", "scatter-view"),
@@ -167,8 +171,17 @@ def _round(row: Any) -> list[float]:
     return [round(float(x), 5) for x in row]
 
 
-def _reached_ray(point: Point) -> list[float] | None:
-    losses = np.array(point.losses[SPLIT])
+def _find_rays(front: Points, losses: np.ndarray) -> tuple[list[float] | None, list[float] | None]:
+    """Return where the rays start and the units of their directions; rays from 0 need losses of at least 0."""
+    if front.normalisation is not None:
+        return list(front.normalisation.ideal), front.normalisation.span.tolist()
+    m = losses.shape[1]
+    return ([0.0] * m, [1.0] * m) if (losses >= 0).all() else (None, None)
+
+
+def _find_reached(front: Points, point: Point) -> list[float] | None:
+    """Return the preference on whose ray the losses of a point lie."""
+    losses = front.normalised(np.array(point.losses[SPLIT]))
     if not point.preference or not (losses > 0).all():
         return None
     inverse = 1 / (losses / losses.min())

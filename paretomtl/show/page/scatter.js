@@ -158,15 +158,19 @@ class Scatter extends Plot {
     stroke(context, [x - 5, y + 5], [x + 5, y - 5], 1.6);
   }
 
-  // dotted: the ray asked for, on which r_i l_i is equal; a thin line: from the origin to what was reached
+  // dotted: the ray asked for, on which r_i times the loss is equal; a thin line: from its start to what was reached
   paintRays(context, colours, { ...panel }, k, strong = false) {
-    const requested = this.state.data.requested[k];
-    if (!this.state.data.rays || !requested || !this.state.isShown(k)) return;
-    const direction = [panel.j, panel.i].map((j) => 1 / Math.max(requested[j], 1e-9));
+    const { origin: start, requested: all, span } = this.state.data;
+    const requested = all[k];
+    if (!start || !requested || !this.state.isShown(k)) return;
+    const direction = [panel.j, panel.i].map((j) => span[j] / Math.max(requested[j], 1e-9));
     const far = 1e3 * Math.max(...this.limits.flat().map(Math.abs));
     const scale = far / Math.max(...direction);
-    const origin = [this.across(panel, 0), this.up(panel, 0)];
-    const end = [this.across(panel, direction[0] * scale), this.up(panel, direction[1] * scale)];
+    const at = (along) => [
+      this.across(panel, start[panel.j] + along * direction[0]),
+      this.up(panel, start[panel.i] + along * direction[1]),
+    ];
+    const [origin, end] = [at(0), at(scale)];
     context.globalAlpha = strong ? 1 : 0.5;
     context.strokeStyle = strong ? colours.ink : colours.muted;
     context.setLineDash([2, 4]);
