@@ -11,7 +11,9 @@ from paretomtl.autograd.finite import has_finite_gradients
 from paretomtl.autograd.gradients import StepResult, check_clip, descend, follow, leaf_parameters
 from paretomtl.autograd.labels import LabelCounts, is_linear
 from paretomtl.autograd.loss_function import BatchLosses
+from paretomtl.autograd.units import convert, units_of
 from paretomtl.errors import NonFiniteError
+from paretomtl.normalisation import Normalisation
 from paretomtl.point import Code
 from paretomtl.preference import normalise
 from paretomtl.solver import Solver, Status, Stepper, Sweep, solved_status
@@ -40,6 +42,10 @@ class Descent:
         scaler: a `torch.amp.GradScaler`. Give `backward` plain losses, then call `scaler.step(optimizer)` and
             `scaler.update()`.
         seed: the seed of methods that sample.
+        scales: what there is to gain in each loss, by name: its worst less its best, as far as known. The method
+            gets the losses divided by it, and those that measure from an ideal get them from `ideals` on; so a
+            preference means the same whatever the losses' scale. The `normalisation` of a front has both.
+        ideals: the best of each loss, by name; 0 by default.
     """
 
     def __init__(
@@ -52,6 +58,8 @@ class Descent:
         clip: float | None = None,
         scaler: Any = None,
         seed: int = 0,
+        scales: Mapping[str, float] | None = None,
+        ideals: Mapping[str, float] | None = None,
     ):
         if not isinstance(solver, Solver):
             raise TypeError(f"solver={solver!r} is not a Solver; give an instance, such as EPO()")
@@ -60,7 +68,10 @@ class Descent:
         check_clip(solver, clip)
         if scaler is not None and isinstance(solver, Stepper):
             raise TypeError(f"{type(solver).__name__} asks for the losses elsewhere, which knows no scaler")
-        self.solver, self.names = solver, tuple(preference)
+        self.names = tuple(preference)
+        normalisation = self._read_range(scales, ideals)
+        self.solver = solver if normalisation is None else solver.normalised(normalisation)
+        self._units = None if normalisation is None else units_of(solver, normalisation, deterministic=False)
         self.clip, self.scaler = clip, scaler
         self._preference = self._to_row(preference, "preference")
         rows = [self._to_row(p, f"preferences[{k}]") for k, p in enumerate(preferences or [preference])]
@@ -123,6 +134,7 @@ class Descent:
         return {
             "solver": repr(self.solver),
             "preference": self._by_name(),
+            "units": repr(self._units),
             "state": _to_plain(self.state),
             "labels": [seen.tolist(), batches],
         }
@@ -133,9 +145,12 @@ class Descent:
         Raises:
             ValueError: `saved` belongs to another method or preference.
         """
-        for key, own in (("solver", repr(self.solver)), ("preference", self._by_name())):
-            if saved[key] != own:
-                raise ValueError(f"the saved {key} is {saved[key]}, this one's {own}; build the same Descent first")
+        own = {"solver": repr(self.solver), "preference": self._by_name(), "units": repr(self._units)}
+        for key, value in own.items():
+            if saved.get(key, repr(None)) != value:  # 0.2 knew no units
+                raise ValueError(
+                    f"the saved {key} is {saved.get(key)}, this one's {value}; build the same Descent first"
+                )
         self.state = _restore_like(self.state, saved["state"])
         if "labels" in saved:  # 0.2 did not save them
             seen, batches = saved["labels"]
@@ -143,7 +158,7 @@ class Descent:
 
     def _descend(self, present: dict[str, Tensor], r: Tensor, parameters: list[Tensor]) -> StepResult | None:
         """Return the solver's answer; None where a gradient overflowed, which an infinite `.grad` shows the scaler."""
-        names, losses = list(present), list(present.values())
+        names, losses = list(present), self._convert(present)
         scale = 1.0 if self.scaler is None else float(self.scaler.scale(torch.ones((), device=losses[0].device)))
         try:
             return descend(self.solver, self.state, losses, r, parameters, names, clip=self.clip, scale=scale)
@@ -157,10 +172,31 @@ class Descent:
         self, losses: Callable[[], NamedLosses], present: dict[str, Tensor], r: Tensor, parameters: list[Tensor]
     ) -> StepResult:
         def evaluate() -> list[Tensor]:
-            return list(self._select_present(losses()).values())
+            return self._convert(self._select_present(losses()))
 
         closure, names = BatchLosses(evaluate, parameters, squared=_no_samples), list(present)
-        return follow(self.solver, self.state, closure, list(present.values()), r, parameters, names)  # type: ignore[arg-type]
+        return follow(self.solver, self.state, closure, self._convert(present), r, parameters, names)  # type: ignore[arg-type]
+
+    def _convert(self, present: Mapping[str, Tensor]) -> list[Tensor]:
+        """Return losses in the units of the method."""
+        return convert({self.names.index(name): loss for name, loss in present.items()}, self._units)
+
+    def _read_range(
+        self, scales: Mapping[str, float] | None, ideals: Mapping[str, float] | None
+    ) -> Normalisation | None:
+        if scales is None and ideals is None:
+            return None
+        rows = []
+        for what, given, default in (("scales", scales, 1.0), ("ideals", ideals, 0.0)):
+            given = dict.fromkeys(self.names, default) if given is None else given
+            if not isinstance(given, Mapping) or set(given) != set(self.names):
+                raise ValueError(f"{what}={given!r}: give a number for each of {list(self.names)}")
+            row = np.array([given[name] for name in self.names], dtype=np.float64)
+            if not np.isfinite(row).all() or (what == "scales" and (row <= 0).any()):
+                kind = "positive" if what == "scales" else "finite"
+                raise ValueError(f"{what}={dict(given)}: give a {kind} number for each loss")
+            rows.append(row)
+        return Normalisation(tuple(rows[1].tolist()), tuple((rows[1] + rows[0]).tolist()))
 
     def _select_present(self, losses: Any) -> dict[str, Tensor]:
         """Return the losses that are not None, in the order of the names."""

@@ -92,7 +92,12 @@ class Points:
 
     @property
     def ideals(self) -> Float[np.ndarray, " m"] | None:
-        """Loss of each objective when trained alone (mean over the seeds); None unless all corners succeeded."""
+        """Loss of each objective when trained alone (mean over the seeds); None unless all corners succeeded.
+
+        None for a front model, too: its corners run through a quarter of the steps, and only tell the losses' range.
+        """
+        if self.study.get("front_model") is not None:
+            return None
         corners = self.mean().corners
         alone = {p.corner: p.losses["validate"][self.names.index(p.corner)] for p in corners if p.corner}
         return np.array([alone[name] for name in self.names]) if set(alone) == set(self.names) else None

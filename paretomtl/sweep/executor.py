@@ -109,7 +109,7 @@ def compute_task(
 
 def checkpoint_name(study: Study, task: Sequence[Job]) -> str:
     """Name a task's checkpoint: by its network, or by the first point of its whole fleet."""
-    if study.front_model is not None:
+    if study.front_model is not None and task[0].corner is None:
         return network_id(study, task[0].seed)
     return _whole_task(study, task)[0].id
 
@@ -136,7 +136,7 @@ def _train(
         points = train_fleet(study, fleet, splits, share_of_all, keeper)
         yield from (trained for trained in points if trained.point.id in ids)
         return
-    if study.front_model is None:
+    if study.front_model is None or task[0].corner is not None:
         for job in task:
             yield train_point(study, job, splits, tick, keeper)
         return

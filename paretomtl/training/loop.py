@@ -93,7 +93,7 @@ class Run(Outcome, Resumable):
         self.trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         self.parameters = list(self.trained.values())
         self.optimizer, self.scheduler = self.study.build(self.parameters)
-        self.budget = self.study.budget(self.splits)
+        self.budget = self.study.budget(self.splits, self.job)
         self.state = self.solver.init(self.study.sweep(self.job, self.budget))
         self.batches = BatchStream(self.study, self.job.seed, self.splits, self.budget, self.warnings)
 
@@ -141,8 +141,7 @@ class Run(Outcome, Resumable):
             if step is not None:
                 check_gradients(self.trained)
                 self.optimizer.step()
-                if self.scheduler is not None:
-                    self.scheduler.step()
+                self._step_scheduler()
                 if self.problem.project is not None:
                     self.problem.project(model)
                 self.call_back(epoch, *step)
@@ -152,7 +151,13 @@ class Run(Outcome, Resumable):
             if self.problem.deterministic and self.solver.follows_ray and self._has_stalled():
                 break
             self.keep()
-        end_epoch(self.problem, self.means, self.epochs, partial=self.study.epochs is None)
+        is_partial = self.study.epochs is None or self.study.haste(self.job) > 1
+        end_epoch(self.problem, self.means, self.epochs, partial=is_partial)
+
+    def _step_scheduler(self) -> None:
+        if self.scheduler is not None:
+            for _ in range(min(self.study.haste(self.job), self.study.budget(self.splits))):
+                self.scheduler.step()
 
     def _has_stalled(self) -> bool:
         return bool(self.stalled(self.status.residual.cpu().numpy()))

@@ -18,6 +18,8 @@ from paretomtl.problem import Problem
 from paretomtl.solver import Solver, Sweep
 from paretomtl.training.seeds import OPENING, SOLVING, reproducible, reseed, seed_of
 
+HASTE = 4  # of the corners of a front model: they only tell the range of each loss
+
 
 def adam(parameters: Any) -> torch.optim.Optimizer:
     """Build the default optimizer: Adam at a learning rate of 1e-3."""
@@ -259,7 +261,7 @@ class Study:
         total = len(self.preferences) if self.refine is None else self.refine.total
         total = total if self.walk is None else self.walk.points
         rows: list[tuple[str, int | None, int | None]] = [(f"point-{k + 1:03d}", k, None) for k in range(total)]
-        if self.corners and self.front_model is None:
+        if self.corners and (self.front_model is None or self.normalise == CORNERS):
             rows += [(f"ideal-{i + 1}", None, i) for i in range(len(self.problem.names))]
         return [(id + self.suffix(s), k, corner, s) for s in range(self.seeds) for id, k, corner in rows]
 
@@ -268,14 +270,16 @@ class Study:
         return f"-seed-{seed + 1}" if seed or self.first_numbered else ""
 
     def tasks(self, jobs: Sequence[Job]) -> list[list[Job]]:
-        """Group jobs by what is trained together: single jobs; all of a seed for a front model; fleets."""
+        """Group jobs by what is trained together: single jobs; all of a seed for a front model, but corners; fleets."""
         if self.fleet is not None:
             ids = {job.id for job in jobs}
             parts = [[job for job in fleet if job.id in ids] for fleet in self.fleets]
             return [part for part in parts if part]
         if self.front_model is None:
             return [[job] for job in jobs]
-        return [[job for job in jobs if job.seed == seed] for seed in sorted({job.seed for job in jobs})]
+        served = [job for job in jobs if job.corner is None]
+        networks = [[job for job in served if job.seed == seed] for seed in sorted({job.seed for job in served})]
+        return [[job] for job in jobs if job.corner is not None] + networks
 
     @property
     def fleets(self) -> list[list[Job]]:
@@ -296,12 +300,17 @@ class Study:
         result = self.optimizer(list(parameters))
         return result if isinstance(result, tuple) else (result, None)
 
-    def budget(self, splits: dict[str, Iterable[Any]]) -> int:
-        """Return the number of steps for each point."""
-        if self.steps is not None:
-            return self.steps
-        assert self.epochs is not None
-        return self.epochs * len(splits["train"])  # type: ignore[arg-type]
+    def budget(self, splits: dict[str, Iterable[Any]], job: Job | None = None) -> int:
+        """Return the number of steps for each point, or for one whose budget may be shorter."""
+        steps = self.steps
+        if steps is None:
+            assert self.epochs is not None
+            steps = self.epochs * len(splits["train"])  # type: ignore[arg-type]
+        return steps if job is None else max(1, steps // self.haste(job))
+
+    def haste(self, job: Job) -> int:
+        """Return how many times faster than the others a point runs through its budget and its schedule."""
+        return HASTE if job.corner is not None and self.front_model is not None else 1
 
     def open(self) -> dict[str, Iterable[Any]]:
         """Open the problem's data by split; factories are called under the study's seed."""
