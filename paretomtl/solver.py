@@ -19,7 +19,7 @@ by -learning_rate * direction. State is a value, handed in and returned; its ten
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -155,7 +155,7 @@ class Solver(ABC):  # noqa: B024 - subclass one of the four below, not this
         """True for linear methods that divide the preference by the share of the batches that have each label."""
         return False
 
-    def normalised(self, normalisation: Normalisation) -> Self:
+    def normalised(self, normalisation: Normalisation) -> "Solver":
         """Return the method for normalised losses; one that holds losses, such as a reference, has them converted."""
         del normalisation
         return self

@@ -14,7 +14,7 @@ the points spread over the front.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -62,7 +62,7 @@ class HypervolumeAscent(Scalarization):
         """True: a ray starts at 0."""
         return True
 
-    def normalised(self, normalisation: Normalisation) -> Self:
+    def normalised(self, normalisation: Normalisation) -> "HypervolumeAscent":
         """Return the method with its reference in normalised losses."""
         return replace(self, ref_point=normalisation.convert(self.ref_point))
 

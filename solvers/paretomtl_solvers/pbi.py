@@ -5,7 +5,7 @@ ray's unit vector, d1 = (l - z)' u and d2 = |l - z - d1 u|.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -43,7 +43,7 @@ class PBI(Scalarization):
         """True if the ray starts at 0; the penalty must also be large enough."""
         return self.ideal is None
 
-    def normalised(self, normalisation: Normalisation) -> Self:
+    def normalised(self, normalisation: Normalisation) -> "PBI":
         """Return the method with its ideal in normalised losses; none stays none, the ideal of the normalisation."""
         return replace(self, ideal=self.ideal and normalisation.convert(self.ideal))
 

@@ -13,7 +13,7 @@ In the released code the cosine of a step's first point cancels itself out; here
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -51,7 +51,7 @@ class PHNHVI(Scalarization):
         check_reference(self.ref_point, len(self.ref_point))
         check_penalty(self.penalty)
 
-    def normalised(self, normalisation: Normalisation) -> Self:
+    def normalised(self, normalisation: Normalisation) -> "PHNHVI":
         """Return the method with its reference in normalised losses."""
         return replace(self, ref_point=normalisation.convert(self.ref_point))
 

@@ -5,7 +5,7 @@ the least possible.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -34,7 +34,7 @@ class SmoothTchebycheff(Scalarization):
         if not 0 < self.mu < float("inf"):
             raise ValueError(f"mu={self.mu!r}: give a positive number")
 
-    def normalised(self, normalisation: Normalisation) -> Self:
+    def normalised(self, normalisation: Normalisation) -> "SmoothTchebycheff":
         """Return the method with its ideal in normalised losses; none stays none, the ideal of the normalisation."""
         return replace(self, ideal=self.ideal and normalisation.convert(self.ideal))
 

@@ -6,7 +6,7 @@ alone, so it jumps at the minimiser: let the learning rate go to 0, or use `Smoo
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -40,7 +40,7 @@ class Tchebycheff(Scalarization):
         """True where z = 0: the losses are measured from z and must not fall below it, which can then be checked."""
         return self.ideal is None
 
-    def normalised(self, normalisation: Normalisation) -> Self:
+    def normalised(self, normalisation: Normalisation) -> "Tchebycheff":
         """Return the method with its ideal in normalised losses; none stays none, the ideal of the normalisation."""
         return replace(self, ideal=self.ideal and normalisation.convert(self.ideal))
 
