@@ -121,7 +121,8 @@ def find_causes(around: Surroundings) -> dict[Cause, int]:
         if ((around.best > FAR * around.worst) & (around.worst > around.best)).any():
             return {"ideal": n}
     each = zip(around.statuses, around.on_ray_in_training, around.beside.tolist(), strict=True)
-    return dict(Counter(_find_cause(*one) for one in each).most_common())
+    causes: list[Cause] = [_find_cause(*one) for one in each]
+    return dict(Counter(causes).most_common())
 
 
 def _find_cause(status: str | None, on_ray_in_training: bool, beside: float) -> Cause:
