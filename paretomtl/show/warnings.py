@@ -67,7 +67,7 @@ def _failure_warnings(front: Points) -> list[str]:
     reasons = "; ".join(f"{', '.join(ids)}: {why}" for why, ids in groups.items())
     kept = sum(p.weights is not None for p in front.failed)
     hint = f"the weights of {kept} are kept: paretomtl measure DIR MODULE:PROBLEM measures them again"
-    remedy = hint if kept else "they stay failed in this folder; explore with the cause mended and a new out="
+    remedy = hint if kept else "mend the cause and explore with a new out=, for here they stay failed"
     return [f"{len(front.failed)} of {len(front.study['points'])} points failed ({reasons}); {remedy}"]
 
 
@@ -208,7 +208,7 @@ def _describe_cause(cause: Cause, front: Points, around: Surroundings) -> str:
         "unseen": "the ray is met in training and missed on validate, where the losses are others; choose by what was "
         "measured, not by preference, or train on more data",
         "unknown": "the ray passes between the points, and training ended beside it; "
-        f"{budget}, a smaller learning rate or a smoother method (SmoothTchebycheff) may come closer",
+        f"{budget} or a smaller learning rate may come closer",
     }
     return texts[cause]
 

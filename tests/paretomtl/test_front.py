@@ -415,8 +415,8 @@ BEYOND = "; front.with_reference takes one beyond the worst losses, (1, 1)"
 def test_warnings_tell_what_a_reader_should_know(tmp_path, front):
     off = [point(f"p{k}", (0.5, 1.0 - k), warnings=("6.0 degrees off",)) for k in (1, 2)]
     assert stored(tmp_path, [*off, failed("p3")], notes=["1 duplicate dropped"]).warnings() == (
-        "1 of 3 points failed (p3: nan in 'a' at step 3); they stay failed in this folder; explore with the cause "
-        "mended and a new out=",
+        "1 of 3 points failed (p3: nan in 'a' at step 3); mend the cause and explore with a new out=, for here they "
+        "stay failed",
         "no trade-off on 'a': its loss is the same at every point; leave it out of the objectives",
         "1 duplicate dropped",
         "p1, p2: 6.0 degrees off",
