@@ -322,11 +322,12 @@ class Front(Points):
         return plot(self, path, None if pick is None else pick.point, kind, width)
 
     def warnings(self) -> tuple[str, ...]:
-        """List what a reader of this front should know.
+        """List what a reader of this front should know, and what to do about it; what matters most comes first.
 
-        Notes, damage, failures, constant objectives, points beyond the reference, points off their ray.
+        Damage, failures, points off their ray and why, points dominated by others, points beyond the reference,
+        constant objectives, notes, and the warnings of single points.
         """
-        from paretomtl.show.report import list_warnings
+        from paretomtl.show.warnings import list_warnings
 
         return list_warnings(self)
 

@@ -1,15 +1,15 @@
 """A front as text and as plain values, for the command line to print."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from paretomtl.errors import EmptyFrontError, escape_controls
 from paretomtl.point import Point
-from paretomtl.points import score
 from paretomtl.points.points import Points
 from paretomtl.selection.pick import Pick
+from paretomtl.show.warnings import list_warnings
 
 
 def format_report(front: Points) -> str:
@@ -61,39 +61,6 @@ def _map_figures_as_json(front: Points) -> dict[str, Any]:
     return {"interpolation_error": preference_map.error, "monotone": list(preference_map.monotone)}
 
 
-def list_warnings(front: Points) -> tuple[str, ...]:
-    """List what a reader of a front should know, including damage to its files."""
-    texts = [*front.study["notes"], *front.damage]
-    texts += [f"{p.id} is corrupt: {p.reason}" for p in front.corrupt]
-    if front.failed:
-        reasons = "; ".join(
-            f"{', '.join(ids)}: {why}" for why, ids in _group_ids(front.failed, lambda p: [p.reason]).items()
-        )
-        n_points = len(front.study["points"])
-        kept = sum(p.weights is not None for p in front.failed)
-        hint = f"; the weights of {kept} are kept: paretomtl measure DIR MODULE:PROBLEM measures them again"
-        texts.append(f"{len(front.failed)} of {n_points} points failed ({reasons}){hint if kept else ''}")
-    if len(front.points) > 1:
-        for name, flat in zip(front.names, score.is_constant(front.losses), strict=True):
-            if flat:
-                texts.append(f"no trade-off on {name!r}: its loss is the same at every point")
-    if front.points:
-        texts += _reference_warnings(front)
-    ids_by_warning = _group_ids((*front.points, *front.corners), lambda p: p.warnings)
-    texts += [f"{', '.join(ids)}: {warning}" for warning, ids in ids_by_warning.items()]
-    return tuple(map(escape_controls, texts))
-
-
-def _reference_warnings(front: Points) -> list[str]:
-    n, outside = len(front.points), score.count_outside(front.losses, front.ref_point)
-    reference = f"the reference ({', '.join(f'{r:g}' for r in front.ref_point)})"
-    if outside == n:
-        return [f"no point dominates {reference}, so the hypervolume is undefined"]
-    verbs = ("does", "adds") if outside == 1 else ("do", "add")
-    text = f"{outside} of {n} points {verbs[0]} not dominate {reference} and {verbs[1]} nothing to the hypervolume"
-    return [text] if outside else []
-
-
 def format_table(front: Points) -> str:
     """Format one line a point: preference, losses by split, validation measures if any, control error, status."""
     splits = front.study["splits"]
@@ -120,15 +87,6 @@ def _align_columns(rows: Sequence[Sequence[str]]) -> str:
     sides = ["<", *[">"] * (len(widths) - 2), "<"]
     layout = "  ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))
     return "\n".join(layout.format(*row).rstrip() for row in rows)
-
-
-def _group_ids(points: Sequence[Point], texts: Callable[[Point], Sequence[str | None]]) -> dict[str | None, list[str]]:
-    """Group the ids of points by the texts they carry."""
-    groups: dict[str | None, list[str]] = {}
-    for point in points:
-        for text in texts(point):
-            groups.setdefault(text, []).append(point.id)
-    return groups
 
 
 def choice_as_json(pick: Pick, folder: Path) -> dict[str, Any]:

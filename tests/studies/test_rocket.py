@@ -140,7 +140,7 @@ def cosine(steps, parameters):
 def test_epo_comes_to_its_rays_or_says_that_they_do_not_meet_the_front():
     problem = rocket_injector()
     known = problem.truth.front
-    with pytest.warns(UserWarning, match=r"point-003: 13\.\d degrees off the ray asked for \(unreachable\)"):
+    with pytest.warns(UserWarning, match=r"point-003 is 13\.\d degrees off the ray asked for \(unreachable\)"):
         front = pm.explore(
             problem,
             ps.EPO(),

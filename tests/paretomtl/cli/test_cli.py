@@ -315,7 +315,8 @@ def test_json_is_all_that_stdout_has(user):
     found = strict(done.stdout)
     assert (found["folder"], found["asked"], len(found["points"])) == ("runs/a", 5, 5)
     words = [f"{when} {how}" for when in ("imported", "losses") for how in ("print", "kept", "os", "c")]
-    assert sorted(done.stderr.splitlines()) == sorted(words)
+    lines = [line for line in done.stderr.splitlines() if "dominated by another" not in line]  # after one epoch
+    assert sorted(lines) == sorted(words)
 
 
 def test_json_of_every_command(user, capfd):

@@ -88,7 +88,9 @@ def test_an_old_front_is_read_and_left_as_it_is(old, tmp_path, capsys):
     assert front.select(best="a").point.id == "point-003"
     assert front.select(Knee()).point.id == "point-002"
     assert front.score().hypervolume == pytest.approx(pm.Front.load(old).hypervolume())
-    assert front.warnings() == ("point-003: 7.7 degrees off the ray asked for (solved)",)
+    assert front.points[2].warnings == ("7.7 degrees off the ray asked for (solved)",)
+    (text,) = front.warnings()
+    assert text.startswith("point-003 is 7.7 degrees off the ray asked for (trained): ")
     assert front.plot(tmp_path / "figure.svg").stat().st_size > 1000
     assert verify(old) == (str(old), {}, (), False, {})
     for command in (["verify"], ["show"], ["select", "--knee"]):
