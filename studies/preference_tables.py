@@ -212,7 +212,7 @@ def recommend(results: dict[str, list[Figures]]) -> tuple[tuple[str, str], str]:
     chosen = max(candidates, key=key)
     lines = [f"Chosen by {', '.join(choosing)}: {chosen[0]}, normalised: {chosen[1]}."]
     if not reaches(candidates[chosen]):
-        lines.append("There it misses a target, as does every other row.")
+        lines.append("It misses a target there, as every other row does.")
     if judging:
         lines += ["", _judgement([f for p in judging for f in results[p] if f.cell.row == chosen])]
     return chosen, "\n".join(lines)
