@@ -189,6 +189,7 @@ def run(*options):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # after three steps points are anywhere
 def test_the_command_prints_and_draws_a_front(mnist, tmp_path, capsys):
     small = ("--size", "tiny", "--batch", "16", "--steps", "3", "--preferences", "3")
     assert digit_pairs.main([*small, "--out", str(tmp_path / "front")]) == 0
