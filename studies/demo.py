@@ -32,7 +32,7 @@ from studies.conditioned_fronts import OneCycle
 
 METHOD = ps.SmoothTchebycheff(mu=0.1)
 FRONT_MODEL = pm.FiLM(sampling=pm.Sampling("part"))  # the gap is of a batch, so no person can have a preference alone
-RULE = pm.rules.Constraint(best="loss", subject_to={"gap": 0.05})
+RULE = pm.rules.Constraint(best="error", subject_to={"gap": 0.05})
 POINTS, CORNERS, EPOCHS, BATCH, PEAK = 9, 2, 8, 1024, 0.02  # points, …, people a step, and the learning rate's peak
 SEPARATE, LINEAR, ONE = "separate", "linear", "one-network"  # the folders of the three fronts
 
@@ -43,7 +43,7 @@ def losses(model: nn.Module, batch: Batch) -> dict[str, Tensor | None]:
     logits = model(features)[:, 0]
     difference = mean_difference(logits.sigmoid(), male)
     return {
-        "loss": binary_cross_entropy_with_logits(logits, rich),
+        "error": binary_cross_entropy_with_logits(logits, rich),
         "gap": None if difference is None else difference.abs(),
     }
 
@@ -51,13 +51,13 @@ def losses(model: nn.Module, batch: Batch) -> dict[str, Tensor | None]:
 def fair_income() -> pm.Problem:
     """Return the problem."""
     return pm.Problem(
-        objectives=[pm.Objective("loss", unit="nats"), "gap"],
+        objectives=[pm.Objective("error", unit="nats"), "gap"],
         model=partial(network, people()["train"][0].shape[1]),
         losses=losses,
         train=partial(loader, "train", BATCH),
         validate=partial(loader, "validate"),
         test=partial(loader, "test"),
-        ref_point=[0.56, 0.19],  # about the loss of a network trained on the gap alone, and the gap of the other
+        ref_point=[0.56, 0.19],  # about the worst of the two corners
     )
 
 
@@ -80,7 +80,7 @@ def explore_front(
     start, plain = time.perf_counter(), problem.model()
     with warnings.catch_warnings():
         # before training a network gives all people about the same probability, so its gap is near 0
-        warnings.filterwarnings("ignore", "loss 'loss' is .* times loss 'gap' on the first batch", UserWarning)
+        warnings.filterwarnings("ignore", "loss 'error' is .* times loss 'gap' on the first batch", UserWarning)
         front = pm.explore(
             problem, method, preferences=POINTS, epochs=epochs, optimizer=optimizer, out=out,
             front_model=front_model, fleet=None if front_model else networks,
@@ -121,14 +121,14 @@ def share_dominated(front: pm.Front, baseline: pm.Front) -> float:
 def demonstrate(epochs: int, out: Path) -> int:
     """Explore the three fronts, compare them, choose a model and load it in a new process; return the exit code."""
     start, method = time.perf_counter(), type(METHOD).__name__
-    problem = fair_income()
     print(
         f"Who earns more than $50,000? {TRAINED_ON:,} people of a census, and two objectives at odds:\n"
-        "  loss  the error of the predicted probability, as cross-entropy\n"
-        "  gap   how far the mean predicted probability of men is from that of women\n\n"
+        "  error  of the predicted probability, as cross-entropy\n"
+        "  gap    between the mean predicted probabilities of men and of women\n\n"
         f"1. {POINTS} networks, one for each preference between the two, by {method}",
         flush=True,
     )
+    problem = fair_income()
     separate = explore_front(problem, f"{method}, {POINTS} networks", METHOD, epochs, out / SEPARATE)
     print(separate.front.table())
     page = separate.front.plot(out / f"{SEPARATE}.html", separate.front.select(RULE))
