@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -101,21 +100,15 @@ def compare(runs: list[Run], baseline: pm.Front) -> str:
         )
         for run in runs
     ]  # fmt: skip
-    first, *others = zip(columns, *rows, strict=True)
-    cells = [_align(first, str.ljust), *(_align(column, str.rjust) for column in others)]
-    return "\n".join(map("  ".join, zip(*cells, strict=True)))
-
-
-def _align(column: Sequence[str], side: Callable[[str, int], str]) -> list[str]:
-    width = max(map(len, column))
-    return [side(cell, width) for cell in column]
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    layout = "  ".join(f"{{:{'>' if k else '<'}{width}}}" for k, width in enumerate(widths))
+    return "\n".join(layout.format(*row) for row in (columns, *rows))
 
 
 def share_dominated(front: pm.Front, baseline: pm.Front) -> float:
     """Return the share of a front's points that some point of the baseline dominates."""
-    ours, theirs = front.losses[:, None], baseline.losses[None]
-    dominated = (theirs <= ours).all(axis=2) & (theirs < ours).any(axis=2)
-    return float(np.mean(dominated.any(axis=1)))
+    rows = baseline.losses
+    return float(np.mean([any((row <= point).all() and (row < point).any() for row in rows) for point in front.losses]))
 
 
 def demonstrate(epochs: int, out: Path) -> int:

@@ -217,4 +217,6 @@ def test_in_full_its_points_lie_where_they_were_requested(mnist, tmp_path):
     front = pm.Front.load(tmp_path / "front")
     assert (len(front.points), len(front.corners), len(front.failed)) == (5, 2, 0)
     assert front.control_errors.mean() < 5
-    assert front.hypervolume() > 2
+    volume = front.hypervolume()
+    assert volume is not None
+    assert volume > 2
