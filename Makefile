@@ -20,7 +20,7 @@ export OMP_NUM_THREADS ?= 1
 
 demo: .venv/installed
 	rm -rf runs/demo
-	$(BIN)/python -m studies.digit_pairs --out runs/demo
+	$(BIN)/python -m studies.demo --out runs/demo
 
 # The tests are in lanes, by what they need; tests/conftest.py says which test is in which.
 PYTEST := $(BIN)/python -m pytest

@@ -100,13 +100,13 @@ def people() -> dict[str, tuple[Tensor, Tensor, Tensor]]:
     return {name: encoded(part, encoding) for name, part in splits.items()}
 
 
-def loader(split: str) -> Iterable[Any]:
+def loader(split: str, batch: int = BATCH) -> Iterable[Any]:
     """Return the batches of a split: shuffled for training, by a generator that the study seeds; else a single one."""
     tensors = people()[split]
     if split != "train":
         return [tensors]
     generator = torch.Generator()
-    batches = BatchSampler(RandomSampler(tensors[0], generator=generator), BATCH, drop_last=True)
+    batches = BatchSampler(RandomSampler(tensors[0], generator=generator), batch, drop_last=True)
     # whole batches are indexed at once: one person at a time would take longer than the training
     return DataLoader(TensorDataset(*tensors), batch_size=None, sampler=batches, generator=generator)
 
@@ -116,12 +116,18 @@ def network(inputs: int) -> nn.Module:
     return nn.Sequential(nn.Linear(inputs, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
 
 
-def soft_gap(probabilities: Tensor, male: Tensor) -> Tensor | None:
-    """Return the squared difference of the groups' mean probabilities; None for a batch with only one group."""
+def mean_difference(probabilities: Tensor, male: Tensor) -> Tensor | None:
+    """Return the men's mean probability less the women's; None for a batch with only one group."""
     men, women = male.sum(), (1 - male).sum()
     if not (men and women):
         return None
-    return ((probabilities * male).sum() / men - (probabilities * (1 - male)).sum() / women).square()
+    return (probabilities * male).sum() / men - (probabilities * (1 - male)).sum() / women
+
+
+def soft_gap(probabilities: Tensor, male: Tensor) -> Tensor | None:
+    """Return the squared difference of the groups' mean probabilities; None for a batch with only one group."""
+    difference = mean_difference(probabilities, male)
+    return None if difference is None else difference.square()
 
 
 def losses(model: nn.Module, batch: Batch) -> dict[str, Tensor | None]:

@@ -1,7 +1,6 @@
-"""Digit pairs (MultiMNIST): two overlapping pictures, two tasks, one small LeNet; from real data to a chosen model.
+"""Digit pairs (MultiMNIST): two overlapping pictures, two tasks, one small LeNet.
 
-    python -m studies.digit_pairs --out runs/demo          explore, score, choose, load, plot
-    python -m studies.digit_pairs --check runs/demo        load the chosen model again and measure it
+    python -m studies.digit_pairs --out runs/digits        explore, score, plot
 
 The recipe: base pictures of MNIST (or Fashion-MNIST), 50,000 / 10,000 / 10,000 for train / validate / test; pairs are
 drawn within each, never across. The left one lies at (0, 0) and the right one at (8, 8) of 36×36, maximum where they
@@ -9,10 +8,7 @@ overlap, divided by 255. The net is Pareto-MTL's LeNet (Lin et al., NeurIPS 2019
 """
 
 import argparse
-import os
-import subprocess
 import sys
-import time
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -123,18 +119,17 @@ def digit_pairs(
 
 
 PREFERENCES, STEPS, SMALL_BATCH, LR = 5, 100, 64, 3e-3  # few steps of small batches: a minute for the whole front
-RULE = pm.rules.Constraint(best="right", subject_to={"left": 0.8})
 
 
-def demo() -> pm.Problem:
-    """The problem of the demo."""
+def quick() -> pm.Problem:
+    """Return the problem in small batches, for a front in a minute or two."""
     return digit_pairs(batch=SMALL_BATCH)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Explore, print, choose, load again in another process, plot."""
+    """Explore a front by EPO, print it and draw it."""
     parser = argparse.ArgumentParser(
-        prog="python -m studies.digit_pairs", description="From pairs of real digits to a chosen model."
+        prog="python -m studies.digit_pairs", description="A front of two tasks on pairs of real digits."
     )
     parser.add_argument("--size", choices=SIZES, default="demo")
     parser.add_argument("--kind", choices=KINDS, default="digits")
@@ -143,55 +138,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--preferences", type=int, default=PREFERENCES)
     parser.add_argument("--ray", action="store_true", help="compute the points on Ray, with two workers")
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--out", type=Path, help="the folder for the front")
-    where.add_argument("--check", type=Path, metavar="FOLDER", help="load the chosen model of a front and measure it")
-    chosen = parser.parse_args(arguments)
-    problem = digit_pairs(chosen.size, chosen.kind, chosen.width, chosen.batch)
+    parser.add_argument("--out", type=Path, required=True, help="the folder for the front")
+    options = parser.parse_args(arguments)
     try:
-        return check(problem, chosen.check) if chosen.check else demonstrate(problem, chosen)
+        front = pm.explore(
+            digit_pairs(options.size, options.kind, options.width, options.batch),
+            ps.EPO(),
+            preferences=options.preferences,
+            steps=options.steps,
+            optimizer=partial(torch.optim.Adam, lr=LR),
+            out=options.out,
+            executor=pm.RayTune(workers=2) if options.ray else None,
+        )
     except data.Missing as error:
         print(error, file=sys.stderr)
         return 1
-
-
-def demonstrate(problem: pm.Problem, chosen: argparse.Namespace) -> int:
-    """The demo, from the data to the figure."""
-    start = time.perf_counter()
-    front = pm.explore(
-        problem,
-        ps.EPO(),
-        preferences=chosen.preferences,
-        steps=chosen.steps,
-        optimizer=partial(torch.optim.Adam, lr=LR),
-        out=chosen.out,
-        executor=pm.RayTune(workers=2) if chosen.ray else None,
-    )
-    minutes = (time.perf_counter() - start) / 60
-    print(front.table(), end="\n\n")
-    print(front.score(), end="\n\n")
-    pick = front.select(RULE)
-    print(f"chosen: {pick.why}")
-    figure = front.plot(chosen.out / "front.svg", pick)
-    print(f"written: {figure}, {figure.with_suffix('.csv')} and the front's folder {front.folder}", flush=True)
-    again = [sys.executable, "-m", "studies.digit_pairs", "--check", str(chosen.out)]
-    options = [f"--{name}={getattr(chosen, name)}" for name in ("size", "kind", "width", "batch")]
-    code = subprocess.run([*again, *options]).returncode
-    print(f"bench: {len(front) + len(front.corners)} points in {minutes:.1f} minutes on {os.cpu_count()} cores")
-    return code
-
-
-def check(problem: pm.Problem, folder: Path) -> int:
-    """Load the chosen model from its files alone and compare its losses with the stored ones; 1 if they differ."""
-    front = pm.Front.load(folder)
-    pick = front.select(RULE)
-    assert pick.point is not None
-    measured = pm.evaluate(problem, pick.load(problem.model), "validate")
-    stored = dict(zip(front.names, pick.point.losses["validate"], strict=True))
-    worst = max(abs(measured[name] - stored[name]) for name in front.names)
-    shown = ", ".join(f"{name} {value:.4f}" for name, value in measured.items())
-    print(f"loaded {pick.point.id} in a new process: {shown}; {worst:.1e} from the stored losses")
-    return 0 if worst <= 1e-6 else 1
+    print(front.table(), front.score(), sep="\n\n")
+    front.plot(options.out / "front.svg")
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 """Digit pairs: the recipe on made-up pictures, the nets, and one epoch on the real ones."""
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -13,7 +16,9 @@ import paretomtl as pm
 import paretomtl_solvers as ps
 from studies import data, digit_pairs
 from studies.digit_pairs import SIZES, SPLITS, LeNet, losses
+from tests.folders import files
 
+ROOT = Path(__file__).parents[2]
 pairs = digit_pairs.pairs.__wrapped__  # without its cache
 
 
@@ -171,8 +176,47 @@ def never(step):
     ],
     ids=["a typo in the measure", "a gradient penalty", "an optimizer instance"],
 )  # fmt: skip
-def test_on_the_demos_problem_an_error_comes_before_the_first_step(mnist, tmp_path, changes, asked, error, named):
-    problem, out = replace(digit_pairs.demo(), **changes), tmp_path / "front"
+def test_on_real_digits_an_error_comes_before_the_first_step(mnist, tmp_path, changes, asked, error, named):
+    problem, out = replace(digit_pairs.quick(), **changes), tmp_path / "front"
     with pytest.raises(error, match=named):
         pm.explore(problem, ps.EPO(), preferences=5, steps=100, callbacks=[never], out=out, **asked)
     assert not out.exists()
+
+
+def run(*options):
+    command = [sys.executable, "-m", "studies.digit_pairs", *map(str, options)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # after three steps points are anywhere
+def test_the_command_prints_and_draws_a_front(mnist, tmp_path, capsys):
+    small = ("--size", "tiny", "--batch", "16", "--steps", "3", "--preferences", "3")
+    assert digit_pairs.main([*small, "--out", str(tmp_path / "front")]) == 0
+    printed, front = capsys.readouterr().out, pm.Front.load(tmp_path / "front")
+    assert (len(front.points), len(front.corners), len(front.failed)) == (3, 2, 0)
+    assert front.table() in printed
+    assert str(front.score()) in printed
+    assert "<svg" in (tmp_path / "front" / "front.svg").read_text()
+
+
+@pytest.mark.slow  # minutes; tests/cluster has the same of smaller problems
+def test_two_workers_on_ray_give_the_same_bytes(mnist, tmp_path):
+    small = ("--size", "tiny", "--batch", "16")
+    run(*small, "--out", tmp_path / "here")
+    run(*small, "--ray", "--out", tmp_path / "ray")
+    one, other = files(tmp_path / "here"), files(tmp_path / "ray")
+    assert one.keys() == other.keys()
+    assert len(one) == 7 + 7 + 5  # records, weights, study.json, front.json, points.csv, the figure and its data
+    assert [name for name in one if one[name] != other[name]] == []
+
+
+@pytest.mark.slow
+def test_in_full_its_points_lie_where_they_were_requested(mnist, tmp_path):
+    run("--out", tmp_path / "front")
+    front = pm.Front.load(tmp_path / "front")
+    assert (len(front.points), len(front.corners), len(front.failed)) == (5, 2, 0)
+    assert front.control_errors.mean() < 5
+    volume = front.hypervolume()
+    assert volume is not None
+    assert volume > 2
