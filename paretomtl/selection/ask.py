@@ -26,7 +26,7 @@ from paretomtl.preference import FLOOR, normalise, ray
 from paretomtl.selection.levels import Known, Levels, find_point, read_levels, survey
 from paretomtl.selection.pick import Pick
 from paretomtl.selection.select import format_measure
-from paretomtl.selection.surface import ROUNDING, Meeting, achievement, join, meet
+from paretomtl.selection.surface import ROUNDING, Meeting, achievement, bend, join, meet
 
 UNREACHABLE = Code.UNREACHABLE.word
 LEAST_SHARE = 0.01  # of a point in a prediction, to be named
@@ -85,15 +85,17 @@ def ask(
     line = _draw_line(front, known, goal, limit, has_rays)
     missed = np.array([p.preference for p in means.points if p.status == UNREACHABLE]).reshape(-1, len(known.names))
     meeting = meet(units, join(units, ray(missed)), line.start, line.direction)
+    error = front.map().error
     if has_rays:
-        is_beside = not meeting.is_on_line and front.ideals is not None  # the corners are its ends: nothing is beyond
-        through = meeting.shares @ units if is_beside else line.start + meeting.step * line.direction
-        r = normalise(1 / np.maximum(through, FLOOR * np.abs(through).max()), len(known.names))
+        r = _aim_at(
+            meeting, units, line, None if error is None else front.normalised(error) - front.normalised(0 * error)
+        )
+        if (np.abs(means.preferences - r).max(axis=1) < FLOOR).any():  # what it led to is among the points
+            r = _to_preference(meeting.shares @ units)
     else:
         r = normalise(meeting.shares @ np.array([p.preference for p in known.points]), len(known.names))
     misses = achievement(front.normalised(means.losses), line.start, line.direction)
     nearest = means.points[int(misses.argmin())]
-    error = front.map().error
     answer = Ask(
         preference=_by_name(known, r),
         losses=_by_name(known, meeting.shares @ known.losses),
@@ -129,6 +131,26 @@ def _draw_line(front: Points, known: Known, goal: Levels, limit: Levels | None, 
     if "improve" in goal.words or (direction <= FLOOR * span).any():
         return _Line(start, span, "range")
     return _Line(start, direction, "ray")
+
+
+def _aim_at(
+    meeting: Meeting, units: Float[np.ndarray, "n m"], line: _Line, error: "Float[np.ndarray, ' m'] | None"
+) -> Float[np.ndarray, " m"]:
+    """Return the preference whose ray meets the line where the front does.
+
+    That is also on the line where it passes beside the points: a front that goes on is met there, and one that does not
+    has a place that is no worse in any objective. The smooth surface is believed as far as the pieces may be off.
+    """
+    step = meeting.step
+    if meeting.is_on_line and error is not None:
+        smooth = bend(units, line.start, line.direction, step)
+        step = smooth if (abs(smooth - step) * line.direction <= error).all() else step
+    return _to_preference(line.start + step * line.direction)
+
+
+def _to_preference(place: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+    """Return the preference on whose ray a place lies, in the units of rays."""
+    return normalise(1 / np.maximum(place, FLOOR * np.abs(place).max()), len(place))
 
 
 def _describe_line(known: Known, goal: Levels, limit: Levels | None, kind: str, at: Point | None) -> str:
@@ -171,7 +193,9 @@ def _describe_expected(known: Known, goal: Levels, answer: Ask, meeting: Meeting
     parts = [f"misses it by {', '.join(worse)}"] if worse else []
     parts += [f"betters it by {', '.join(better)}"] if better else []
     verdict = "It can be attained" if answer.is_attainable else "It is out of reach of the points there"
-    beside = "" if meeting.is_on_line else " at their end, for the line passes beside them and what is beyond is unknown"
+    beside = (
+        "" if meeting.is_on_line else " at their end, for the line passes beside them and what is beyond is unknown"
+    )
     values = _list(known, np.array(answer.nearest.values["validate"]))
     return (
         f"{verdict}: expected is {_list(known, expected)}{beside}, which {' and '.join(parts) or 'meets it'}. "

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from paretomtl.points.preference_map import triangulate
 
 ROUNDING = 1e-9  # relative error of the small systems of equations below
+BEND_STEPS = 30  # of the secant method, which takes a handful
 ON_LINE = 1e-6  # share of a direction by which a place on a line may be off it
 
 
@@ -89,6 +90,42 @@ def meet(
     shares[rows[k]] = within[k, c]
     step = float(steps[k, c])
     return Meeting(step, shares, bool((step - places[k, c] <= ON_LINE * (1 + abs(step))).all()))
+
+
+def bend(
+    losses: Float[np.ndarray, "n m"], start: Float[np.ndarray, " m"], direction: Float[np.ndarray, " m"], step: float
+) -> float:
+    """Return where a line meets a smooth surface through the points of a front, near a step where it meets the pieces.
+
+    The distance from 0 is interpolated over the directions seen from there, by cubic radial functions and a plane.
+    Between few points this is much nearer to a smooth front than the pieces are. Where no such place is known, the
+    step stays.
+    """
+    n, m = losses.shape
+    span = np.ptp(losses, axis=0)
+    scale = np.where(span > 0, span, 1.0)
+    distance = (losses / scale).sum(axis=1)
+    if n <= m or (distance <= 0).any():
+        return step
+    seen = losses / scale / distance[:, None]
+    system = np.zeros((n + m, n + m))
+    system[:n, :n] = np.linalg.norm(seen[:, None] - seen[None], axis=2) ** 3
+    system[:n, n:], system[n:, :n] = seen, seen.T  # entries of a direction sum to 1, so the plane has its constant
+    weights = np.linalg.lstsq(system, np.concatenate([distance, np.zeros(m)]), rcond=None)[0]
+
+    def excess(t: float) -> float:
+        place = (start + t * direction) / scale
+        at = place / place.sum()
+        known = np.linalg.norm(at - seen, axis=1) ** 3 @ weights[:n] + at @ weights[n:]
+        return float(place.sum() - known)
+
+    last, t = step, step - excess(step) / float((direction / scale).sum())
+    for _ in range(BEND_STEPS):
+        slope = (excess(t) - excess(last)) / (t - last) if t != last else 0.0
+        if abs(t - last) <= ROUNDING * (1 + abs(step)) or slope == 0:
+            return t
+        last, t = t, t - excess(t) / slope
+    return step
 
 
 def _solve_pieces(ends: Float[np.ndarray, "k v m"]) -> tuple[Float[np.ndarray, "k c"], Float[np.ndarray, "k c v"]]:
