@@ -3,8 +3,8 @@
 Levels become losses in the units of preferences and rays (`Points.normalised`). The achievement function of losses l is
 the largest miss of the aspiration a, max_i (l_i - a_i) / d_i, where d is what misses are measured by:
 
-- a - z, from the ideal z: then its least value lies on the ray from z through a. z is where the rays of the study begin;
-  for points that are on no rays, the ideal of the normalisation, else of the corners, else 0.
+- a - z, from the ideal z: then its least value lies on the ray from z through a. z is where the rays of the study
+  begin; for points that are on no rays, the ideal of the normalisation, else of the corners, else 0.
 - b - a with reservation levels b, so that a place half way from a to b in all objectives misses a by half.
 - nadir - ideal, where an aspiration is at the ideal or beyond it, or is "improve": no ray from z passes through it.
 
@@ -13,7 +13,7 @@ this place. The place is known better with a point near it: train at the prefere
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float

@@ -109,7 +109,7 @@ def read_levels(known: Known, levels: Mapping[str, Any], field: str, at: Point |
         ValueError, TypeError: a name, a number or a word is wrong, or one is missing.
     """
     if not isinstance(levels, Mapping):
-        example = {name: 0.5 for name in known.names}
+        example = dict.fromkeys(known.names, 0.5)
         raise TypeError(f"{field}={levels!r}: give a number by objective, such as {example}")
     unknown = [name for name in levels if name not in known.names]
     if unknown:

@@ -129,7 +129,7 @@ def bend(
 
 
 def _solve_pieces(ends: Float[np.ndarray, "k v m"]) -> tuple[Float[np.ndarray, "k c"], Float[np.ndarray, "k c v"]]:
-    """Return the candidates for the least largest entry on each piece, and the shares of its ends; inf for no candidate.
+    """Return candidates for the least largest entry on each piece, and the shares of its ends; inf where there is none.
 
     It is a linear program in the shares and the step, and its solution is where v of the m + v bounds (an entry is at
     most the step, a share at least 0) hold with equality: there are few, so all are tried.
