@@ -14,6 +14,7 @@ from paretomtl.objective import Objective, check_reference
 from paretomtl.point import Point
 from paretomtl.points.points import Points
 from paretomtl.preference import normalise
+from paretomtl.selection.ask import Ask, ask
 from paretomtl.selection.pick import Deployed, Pick, choose_subset, pick_by_rule
 from paretomtl.selection.rules import Constraint
 from paretomtl.selection.select import Rule
@@ -233,6 +234,31 @@ class Front(Points):
             ValueError: no point dominates `ref_point`.
         """
         return choose_subset(self, k)
+
+    def ask(
+        self,
+        aspiration: Mapping[str, float | str],
+        *,
+        reservation: Mapping[str, float] | None = None,
+        at: Point | Pick | None = None,
+    ) -> Ask:
+        """Return the preference that comes nearest to what one would like, and what to expect there.
+
+        `explore(…, out=same, preferences=[answer.preference])` trains it; then ask again, for the front is known better
+        near there.
+
+        Args:
+            aspiration: objective -> the value that one would like, as people read it. With `at=`, objectives left out
+                keep their value, and a word may stand for a number: "improve" (towards the ideal), "keep", "free".
+            reservation: objective -> the value that just about does, for every objective; misses are then measured by
+                the way from the aspiration to it, else by the way from the ideal to the aspiration.
+            at: a point of this front, or a pick, to start from.
+
+        Raises:
+            EmptyFrontError: there is no point.
+            ValueError, TypeError: a name, a number or a word is wrong, or one is missing.
+        """
+        return ask(self, aspiration, reservation, at)
 
     def with_reference(self, ref_point: Sequence[float]) -> "Front":
         """Return this front with another hypervolume reference; files are left as they are.

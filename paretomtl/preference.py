@@ -97,9 +97,7 @@ def build_design(preferences: "int | Sequence | np.ndarray | Refine", names: Seq
     if changes:
         more = f", nor did {len(changes) - 1} more" if changes[1:] else ""
         notes.append(f"{changes[0]} did not sum to 1{more}; normalised")
-    distinct = [
-        row for k, row in enumerate(rows) if not any(np.allclose(row, other, rtol=0, atol=1e-12) for other in rows[:k])
-    ]
+    distinct = [row for k, row in enumerate(rows) if not any(is_same(row, other) for other in rows[:k])]
     if len(distinct) < len(rows):
         notes.append(f"{len(rows) - len(distinct)} duplicate preference(s) dropped, {len(distinct)} left")
     return Design(np.stack(distinct), tuple(notes), False)
@@ -123,6 +121,11 @@ def normalise(row: Sequence[float] | np.ndarray, m: int, where: str = "preferenc
         raise ValueError(f"{where} = {values.tolist()} is all zero; at least one objective must matter")
     values = values / values.max()  # first, so that the sum of very large entries does not overflow
     return values / values.sum()
+
+
+def is_same(row: Sequence[float] | np.ndarray, other: Sequence[float] | np.ndarray) -> bool:
+    """Whether two preferences differ by rounding only."""
+    return np.allclose(row, other, rtol=0, atol=1e-12)
 
 
 def even_design(m: int, K: int, span: int | None = None) -> Float[np.ndarray, "K m"]:

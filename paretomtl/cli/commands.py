@@ -1,6 +1,7 @@
 """The command line: its commands and flags, and the exit code of what they do.
 
-What a command needs is imported when it is called: only `run`, `resume`, `measure` and `methods` import torch.
+What a command needs is imported when it is called: only `run`, `resume`, `ask --train`, `measure` and `methods` import
+torch.
 """
 
 import argparse
@@ -18,6 +19,8 @@ from paretomtl.errors import StudyFileError, UsageError, UserCodeError
 from paretomtl.options import BUDGETS, FLAGS, OPTIONS
 from paretomtl.show import FIGURE_KINDS
 from paretomtl.sweep.interrupt import Interrupted
+
+TRUST = "run whatever code the folder names; a folder may lie"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,6 +57,8 @@ def _import_command(name: str) -> Callable[[argparse.Namespace], int]:
         from paretomtl.cli.exploring import COMMANDS
     elif name == "measure":
         from paretomtl.cli.measuring import COMMANDS
+    elif name == "ask":
+        from paretomtl.cli.asking import COMMANDS
     else:
         from paretomtl.cli.reading import COMMANDS
     return COMMANDS[name]
@@ -76,7 +81,7 @@ def build_parser(name: str | None) -> argparse.ArgumentParser:
         metavar="MODULE:PROBLEM",
         help="the code that the front was begun with; says that it may run",
     )
-    resume.add_argument("--trust", action="store_true", help="run whatever code the folder names; a folder may lie")
+    resume.add_argument("--trust", action="store_true", help=TRUST)
     measure = _add_front_command(commands, "measure", "measure a front's points again, such as with another measure")
     measure.add_argument("problem", metavar="MODULE:PROBLEM", help="the problem that they were trained for")
     _add_front_command(commands, "show", "print a front: its points and its figures")
@@ -95,6 +100,17 @@ def build_parser(name: str | None) -> argparse.ArgumentParser:
 
         rule_options.add(select, required=True)
         rule_options.add(plot, required=False)
+
+    ask = _add_front_command(commands, "ask", "say which preference comes nearest to what one would like; train it")
+    amounts = {"metavar": "OBJECTIVE=VALUE", "action": "append", "default": []}
+    aspire = "what one would like; with --at, the value may be improve, keep or free"
+    ask.add_argument("--aspire", help=aspire, required=True, **amounts)
+    ask.add_argument("--reserve", help="what just about does, for each objective", **amounts)
+    ask.add_argument("--at", metavar="POINT", help="the point to start from, such as point-003; the others are kept")
+    ask.add_argument(
+        "--train", nargs="*", metavar="MODULE:PROBLEM", help="train there, in DIR, with the code that run began it with"
+    )
+    ask.add_argument("--trust", action="store_true", help=TRUST)
 
     _add_front_command(commands, "verify", "check every file of a front; 1 if any is damaged")
     _add_front_command(commands, "migrate", "write a front of an older version anew in the present schema")

@@ -40,8 +40,13 @@ def run_study(args: argparse.Namespace) -> int:
         raise UsageError(f"{path}: {error}") from error
 
 
-def resume_study(args: argparse.Namespace) -> int:
-    """Go on with a front that `run MODULE:PROBLEM` began, by the flags that its folder remembers."""
+def resume_study(args: argparse.Namespace, preference: Mapping[str, float] | None = None) -> int:
+    """Go on with a front that `run MODULE:PROBLEM` began, by the flags that its folder remembers.
+
+    Args:
+        args: the parsed command line.
+        preference: one to add to those of the folder.
+    """
     command = trust.read_command(Store(args.folder))
     names = trust.code_names(command)
     sys.path.insert(0, "")
@@ -50,8 +55,11 @@ def resume_study(args: argparse.Namespace) -> int:
     args.out, args.go_on = args.folder, trust.format_resume(args.folder, names)
     # a flag that the version before did not have is absent, which is the same as left out
     flags = {name: command.get(name) for name in REMEMBERED} | {"out": args.folder}
+    options = replace(_read_flags(flags), command=command)
+    if preference is not None:
+        options = replace(options, preferences=[preference])
     with trust.no_imports_from(args.folder):
-        return _explore(args, replace(_read_flags(flags), command=command))
+        return _explore(args, options)
 
 
 def _read_flags(flags: Mapping[str, Any]) -> Options:

@@ -42,25 +42,26 @@ def _add_option(parser: Any, option: RuleOption) -> None:
 def _parse_value(option: RuleOption, options: argparse.Namespace) -> Any:
     value = getattr(options, option.name)
     if option.value is dict:
-        return _parse_amounts(option.flag, value)
+        return parse_amounts(option.flag, value)
     if option.value is list:
-        amounts = _parse_amounts(option.flag, [text for text in value if "=" in text])
+        amounts = parse_amounts(option.flag, [text for text in value if "=" in text])
         names = [text.rpartition("=")[0] or text for text in value]
         return [(name, amounts.get(name)) for name in names]
     return value
 
 
-def _parse_amounts(flag: str, texts: Sequence[str]) -> dict[str, float]:
-    """Parse OBJECTIVE=NUMBER texts."""
+def parse_amounts(flag: str, texts: Sequence[str], words: Sequence[str] = ()) -> dict[str, Any]:
+    """Parse OBJECTIVE=NUMBER texts; some words may stand for a number."""
     amounts = {}
     for text in texts:
         name, _, number = text.rpartition("=")
         if name in amounts:
             raise UsageError(f"{flag} gives {name!r} twice")
         try:
-            amounts[name] = float(number)
+            amounts[name] = number if number in words else float(number)
         except ValueError:
             name = ""
         if not name:
-            raise UsageError(f"{flag} {text!r}: write OBJECTIVE=NUMBER, such as left=0.35")
+            also = f", or one of {', '.join(words)} for the number" if words else ""
+            raise UsageError(f"{flag} {text!r}: write OBJECTIVE=NUMBER, such as left=0.35{also}")
     return amounts

@@ -12,6 +12,7 @@ import numpy as np
 from paretomtl.normalisation import read_normalisation
 from paretomtl.point import Point
 from paretomtl.points.corners import find_range
+from paretomtl.preference import is_same
 from paretomtl.preflight.description import list_growing
 from paretomtl.storage.store import Store
 from paretomtl.training.study import Study
@@ -21,6 +22,9 @@ MARGIN = 0.1  # of the corners' range, by which the reference lies beyond their 
 
 def align(study: Study, out: str | Path | None) -> Study:
     """Return a study as its folder would have it: points in that order, its corners, and what they have told.
+
+    A list of preferences is an addition: those of the folder stay, and rows that are not there follow. A number is the
+    whole of an even design, which has to hold those of the folder, or be among them.
 
     A study that does not fit to the folder is returned as it is; what differs shows when they are compared.
     """
@@ -44,12 +48,15 @@ def _align_preferences(study: Study, first: Sequence[Mapping[str, Any]]) -> Stud
     """Return a study with the preferences of its folder's first seed in that order, and its corners."""
     if "preferences" not in list_growing(study):
         return study
-    kept = [tuple(point["preference"]) for point in first if point["corner"] is None and point["preference"]]
-    rows = [tuple(row) for row in study.preferences.tolist()]
-    if len(kept) != sum(point["corner"] is None for point in first) or not set(kept) <= set(rows):
+    kept = [point["preference"] for point in first if point["corner"] is None]
+    if not kept or not all(kept):  # an earlier version's, of a walk or of rounds
         return study
-    order = np.array([*kept, *(row for row in rows if row not in set(kept))])
-    return replace(study, preferences=order, corners=study.corners or any(point["corner"] for point in first))
+    rows, is_even = study.preferences.tolist(), study.corners
+    new = [row for row in rows if not any(is_same(row, other) for other in kept)]
+    if is_even and new and not all(any(is_same(row, other) for other in rows) for row in kept):
+        return study
+    corners = is_even or any(point["corner"] for point in first)
+    return replace(study, preferences=np.array([*kept, *new]), corners=corners)
 
 
 def check_reference_known(description: dict[str, Any]) -> None:
