@@ -20,7 +20,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
@@ -29,12 +28,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from torch import Tensor
 
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.points import score
 from paretomtl.preference import even_design
+from paretomtl.solver import status_of
 from studies import data
 from studies.adult import adult
 from studies.analytic import fonseca, linear_regression, zdt2
@@ -92,8 +92,10 @@ SETTINGS = (
 class UnpolishedEPO(ps.EPO):
     """EPO without its polish, whose steps the other methods do not get."""
 
-    def finish(self, closure: Any, state: Any, preference: Any) -> None:
-        """Leave the point where the steps ended."""
+    def finish(self, closure: pm.Closure, state: Any, preference: Tensor) -> pm.Status:
+        """Leave the point where the steps ended, uncertified."""
+        del closure, state, preference
+        return status_of(pm.Code.NOT_CONVERGED)
 
 
 METHODS: dict[str, Callable[[Sequence[float]], pm.Solver]] = {  # from the reference of the hypervolume
@@ -127,7 +129,7 @@ class Corners(NamedTuple):
 
 
 def train_points(
-    setting: Setting, solver: pm.Solver, preferences: Float[np.ndarray, "K m"], rate: float, seed: int, **options: Any
+    setting: Setting, solver: pm.Solver, preferences: int | list[list[float]], rate: float, seed: int, **options: Any
 ) -> pm.Front:
     """Train a point for each preference, and measure them on validation data."""
     with warnings.catch_warnings():
@@ -135,23 +137,21 @@ def train_points(
         return pm.explore(
             replace(setting.problem(), test=None),
             solver,
-            preferences=preferences.tolist(),
+            preferences=preferences,
             steps=setting.steps,
             optimizer=Optimizer(setting.optimizer, rate).over(setting.steps),
             seed=seed,
-            fleet=len(preferences),  # in one program, which is faster, and which HypervolumeAscent needs
+            fleet=setting.k,  # in one program, which is faster, and which HypervolumeAscent needs
             **options,
         )
 
 
-def train_corners(setting: Setting, rate: float, seed: int) -> Float[np.ndarray, "m m"]:
-    """Train each objective alone, and return the losses, one row a corner; infinite where one failed."""
-    m = len(setting.problem().names)
-    losses = np.full((m, m), np.inf)
-    with suppress(pm.EmptyFrontError):
-        front = train_points(setting, ps.Linear(), np.eye(m), rate, seed, normalise=None)
-        losses[front.preferences.argmax(axis=1)] = front.losses
-    return losses
+def train_corners(setting: Setting, rate: float, seed: int) -> tuple[list[float], pm.Normalisation | None]:
+    """Train each objective alone; return its own loss, infinite where one failed, and the range of each."""
+    front = train_points(setting, ps.Linear(), 1, rate, seed)  # and a point between
+    if front.ideals is None:
+        return [np.inf] * len(front.names), None
+    return front.ideals.tolist(), front.normalisation
 
 
 def find_corners(setting: Setting) -> Corners:
@@ -163,14 +163,14 @@ def find_corners(setting: Setting) -> Corners:
         RuntimeError: a corner failed at that rate, so that its seed has no range.
     """
     trials = [train_corners(setting, rate, TUNING) for rate in setting.rates]
-    own = np.array([np.diag(trial) for trial in trials])
+    own = np.array([ideals for ideals, _ in trials])
     best = int(own.argsort(axis=0).argsort(axis=0).mean(axis=1).argmin())
-    rate = setting.rates[best]
-    losses = {TUNING: trials[best], **{seed: train_corners(setting, rate, seed) for seed in SEEDS}}
-    for seed, rows in losses.items():
-        if not np.isfinite(rows).all():
+    rate, ranges = setting.rates[best], {}
+    for seed in (TUNING, *SEEDS):
+        _, normalisation = trials[best] if seed == TUNING else train_corners(setting, rate, seed)
+        if normalisation is None:
             raise RuntimeError(f"{setting.name}, seed {seed}: a corner failed at the rate {rate:g}; try smaller rates")
-    ranges = {seed: (np.diag(rows).tolist(), rows.max(axis=0).tolist()) for seed, rows in losses.items()}
+        ranges[seed] = (list(normalisation.ideal), list(normalisation.nadir))
     ideal, nadir = map(np.array, ranges[TUNING])
     return Corners(rate, ranges, (nadir + MARGIN * (nadir - ideal)).tolist())
 
@@ -180,7 +180,7 @@ def run_method(setting: Setting, method: str, normalisation: str, corners: Corne
     started, names = time.perf_counter(), setting.problem().names
     ideal, nadir = corners.ranges[seed]
     ranges = dict(zip(names, zip(ideal, nadir, strict=True), strict=True)) if normalisation == "corners" else None
-    preferences = even_design(len(names), setting.k)
+    preferences = even_design(len(names), setting.k).tolist()
     try:
         front = train_points(setting, METHODS[method](corners.reference), preferences, rate, seed, normalise=ranges)
     except (pm.ParetomtlError, ValueError, ArithmeticError) as error:

@@ -42,7 +42,7 @@ def list_warnings(front: Points) -> tuple[str, ...]:
                 texts.append(
                     f"no trade-off on {name!r}: its loss is the same at every point; leave it out of the objectives"
                 )
-    texts += front.study["notes"]
+    texts += [*(front.study.get("normalisation") or {}).get("notes", ()), *front.study["notes"]]
     texts += [
         f"{', '.join(ids)}: {warning}"
         for warning, ids in _group_ids((*front.points, *front.corners), lambda p: p.warnings).items()
