@@ -92,7 +92,7 @@ SETTINGS = (
 class UnpolishedEPO(ps.EPO):
     """EPO without its polish, whose steps the other methods do not get."""
 
-    def finish(self, closure: Any, state: Any, preference: Any) -> None:
+    def finish(self, closure: Any, state: Any, preference: Any) -> None:  # type: ignore[override]
         """Leave the point where the steps ended."""
 
 
