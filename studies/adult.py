@@ -31,7 +31,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 import paretomtl as pm
 import paretomtl_solvers as ps
@@ -40,6 +39,7 @@ from paretomtl.selection.pick import candidates_of
 from paretomtl.selection.select import list_candidates
 from studies import data
 from studies.conditioned_fronts import OneCycle, markdown
+from studies.tabular import batches
 
 SPLITS = ("train", "validate", "test")
 TRAINED_ON = 26_000  # of the 32,561; the others validate
@@ -101,14 +101,8 @@ def people() -> dict[str, tuple[Tensor, Tensor, Tensor]]:
 
 
 def loader(split: str, batch: int = BATCH) -> Iterable[Any]:
-    """Return the batches of a split: shuffled for training, by a generator that the study seeds; else a single one."""
-    tensors = people()[split]
-    if split != "train":
-        return [tensors]
-    generator = torch.Generator()
-    batches = BatchSampler(RandomSampler(tensors[0], generator=generator), batch, drop_last=True)
-    # whole batches are indexed at once: one person at a time would take longer than the training
-    return DataLoader(TensorDataset(*tensors), batch_size=None, sampler=batches, generator=generator)
+    """Return the batches of a split."""
+    return batches(people, split, batch)
 
 
 def network(inputs: int) -> nn.Module:

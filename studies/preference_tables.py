@@ -92,7 +92,7 @@ def dominated_share(losses: Sequence[Sequence[float]], by: Sequence[Sequence[flo
     if not by:
         return 0.0
     ours, theirs = np.array(losses)[:, None], np.array(by)[None]
-    return float(((theirs <= ours).all(axis=2) & (theirs < ours).any(axis=2)).any(axis=1).mean())
+    return float(((theirs <= ours).all(axis=2) & (theirs < ours).any(axis=2)).any(axis=-1).mean())
 
 
 def volumes(cell: Cell) -> Float[np.ndarray, " s"]:

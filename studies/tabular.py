@@ -1,6 +1,6 @@
 """Tables of numbers as the data of a problem: rows in three parts, whole batches of them, and a small network."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
-Parts = dict[str, tuple[Tensor, ...]]
+Parts = Mapping[str, tuple[Tensor, ...]]
 
 
 class Bottleneck(nn.Module):

@@ -95,7 +95,7 @@ def test_a_rate_at_which_a_corner_fails_is_not_taken(monkeypatch):
     monkeypatch.setattr(preferences, "train_corners", train)
     assert preferences.find_corners(TINY).rate == 0.3
     monkeypatch.setattr(preferences, "train_corners", lambda *_: np.full((2, 2), np.inf))
-    with pytest.raises(RuntimeError, match="Tiny, seed 100: a corner failed at the rate 0.1; try smaller rates"):
+    with pytest.raises(RuntimeError, match=r"Tiny, seed 100: a corner failed at the rate 0\.1; try smaller rates"):
         preferences.find_corners(TINY)
 
 
