@@ -27,6 +27,7 @@ from .preference import Refine as Refine
 from .problem import Problem as Problem
 from .problem import Truth as Truth
 from .selection import rules as rules
+from .selection.ask import Ask as Ask
 from .selection.pick import Deployed as Deployed
 from .selection.pick import Pick as Pick
 from .show.plots import plot_fronts as plot_fronts

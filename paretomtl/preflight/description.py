@@ -204,13 +204,14 @@ def _both_growing(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> se
 def _find_obstacle(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> str | None:
     """Return why the points of a stored study cannot grow to those requested, with the remedy; None if they can."""
     old, new = stored["points"], {point["id"]: point for point in requested["points"]}
-    if any(new.get(point["id"]) != point for point in old):
+    is_other = any(new.get(point["id"]) != point for point in old)
+    if is_other and ("preferences" in _both_growing(stored, requested) or not _adds_preferences(stored, requested)):
         if len(new) <= len(old):
             return "what is there stays where preferences or seeds are added, and none left out"
-        return "to add preferences, give them as a list with those there and the others; they are in study.json"
+        return "to add preferences, give them as a list; those that are there stay"
     more = [point for point in requested["points"] if point not in old]
     lacking = {"seeds" if point["seed"] >= stored["seeds"] else "preferences" for point in more}
-    lacking -= _both_growing(stored, requested)
+    lacking = {"preferences"} if is_other else lacking - _both_growing(stored, requested)
     if lacking:
         kind = next((key for key in KINDS if stored.get(key)), None)
         why = (
@@ -226,6 +227,12 @@ def _find_obstacle(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> s
             f"with fleet={size} it cannot grow by preferences: the {n} there leave a fleet unfilled, which would change"
         )
     return None
+
+
+def _adds_preferences(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> bool:
+    """Whether a preference is requested that a study does not have."""
+    old = [point["preference"] for point in stored["points"]]
+    return any(point["preference"] is not None and point["preference"] not in old for point in requested["points"])
 
 
 def is_code_comparable(stored: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ Where the line a + t d meets the front is predicted from the points there, and t
 this place. The place is known better with a point near it: train at the preference, and ask again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -90,7 +90,7 @@ def ask(
         r = _aim_at(
             meeting, units, line, None if error is None else front.normalised(error) - front.normalised(0 * error)
         )
-        if (np.abs(means.preferences - r).max(axis=1) < FLOOR).any():  # what it led to is among the points
+        if any(_is_near(p.preference, r) for p in means.points):  # what it led to is among the points
             r = _to_preference(meeting.shares @ units)
     else:
         r = normalise(meeting.shares @ np.array([p.preference for p in known.points]), len(known.names))
@@ -109,7 +109,15 @@ def ask(
     method = _describe_line(known, goal, limit, line.kind, place) + _describe_preference(
         known, answer, meeting, None if has_rays else off
     )
-    texts = (method, _describe_expected(known, goal, answer, meeting), *goal.notes, *(limit.notes if limit else ()))
+    same = [p.id for p in means.points if _is_near(p.preference, r)]
+    again = [f"{same[0]} was trained at this preference already."] if same else []
+    texts = (
+        method,
+        _describe_expected(known, goal, answer, meeting),
+        *goal.notes,
+        *(limit.notes if limit else ()),
+        *again,
+    )
     return answer._replace(why=" ".join(texts))
 
 
@@ -131,6 +139,11 @@ def _draw_line(front: Points, known: Known, goal: Levels, limit: Levels | None, 
     if "improve" in goal.words or (direction <= FLOOR * span).any():
         return _Line(start, span, "range")
     return _Line(start, direction, "ray")
+
+
+def _is_near(preference: Sequence[float], other: Float[np.ndarray, " m"]) -> bool:
+    """Whether two preferences are one to train at."""
+    return bool((np.abs(np.array(preference) - other) < FLOOR).all())
 
 
 def _aim_at(

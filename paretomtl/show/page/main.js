@@ -98,6 +98,8 @@ function start(raw) {
   if (data.first !== "scatter-view") byId("scatter-view").before(byId(data.first));
   const controls = new Controls(byId("rule"), state);
   const card = new ChoiceCard(byId("choice"), byId("chosen"), state);
+  byId("asking-view").hidden = !data.requested.some(Boolean); // without preferences there is none to ask for
+  const asking = new Asking(byId("asking"), state, controls);
 
   let [waiting, all] = [false, false];
   state.listeners.push((what) => {
@@ -115,6 +117,7 @@ function start(raw) {
     for (const plot of plots) plot.draw();
     controls.refresh();
     card.draw();
+    asking.draw();
     drawLeft(state);
     drawTable(state);
   };

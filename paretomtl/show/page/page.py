@@ -32,7 +32,7 @@ def twin_of(rule: type[Rule]) -> str:
 # in the order in which they build on one another
 SCRIPTS = (
     *("numbers", "rules", *map(twin_of, RULES), "state"),
-    *("plot", "scatter", "parallel", "requested", "controls", "choice", "map", "main"),
+    *("plot", "scatter", "parallel", "requested", "controls", "choice", "asking", "map", "main"),
 )
 CONFIDENCE_LEVELS = (0.9, 0.95, 0.99)  # of confidence, at which the page offers margins
 SPLIT = "validate"

@@ -42,17 +42,17 @@ def lattice(m, n):
 def least(score, m):
     """The losses of Fonseca's front with the least score: its Pareto set is the segment, or triangle, of the centres.
 
-    The best of a lattice of it is looked at more closely, four times.
+    The best of a lattice of it is looked at more closely, again and again.
     """
     centres = np.array([[1.0] * 10, [-1.0] * 10, [-1.0, 1.0] * 5])[:m] / np.sqrt(10)
-    steps = lattice(m, 60)
+    steps = lattice(m, 30)
     best, radius = np.full(m, 1 / m), 1.0
-    for _ in range(5):
+    for _ in range(8):
         shares = np.clip(best + radius * (steps - 1 / m), 0, None)
         shares /= shares.sum(axis=1, keepdims=True)
         losses = 1 - np.exp(-np.square((shares @ centres)[:, None] - centres[None]).sum(axis=2))
         k = score(losses).argmin()
-        best, radius = shares[k], radius / 8
+        best, radius = shares[k], radius / 4
     return losses[k]
 
 
@@ -147,6 +147,8 @@ def test_the_ray_through_the_aspiration(front):
         answer.why
     )
     assert "which misses it by 0.0" in answer.why
+    assert "was trained at this preference" not in answer.why
+    assert front.ask({"f1": 0.3, "f2": 0.3}).why.endswith("point-005 was trained at this preference already.")
     assert "The nearest point is point-006 (f1 0." in answer.why
 
 

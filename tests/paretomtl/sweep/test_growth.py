@@ -83,6 +83,34 @@ def test_a_list_keeps_the_corners_that_are_there(tmp_path):
     assert front.ideals is not None
 
 
+def test_a_list_is_an_addition(tmp_path):
+    """Rows that are there are not trained again, by whatever rounding they are written; the whole is that of one run."""
+    explore(tmp_path / "grown", 3)
+    before = files(tmp_path / "grown")
+    front = explore(tmp_path / "grown", [{"a": 0.75, "b": 0.25}, {"a": 0.9, "b": 0.1}])
+    assert [p.id for p in front.points] == ["point-001", "point-002", "point-003", "point-004"]
+    assert front.points[-1].preference == pytest.approx((0.9, 0.1))
+    assert logged(tmp_path / "grown", "resumed")[-1]["left"] == 1
+    after = files(tmp_path / "grown")
+    assert {name: after[name] for name in before if "/" in name} == {k: v for k, v in before.items() if "/" in k}
+    for again in ([[0.1 + 0.2, 0.7], [0.9, 0.1]], [[0.3, 0.7]]):  # .1 + .2 is not .3
+        front = explore(tmp_path / "grown", again)
+        assert len(front.points) == 5
+        assert len(front.corners) == 2
+    assert logged(tmp_path / "grown", "resumed")[-1]["left"] == 0
+    assert not verify(tmp_path / "grown").damaged
+
+
+def test_a_number_whose_design_is_among_those_that_are_there_adds_nothing(tmp_path):
+    """So what was begun with a number goes on as it was begun, after a list has been added."""
+    explore(tmp_path / "front", 3)
+    explore(tmp_path / "front", [[0.9, 0.1]])
+    assert len(explore(tmp_path / "front", 3).points) == 4
+    assert len(explore(tmp_path / "front", 1).points) == 4
+    with pytest.raises(ValueError, match="to add preferences, give them as a list; those that are there stay"):
+        explore(tmp_path / "front", 7)  # holds the 3, and not the other
+
+
 def test_a_reference_can_be_another(tmp_path):
     first = explore(tmp_path / "front")
     front = explore(tmp_path / "front", problem={"ref_point": [3.0, 4.0]})
@@ -113,9 +141,10 @@ def test_what_hangs_together_does_not_grow(tmp_path, first, then, why):
     first = {"preferences": ROWS[:3]} | first
     explore(tmp_path / "front", **first)
     before = everything(tmp_path / "front")
-    with pytest.raises(ValueError, match=why) as error:
-        explore(tmp_path / "front", **(first | (then or {"preferences": ROWS})))
-    assert differences(error)
+    for more in [then] if then else [{"preferences": ROWS}, {"preferences": ROWS[3:5]}]:
+        with pytest.raises(ValueError, match=why) as error:
+            explore(tmp_path / "front", **(first | more))
+        assert differences(error)
     assert everything(tmp_path / "front") == before
 
 

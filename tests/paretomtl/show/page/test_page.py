@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shlex
 import time
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 import paretomtl as pm
+from paretomtl.cli.commands import build_parser
+from paretomtl.cli.rule_options import parse_amounts
 from paretomtl.preference import even_design
 from paretomtl.selection.pick import candidates_of
 from paretomtl.selection.rules import (
@@ -571,6 +574,43 @@ def test_small_fronts_have_words_and_no_nan(opened, rows):
         handle.press("End")
     one.settle()
     assert not re.search(r"NaN|Infinity", one.text("body"))
+
+
+def test_asking_writes_the_command_that_says_how(opened, tmp_path):
+    """For a name and a folder that a shell would read otherwise, too; the command is what `paretomtl ask` takes."""
+    names = ("left", "-it's $HOME")
+    front = front_of(TWO, names=names)
+    front = pm.Front(front.study, front.every, folder=tmp_path / "a b")
+    one = opened(front)
+    assert one.page.locator("#asking .copy").count() == 0
+    one.page.get_by_label("level to ask for, left").fill("0.25")
+    one.settle()
+    words = shlex.split(one.text("#asking code"))
+    assert words == ["paretomtl", "ask", str(tmp_path / "a b"), "--aspire", "left=0.25", "--at", one.chosen()]
+    one.page.get_by_label(f"level to ask for, {names[1]}").fill("3e-1")
+    one.settle()
+    one.page.locator("#asking .copy").click()
+    line = one.page.evaluate("navigator.clipboard.readText()")
+    args = build_parser("ask").parse_args(shlex.split(line)[1:])
+    assert args.folder == tmp_path / "a b"
+    assert parse_amounts("--aspire", args.aspire) == {"left": 0.25, names[1]: 0.3}
+    assert args.at is None
+    assert one.text("#asking h3") == "On the command line"
+
+
+def test_asking_of_a_front_without_a_folder_is_a_line_of_python(opened):
+    values = np.array([*TWO.values()])
+    front = pm.Front.from_values(values, ["a", "b"], [2.0, 2.0], even_design(2, len(values)))
+    one = opened(front)
+    for name in "ab":
+        one.page.get_by_label(f"level to ask for, {name}").fill("1")
+    one.settle()
+    assert eval(one.text("#asking code"), {"front": front}).preference == front.ask({"a": 1.0, "b": 1.0}).preference
+    one.page.get_by_label("level to ask for, b").fill("")
+    one.settle()
+    kept = next(p for p in front.points if p.id == one.chosen())
+    assert eval(one.text("#asking code"), {"front": front}) == front.ask({"a": 1.0}, at=kept)
+    assert not opened(pm.Front.from_values(values, ["a", "b"], [2.0, 2.0])).page.locator("#asking-view").is_visible()
 
 
 def test_a_page_has_no_width_and_one_front(tmp_path):
