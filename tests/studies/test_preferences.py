@@ -12,7 +12,7 @@ from studies.analytic import fonseca
 from studies.preference_tables import Cell, Run, all_figures, dominated_share, recommend, summary_table, write_tables
 from studies.preferences import METHODS, NORMALISATIONS, SETTINGS, TUNING, Corners, Setting, cell_of, corners_of
 
-TINY = Setting("Tiny", partial(fonseca, 2), 3, 4, "SGD", (0.1, 0.3), True, 1)
+TINY = Setting("Tiny", partial(fonseca, 2), 3, 4, (0.1, 0.3), True, 1)
 KNOWN = Corners(0.1, dict.fromkeys((TUNING, 0), ([0.0, 0.0], [1.0, 1.0])), [1.1, 1.1])
 
 
