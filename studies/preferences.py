@@ -82,7 +82,7 @@ SETTINGS = (
     Setting("Adult", adult, 7, 300, "Adam", ADAM, False, 14),
     Setting("Census", census, 10, 200, "Adam", ADAM, False, 32),
     Setting("RF1", river, 12, 300, "Adam", ADAM, False, 43),
-    Setting("RE37", rocket_injector, 10, 300, "Adam", FAST, True, 14),
+    Setting("RE37", rocket_injector, 10, 300, "Adam", FAST, True, 20),
     Setting("under-parametrised regression", linear_regression, 7, 300, "SGD", SGD, True, 6),
     Setting("Fonseca", fonseca, 7, 300, "SGD", SGD, True, 6),
     Setting("ZDT2", zdt2, 7, 500, "SGD", SGD, True, 11),
