@@ -52,15 +52,11 @@ def _list_steps(front: Front, args: argparse.Namespace, preference: Mapping[str,
     if "preferences" not in growing(front.study):
         return {"python": f"explore(…, preferences=[{dict(preference)}])", "command": None}
     command = Store(args.folder).command
+    problem = command.get("problem") if isinstance(command, Mapping) else None  # it is checked where it is used
     return {
         "python": f"explore(…, out={str(args.folder)!r}, preferences=[{dict(preference)}])",
-        "command": f"{args.line} --train {shlex.quote(command['problem'])}" if _names_problem(command) else None,
+        "command": f"{args.line} --train {shlex.quote(problem)}" if isinstance(problem, str) else None,
     }
-
-
-def _names_problem(command: Any) -> bool:
-    """Whether a stored command line names a problem; what it holds is checked where it is used."""
-    return isinstance(command, Mapping) and isinstance(command.get("problem"), str)
 
 
 COMMANDS = {"ask": ask_front}

@@ -127,7 +127,7 @@ def _draw_line(front: Points, known: Known, goal: Levels, limit: Levels | None, 
     span = np.where(nadir > ideal, nadir - ideal, 1.0)
     if limit is not None:
         direction = front.normalised(limit.losses) - start
-        for j in np.flatnonzero(direction <= 0):
+        for j in np.flatnonzero(direction <= 0).tolist():
             name, sense = known.names[j], "above" if known.objectives[j].sign > 0 else "below"
             raise ValueError(
                 f"reservation[{name!r}] = {limit.values[j]:g} is not worse than the aspiration, {goal.values[j]:g}; "
@@ -216,7 +216,7 @@ def _describe_expected(known: Known, goal: Levels, answer: Ask, meeting: Meeting
     )
 
 
-def _list(known: Known, values: Float[np.ndarray, " m"], words: "tuple[str, ...] | None" = None) -> str:
+def _list(known: Known, values: Float[np.ndarray, " m"], words: Sequence[str] | None = None) -> str:
     """Format a level of each objective; a word goes behind its number."""
     texts = []
     for j, objective in enumerate(known.objectives):

@@ -60,7 +60,7 @@ def _are_crossed(ends: Float[np.ndarray, "k v m"], directions: Float[np.ndarray,
     regular = np.abs(np.linalg.det(ends / size)) > ROUNDING**2
     shares = np.linalg.solve(ends[regular].transpose(0, 2, 1), directions.T)
     crossed = np.zeros(len(ends), dtype=bool)
-    crossed[regular] = (shares > -ROUNDING).all(axis=1).any(axis=1)
+    crossed[regular] = np.any(shares.min(axis=1) > -ROUNDING, axis=1)
     return crossed
 
 

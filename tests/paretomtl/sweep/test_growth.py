@@ -84,7 +84,7 @@ def test_a_list_keeps_the_corners_that_are_there(tmp_path):
 
 
 def test_a_list_is_an_addition(tmp_path):
-    """Rows that are there are not trained again, by whatever rounding they are written; the whole is that of one run."""
+    """Rows that are there are not trained again, by whatever rounding they are written."""
     explore(tmp_path / "grown", 3)
     before = files(tmp_path / "grown")
     front = explore(tmp_path / "grown", [{"a": 0.75, "b": 0.25}, {"a": 0.9, "b": 0.1}])
