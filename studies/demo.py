@@ -5,8 +5,8 @@
 
 The data are UCI's Adult, read as `studies.adult` does. The two objectives are at odds: inputs such as "husband" tell
 who is a man, and help to predict who earns much. There are three fronts of the same nine preferences, at the same
-budget of training: nine networks by `METHOD`, nine by the weighted sum, and one network for every preference, trained
-for as long as all nine and the two corners together.
+budget of training, in units of the same two corners: nine networks by `METHOD`, nine by the weighted sum, and one
+network for every preference, trained for as long as all nine together.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from studies.conditioned_fronts import OneCycle
 METHOD = ps.SmoothTchebycheff(mu=0.1)
 FRONT_MODEL = pm.FiLM(sampling=pm.Sampling("part"))  # the gap is of a batch, so no person can have a preference alone
 RULE = pm.rules.Constraint(best="error", subject_to={"gap": 0.05})
-POINTS, CORNERS, EPOCHS, BATCH, PEAK = 9, 2, 8, 1024, 0.02  # points, …, people a step, and the learning rate's peak
+POINTS, EPOCHS, BATCH, PEAK = 9, 8, 1024, 0.02  # people a step; the learning rate's peak
 SEPARATE, LINEAR, ONE = "separate", "linear", "one-network"  # the folders of the three fronts
 
 
@@ -77,20 +77,18 @@ def warm_up(problem: pm.Problem) -> None:
 
 
 def explore_front(
-    problem: pm.Problem, name: str, method: pm.Solver, epochs: int, out: Path, front_model: pm.FrontModel | None = None
-) -> Run:
-    """Explore one front; a front model is trained for as long as all the networks that it stands for."""
-    networks = POINTS + CORNERS
-    epochs = epochs * networks if front_model else epochs
+    problem: pm.Problem, name: str, method: pm.Solver, epochs: int, out: Path, corners: pm.Front | None = None,
+    front_model: pm.FrontModel | None = None,
+) -> Run:  # fmt: skip
+    """Explore one front in units of its own or others' corners; a front model is trained for as long as all points."""
+    epochs = epochs * POINTS if front_model else epochs
     optimizer = OneCycle(PEAK, epochs * (TRAINED_ON // BATCH))
     start, plain = time.process_time(), problem.model()
-    with warnings.catch_warnings():
-        # before training a network gives all people about the same probability, so its gap is near 0
-        warnings.filterwarnings("ignore", "loss 'error' is .* times loss 'gap' on the first batch", UserWarning)
-        front = pm.explore(
-            problem, method, preferences=POINTS, epochs=epochs, optimizer=optimizer, out=out,
-            front_model=front_model, fleet=None if front_model else networks,
-        )  # fmt: skip
+    front = pm.explore(
+        problem, method, preferences=POINTS, epochs=epochs, optimizer=optimizer, out=out,
+        front_model=front_model, fleet=None if front_model else POINTS,
+        normalise="corners" if corners is None else corners.normalisation,
+    )  # fmt: skip
     seconds = time.process_time() - start
     serving = plain if front_model is None else front_model.attach(plain, len(problem.names))
     count = sum(parameter.numel() for parameter in serving.parameters())
@@ -136,10 +134,10 @@ def demonstrate(epochs: int, out: Path) -> int:
     print(f"\nTo look at after {time.perf_counter() - start:.0f} seconds: {page}\n")
 
     print(f"2. The same by Linear, the weighted sum, at the same budget; and 3. one network for any preference,\n"
-          f"   {type(FRONT_MODEL).__name__}, at the budget of all {POINTS + CORNERS} together", flush=True)  # fmt: skip
-    linear = explore_front(problem, f"Linear, {POINTS} networks", ps.Linear(), epochs, out / LINEAR)
+          f"   {type(FRONT_MODEL).__name__}, at the budget of all {POINTS} together", flush=True)  # fmt: skip
+    linear = explore_front(problem, f"Linear, {POINTS} networks", ps.Linear(), epochs, out / LINEAR, separate.front)
     name = f"{method}, one {type(FRONT_MODEL).__name__}"
-    one = explore_front(problem, name, METHOD, epochs, out / ONE, FRONT_MODEL)
+    one = explore_front(problem, name, METHOD, epochs, out / ONE, separate.front, FRONT_MODEL)
     runs = [linear, separate, one]
     print(compare(runs, linear.front))
     figure = pm.plot_fronts({run.name: run.front for run in runs}, out / "fronts.svg")

@@ -40,10 +40,13 @@ def test_nine_points_are_in_each_front_and_the_corners_where_networks_are_separa
     assert counts == {SEPARATE: (9, 2, 0), LINEAR: (9, 2, 0), ONE: (9, 0, 0)}
     assert np.array_equal(fronts[SEPARATE].preferences, fronts[LINEAR].preferences)
     assert np.array_equal(fronts[SEPARATE].preferences, fronts[ONE].preferences)
+    units = fronts[SEPARATE].normalisation
+    assert units is not None
+    assert fronts[LINEAR].normalisation == fronts[ONE].normalisation == units
 
 
 def test_the_budget_of_one_network_is_that_of_all_others_together(fronts):
-    steps = {name: [p.counts["steps"] for p in (*f.points, *f.corners)] for name, f in fronts.items()}
+    steps = {name: [p.counts["steps"] for p in front.points] for name, front in fronts.items()}
     assert sum(steps[SEPARATE]) == sum(steps[LINEAR]) == steps[ONE][0]
 
 
