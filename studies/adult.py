@@ -183,7 +183,7 @@ def explore_front(points: int, seeds: int, epochs: int, out: Path | None, seed: 
         # before training a network decides alike for all people, so its gap is 0
         warnings.filterwarnings("ignore", "loss 'loss' is .* times loss 'gap' on the first batch", UserWarning)
         return pm.explore(
-            adult(), ps.Linear(), preferences=points, epochs=epochs,
+            adult(), ps.Linear(), preferences=points, epochs=epochs, normalise=None,
             optimizer=OneCycle(PEAK, epochs * (TRAINED_ON // BATCH)), seed=seed, seeds=seeds, fleet=FLEET, out=out,
         )  # fmt: skip
 

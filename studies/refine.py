@@ -65,7 +65,7 @@ def explore_front(trial: Trial, preferences: Preferences, seed: int, out: Path |
         warnings.simplefilter("ignore", UserWarning)  # points off their ray
         return pm.explore(
             trial.problem, trial.solver, preferences=preferences, optimizer=trial.optimizer, seed=seed, out=out,
-            **trial.budget,
+            normalise=None, **trial.budget,
         )  # fmt: skip
 
 

@@ -85,11 +85,9 @@ def ask(
     line = _draw_line(front, known, goal, limit, has_rays)
     missed = np.array([p.preference for p in means.points if p.status == UNREACHABLE]).reshape(-1, len(known.names))
     meeting = meet(units, join(units, ray(missed)), line.start, line.direction)
-    error = front.map().error
+    error, span = front.map().error, 1.0 if front.normalisation is None else front.normalisation.span
     if has_rays:
-        r = _aim_at(
-            meeting, units, line, None if error is None else front.normalised(error) - front.normalised(0 * error)
-        )
+        r = _aim_at(meeting, units, line, None if error is None else error / span)
         if any(_is_near(p.preference, r) for p in means.points):  # what it led to is among the points
             r = _to_preference(meeting.shares @ units)
     else:

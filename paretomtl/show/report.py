@@ -46,6 +46,7 @@ def report_as_json(front: Points) -> dict[str, Any]:
         "folder": None if front.folder is None else str(front.folder),
         "objectives": list(front.study["objectives"]),
         "asked": len(front.study["points"]),
+        "normalisation": None if front.normalisation is None else front.normalisation.to_stored(),
         "points": [_point_as_json(front, p) for p in front.every],
         "score": figures,
         "spread": front.spread()._asdict() if several else None,
@@ -78,7 +79,16 @@ def format_table(front: Points) -> str:
         error = "" if p.corner or p.control_error is None else f"{p.control_error:.2f}°"
         outcome = f"{p.state}: {p.reason}" if p.state != "done" else "alone" if p.corner else p.verdict
         rows.append([p.id, *cells, error, outcome])
-    return _align_columns([[*map(escape_controls, row)] for row in rows])
+    table = _align_columns([[*map(escape_controls, row)] for row in rows])
+    return table if front.normalisation is None else f"{table}\n{_describe_units(front)}"
+
+
+def _describe_units(front: Points) -> str:
+    """Say what a preference's ray is measured in."""
+    assert front.normalisation is not None
+    ranges = zip(front.names, *front.normalisation, strict=True)
+    parts = ", ".join(f"{escape_controls(name)} {ideal:.4g} to {nadir:.4g}" for name, ideal, nadir in ranges)
+    return f"off ray: in units of what there is to gain in each loss, from ideal to nadir: {parts}"
 
 
 def _align_columns(rows: Sequence[Sequence[str]]) -> str:

@@ -330,3 +330,45 @@ def test_a_loss_below_zero_is_named():
     values = toys.losses(toys.initial(), BATCHES[0])
     with pytest.raises(ValueError, match=r"loss 'b' is -.*EPO needs losses of at least 0 \(shift it, or use Linear"):
         pm.Descent(ps.EPO(), ASKED).backward(values | {"b": values["b"] - 100})
+
+
+RANGES = {"scales": {"a": 2.0, "b": 40.0}, "ideals": {"a": 0.5, "b": 10.0}}
+
+
+@pytest.mark.parametrize("solver", [ps.EPO(), ps.Linear(), ps.SmoothTchebycheff(0.1), ps.CoGrad()], ids=repr)
+def test_scales_and_ideals_are_those_of_losses_normalised_by_hand(solver):
+    """One step by losses in their own units, and one by losses that the loop normalises itself."""
+    start = 0.5 if solver.from_ideal else 0.0, 10.0 if solver.from_ideal else 0.0
+    gradients = []
+    for by_hand in (False, True):
+        w = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+
+        def losses(w=w, by_hand=by_hand):
+            a, b = 0.7 + w[:2].square().sum(), 12 + 20 * (w[1:] - 3).square().sum()
+            return {"a": (a - start[0]) / 2, "b": (b - start[1]) / 40} if by_hand else {"a": a, "b": b}
+
+        step = pm.Descent(solver, {"a": 0.3, "b": 0.7}, **({} if by_hand else RANGES))
+        step.backward(losses if isinstance(solver, pm.Stepper) else losses())
+        gradients.append(w.grad)
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"scales": {"a": 1.0}}, r"scales=\{'a': 1.0\}: give a number for each of \['a', 'b'\]"),
+        ({"scales": {"a": 1.0, "b": 0.0}}, r"scales=\{'a': 1.0, 'b': 0.0\}: give a positive number for each loss"),
+        ({"ideals": {"a": 1.0, "b": float("nan")}}, "give a finite number for each loss"),
+        ({"ideals": 0.5}, "ideals=0.5: give a number for each"),
+    ],
+)
+def test_ranges_that_are_none_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        pm.Descent(ps.EPO(), {"a": 0.3, "b": 0.7}, **given)
+
+
+def test_a_checkpoint_of_other_units_is_refused():
+    saved = pm.Descent(ps.EPO(), {"a": 0.3, "b": 0.7}, **RANGES).state_dict()
+    pm.Descent(ps.EPO(), {"a": 0.3, "b": 0.7}, **RANGES).load_state_dict(saved)
+    with pytest.raises(ValueError, match="the saved units is"):
+        pm.Descent(ps.EPO(), {"a": 0.3, "b": 0.7}).load_state_dict(saved)

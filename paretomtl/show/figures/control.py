@@ -28,7 +28,8 @@ OVERLAP = 0.06  # share of an axis: numbers nearer than this would overlap
 class Control(NamedTuple):
     """All that the figure shows of every model; with several seeds a preference has several models.
 
-    rays, shares: each loss as a share of the sum of losses, on the requested ray and at the point; both sum to 1.
+    rays, shares: each loss as a share of the sum of losses, on the requested ray and at the point; both sum to 1. They
+        are in units of what there is to gain, if the study's preferences are.
     errors: degrees between the two.
     """
 
@@ -39,6 +40,7 @@ class Control(NamedTuple):
     rays: Float[np.ndarray, "n m"]
     shares: Float[np.ndarray, "n m"]
     errors: Float[np.ndarray, " n"]
+    units: str
 
     def angles(self) -> Float[np.ndarray, "2 n"]:
         """Return, for two objectives, the degrees from the first one's axis to the rays and to the points."""
@@ -77,6 +79,7 @@ def collect_control(front: Points, chosen: Point | None = None) -> Control:
         rays,
         np.where(total > 0, losses / np.where(total > 0, total, 1), rays),  # a point without any loss is on every ray
         control_error(losses, preferences),
+        "" if front.normalisation is None else "losses from ideal to nadir",
     )
 
 
@@ -199,4 +202,7 @@ def _draw_chosen(axes, facts: Control, x: np.ndarray, y: np.ndarray) -> None:
 
 def _summarise(facts: Control) -> str:
     worst = int(np.argmax(facts.errors))
-    return f"mean control error {facts.errors.mean():.2g}°\nworst {facts.errors[worst]:.2g}° ({facts.ids[worst]})"
+    units = facts.units and f"\n{facts.units}"
+    return (
+        f"mean control error {facts.errors.mean():.2g}°\nworst {facts.errors[worst]:.2g}° ({facts.ids[worst]}){units}"
+    )

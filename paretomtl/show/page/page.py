@@ -58,6 +58,7 @@ class Page(NamedTuple):
     off: control error of each point, in degrees.
     origin, span: where the rays start, and the units of their directions, among the measures; None where the measures
         are not losses, or are not at least 0, so that no ray can be drawn.
+    normalised: whether preferences are in units of what there is to gain in each loss.
     map: preferences and losses of the points of one network, and the errors of losses interpolated between them.
     chosen: id of the point that was chosen before, if any.
     first: view that comes first.
@@ -81,6 +82,7 @@ class Page(NamedTuple):
     off: list[float | None]
     origin: list[float] | None
     span: list[float] | None
+    normalised: bool
     map: dict[str, Any] | None
     chosen: str | None
     first: str
@@ -120,6 +122,7 @@ def collect_page(front: Points, chosen: Point | None = None, kind: str | None = 
         off=[None if p.control_error is None else round(p.control_error, 2) for p in points],
         origin=origin,
         span=span,
+        normalised=front.normalisation is not None,
         map=_map_as_json(front, free, same) if all(p.network is not None for p in front.points) else None,
         chosen=None if chosen is None else base_id(chosen) if several else chosen.id,
         first=FIRST.get(kind or "matrix", "scatter-view"),

@@ -110,9 +110,11 @@ class Requested extends Plot {
     const off = this.known.map((i) => this.state.data.off[i]).filter((x) => x !== null);
     const sorted = [...off].sort((a, b) => a - b);
     const [middle, most] = [sorted[Math.floor((sorted.length - 1) / 2)], sorted.at(-1)].map((x) => general(x ?? 0, 3));
+    const units = "Losses count in units of what there is to gain: 0 where each is trained alone, 1 at its worst where others are.";
     const error = `The control error, the angle between both rays, is ${middle}° in the middle and ${most}° at most.`;
     return [
       "A preference asks for the ray on which preference × loss is equal; the one reached is that of the losses’ own ray.",
+      ...(this.state.data.normalised ? [units] : []),
       ...(sorted.length ? [error] : []),
       "Of methods that take preferences as weights, it only tells where a point landed.",
     ].join(" ");
