@@ -253,7 +253,7 @@ FONSECA = (
 )
 ROCKET = tuple(
     Analytic(solver, pm.Hypernetwork(hidden=256, sampling=pm.Sampling(n=64, ends=0.0)), 5e-3)
-    for solver in (ps.Tchebycheff(), ps.EPO(), ps.SmoothTchebycheff(), ps.Linear())
+    for solver in (ps.Tchebycheff(), ps.EPO(), ps.SmoothTchebycheff(mu=0.01), ps.Linear())
 )
 
 

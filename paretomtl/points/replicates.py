@@ -31,10 +31,11 @@ def mean_points(points: Sequence[Point], normalisation: Normalisation | None = N
 
 def _mean_point(id: str, group: Sequence[Point], normalisation: Normalisation | None) -> Point:
     first = group[0]
+    units = normalisation if first.corner is None else None
     statuses = {p.status for p in group}
     angles = [p.ray_angle for p in group if p.ray_angle is not None]
     losses = _mean_by_split([p.losses for p in group])
-    angle = None if first.control_error is None else ray_error(losses["validate"], first.preference, normalisation)
+    angle = None if first.control_error is None else ray_error(losses["validate"], first.preference, units)
     return Point(
         id,
         first.preference,

@@ -90,13 +90,13 @@ def fix_by_corners(study: Study, store: Store) -> Study:
         reference = _find_reference(corners, study)
         study = replace(study, problem=replace(study.problem, ref_point=reference))
         store.grow({**store.study, "ref_point": list(reference)}, store.command)
-        store.log("reference", ref_point=list(reference))
+        store.log("reference", text=str(reference))
         print(f"ref_point={reference}, fixed from the corners", file=sys.stderr)
     if study.awaits_corners:
         normalisation, notes = find_range(corners, study.problem.names)
         study = replace(study, normalisation=normalisation)
         store.grow({**store.study, "normalisation": {**normalisation.to_stored(), "notes": notes}}, store.command)
-        store.log("normalisation", **normalisation.to_stored())
+        store.log("normalisation", text=str(normalisation))
     return study
 
 

@@ -161,7 +161,8 @@ def _measure(point: Point, store: Store, problem: Problem, splits: dict[str, Ite
             measures = measure_splits(problem, model, splits, _device(study))
         except Exception as error:
             return unmeasured_point(point, error)
-    angle = ray_error(measures.losses["validate"], point.preference, read_normalisation(study))
+    units = None if point.corner is not None else read_normalisation(study)
+    angle = ray_error(measures.losses["validate"], point.preference, units)
     return replace(point, state="done", **measures._asdict(), control_error=angle, reason=None, trace=None)
 
 

@@ -164,7 +164,9 @@ class Outcome:
         return self._measure_angle(self.epochs[-1].losses.numpy())
 
     def _measure_angle(self, losses: np.ndarray) -> float:
-        return float(control_error(self.study.normalised(losses), self.job.preference))
+        """Return the degrees between the ray and losses; of a corner, which tells the units, in the losses' own."""
+        seen = losses if self.job.corner is not None else self.study.normalised(losses)
+        return float(control_error(seen, self.job.preference))
 
     def failed(self, pending: Point, error: Exception) -> TrainedPoint:
         """Return the failed point, with the error and the warnings before it."""

@@ -20,13 +20,14 @@ class SmoothTchebycheff(Scalarization):
     """The worst weighted loss, made smooth: weights r_j softmax_j(r (l - z) / mu).
 
     Args:
-        mu: the width of the smoothing, in the unit of r_j l_j. A smaller mu is closer to Tchebycheff, and stiffer.
+        mu: the width of the smoothing, in the unit of r_j l_j. A smaller mu is closer to Tchebycheff, and stiffer: with
+            noisy losses from 0 to 1, .1 has more hypervolume than .01, and still reaches concave fronts.
         ideal: z, the losses to measure from, in their units; by default 0.
 
     The weights (*points, m) are in the scale of the preference.
     """
 
-    mu: float = 0.01
+    mu: float = 0.1
     ideal: tuple[float, ...] | None = None
     from_ideal: ClassVar[bool] = True
 

@@ -17,9 +17,10 @@ def draw(facts: FrontFigure, width: float | None = None) -> "Figure":
     figure, axes = empty_plane(width)
     half_widths = np.array([m.interval or (0.0, 0.0) for m in facts.marks])
     corners = np.vstack([facts.losses() - half_widths, facts.losses() + half_widths, facts.ref_point])
-    low = np.minimum(corners.min(axis=0), 0)  # imported values with goal "max" have negative losses
+    start = np.array(facts.origin)
+    low = np.minimum(corners.min(axis=0), start)  # imported values with goal "max" have negative losses
     margin = 0.06 * (corners.max(axis=0) - low)
-    limits, low = corners.max(axis=0) + margin, np.where(low < 0, low - margin, 0)
+    limits, low = corners.max(axis=0) + margin, np.where((low < 0) | (start != 0), low - margin, 0)
     axes.set(xlim=(low[0], limits[0]), ylim=(low[1], limits[1]), xlabel=facts.labels[0], ylabel=facts.labels[1])
     _draw_attained(axes, facts)
     if (facts.losses() >= 0).all() or any(facts.origin):  # rays from 0 need losses of at least 0
