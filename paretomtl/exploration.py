@@ -68,8 +68,8 @@ def explore(
         clip: the largest norm of each loss's gradient on the shared parameters, for methods that see gradients.
         executor: where points are computed: in this process by default, on Ray with `pm.RayTune()`.
         front_model: one network for the whole front, such as `pm.FiLM()`, instead of one for each preference. It draws
-            the preferences that it is trained at; it is measured and written out at `preferences`. It has no corners,
-            since they would be trained apart.
+            the preferences that it is trained at; it is measured and written out at `preferences`. Corners are trained
+            apart, for a quarter of the steps, where they tell the range of losses.
         fleet: the largest number of points to train in one program, such as 25, for small networks, whose steps are
             mostly overhead. It needs an optimizer that treats each number on its own, as Adam and SGD do, and a model
             without dropout and BatchNorm.

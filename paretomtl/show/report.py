@@ -80,15 +80,17 @@ def format_table(front: Points) -> str:
         outcome = f"{p.state}: {p.reason}" if p.state != "done" else "alone" if p.corner else p.verdict
         rows.append([p.id, *cells, error, outcome])
     table = _align_columns([[*map(escape_controls, row)] for row in rows])
-    return table if front.normalisation is None else f"{table}\n{_describe_units(front)}"
+    return "\n".join([table, *_describe_units(front)])
 
 
-def _describe_units(front: Points) -> str:
-    """Say what a preference's ray is measured in."""
-    assert front.normalisation is not None
+def _describe_units(front: Points) -> list[str]:
+    """Say what a preference's ray is measured in, in a line; none where losses stay as they are."""
+    if front.normalisation is None:
+        return []
     ranges = zip(front.names, *front.normalisation, strict=True)
-    parts = ", ".join(f"{escape_controls(name)} {ideal:.4g} to {nadir:.4g}" for name, ideal, nadir in ranges)
-    return f"off ray: in units of what there is to gain in each loss, from ideal to nadir: {parts}"
+    known = [f"{name} {ideal:.4g} to {nadir:.4g}" for name, ideal, nadir in ranges if (ideal, nadir) != (0, 1)]
+    text = f"off ray: in units of what there is to gain in each loss, from ideal to nadir: {', '.join(known)}"
+    return [escape_controls(text)] if known else []
 
 
 def _align_columns(rows: Sequence[Sequence[str]]) -> str:

@@ -69,8 +69,9 @@ def check_reference_known(description: dict[str, Any]) -> None:
             "in a fleet; give ref_point, one number an objective, or preferences=K"
         )
     if "ref_point" not in description["grows"]:
+        by = "front_model= keeps its best network" if description.get("front_model") else "Refine places preferences"
         raise ValueError(
-            "ref_point=None: Refine(by='hypervolume') places preferences by it; give one number an objective"
+            f"ref_point=None: {by} by the hypervolume, whose reference that is; give one number an objective"
         )
 
 

@@ -126,8 +126,8 @@ os.fsync = fsync
 def problem():
     return toys.two_regressions(losses=losses)
 """
-IN_TRAINING = "loss:19"  # two in the dry run, twelve a point: within point-002
-IN_WRITE = "weights:2"  # those of point-002
+IN_TRAINING = "loss:19"  # two in the dry run, twelve a point: within ideal-2
+IN_WRITE = "weights:2"  # those of ideal-2
 
 
 def started(folder: Path, line: str, trap: str = "") -> subprocess.Popen:
@@ -180,7 +180,7 @@ def test_interrupted_it_says_how_to_go_on(tmp_path, by_command, trap, done):
     out = tmp_path / "a b/front"
     found = verify(out)
     assert (found.damaged, found.foreign, found.stale, len(found.absent)) == ({}, {}, False, 5 - done)
-    assert [p.id for p in pm.Front.load(out).points] == ["point-001", "point-002"][:done]
+    assert [p.id for p in pm.Front.load(out).every] == ["ideal-1", "ideal-2"][:done]
     assert logged(out, "interrupted")[0]["done"] == done
     if trap.endswith("SIGTERM"):
         assert_line_goes_on(tmp_path, errors, by_command)
@@ -219,7 +219,7 @@ def test_an_interrupt_tells_what_is_there_and_handlers_are_put_back(tmp_path, wh
     if act is None:
         explore(out=out, callbacks=[callback])
     else:
-        with pytest.raises(Interrupted, match=f"^stopped: 2 of 5 points are in {out}; call explore with the same"):
+        with pytest.raises(Interrupted, match=f"^stopped: 4 of 5 points are in {out}; call explore with the same"):
             explore(out=out, callbacks=[callback])
         with pytest.raises(KeyboardInterrupt, match=r"^stopped; give out= to keep what is done$"):
             explore(callbacks=[at("point-003", act)[0]])
@@ -236,7 +236,7 @@ def test_an_interrupt_is_told_even_where_nothing_more_can_be_written(tmp_path, w
         (out / "front.json").mkdir()
         send(signal.SIGINT)()
 
-    with pytest.raises(Interrupted, match=r"2 of 5 points .*older than they are: .*front.json cannot be written"):
+    with pytest.raises(Interrupted, match=r"4 of 5 points .*older than they are: .*front.json cannot be written"):
         explore(out=out, callbacks=[at("point-003", act)[0]])
     (out / "front.json").rmdir()
     assert_goes_on(out, whole)

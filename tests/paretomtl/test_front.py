@@ -28,7 +28,7 @@ def quick(parameters):
     return torch.optim.Adam(parameters, lr=0.05)
 
 
-def explored(out=None, epochs=2, **changes):
+def explored(out=None, epochs=4, **changes):
     return pm.explore(
         toys.two_regressions(**changes), ps.Linear(), preferences=3, epochs=epochs, optimizer=quick, out=out
     )
@@ -54,7 +54,7 @@ def test_arrays_follow_the_preferences(front, problem):
     np.testing.assert_allclose(front.losses, [[losses["a"], losses["b"]] for losses in measured], rtol=0, atol=1e-9)
     assert np.ptp(front.losses, axis=0).min() > 1e-3
     np.testing.assert_array_equal(front.values, front.losses)
-    np.testing.assert_allclose(front.control_errors, control_error(front.losses, front.preferences))
+    np.testing.assert_allclose(front.control_errors, control_error(front.normalised(front.losses), front.preferences))
 
 
 def test_the_test_split_is_measured_beside(front, problem):
@@ -405,8 +405,11 @@ def test_equal_runs_are_equal_bytes(front, tmp_path):
 def test_table_of_an_explored_front(front):
     lines = front.table().splitlines()
     assert lines[0].split()[-7:] == ["test", "a", "test", "b", "off", "ray", "status"]
-    assert [line.split()[0] for line in lines[1:]] == ["point-001", "point-002", "point-003", "ideal-1", "ideal-2"]
+    assert [line.split()[0] for line in lines[1:-1]] == ["point-001", "point-002", "point-003", "ideal-1", "ideal-2"]
     assert f"{front.losses_on('test')[1, 1]:.4f}" in lines[2].split()
+    ends = zip("ab", *front.normalisation, strict=True)
+    told = ", ".join(f"{name} {ideal:.4g} to {nadir:.4g}" for name, ideal, nadir in ends)
+    assert lines[-1] == f"off ray: in units of what there is to gain in each loss, from ideal to nadir: {told}"
 
 
 BEYOND = "; front.with_reference takes one beyond the worst losses, (1, 1)"

@@ -25,11 +25,11 @@ PARAMETERS = inspect.signature(pm.explore).parameters
 FILE = {
     "problem": '"tests.toys:two_regressions"', "method": '"EPO"', "optimizer": '{ name = "SGD", lr = 0.1 }',
     "preferences": "5", "steps": "7", "out": '"runs/a"', "seed": "3", "seeds": "2", "device": '"auto"', "clip": "2.0",
-    "fleet": "4", "ray": "{ workers = 2 }", "front_model": '"FiLM"',
+    "fleet": "4", "ray": "{ workers = 2 }", "front_model": '"FiLM"', "normalise": '"none"',
 }  # fmt: skip
 LINE = {
     "method": "EPO", "lr": "0.5", "preferences": "5", "refine": "2", "steps": "7", "out": "runs/a", "seed": "3",
-    "seeds": "2", "device": "auto", "fleet": "4", "ray": None, "front_model": "FiLM",
+    "seeds": "2", "device": "auto", "fleet": "4", "ray": None, "front_model": "FiLM", "normalise": "none",
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+import paretomtl as pm
 from studies import data, preferences
 from studies.analytic import fonseca
 from studies.preference_tables import Cell, Run, all_figures, dominated_share, recommend, summary_table, write_tables
@@ -36,7 +37,7 @@ def trained(monkeypatch) -> list[tuple]:
     log, real = [], preferences.train_points
 
     def train(setting, solver, points, rate, seed, **options):
-        log.append((type(solver).__name__, rate, seed, options["normalise"]))
+        log.append((type(solver).__name__, rate, seed, options.get("normalise", "corners")))
         return real(setting, solver, points, rate, seed, **options)
 
     monkeypatch.setattr(preferences, "train_points", train)
@@ -58,7 +59,7 @@ def test_every_cell_has_the_same_trials_and_budget(tmp_path, trained):
         (0.3, TUNING),
         *[(corners.rate, s) for s in (0, 1)],
     ]
-    assert all(normalise is None for *_, normalise in trained)
+    assert all(normalise == "corners" for *_, normalise in trained)
     trained.clear()
     result = cell_of(TINY, "Tchebycheff", "corners", tmp_path)
     assert [seed for *_, seed, _ in trained] == [TUNING, TUNING, 0, 1]
@@ -87,14 +88,15 @@ def test_the_reference_is_beyond_the_worst_corner_of_the_tuning_seed(tmp_path):
 
 
 def test_a_rate_at_which_a_corner_fails_is_not_taken(monkeypatch):
-    finite = np.array([[0.1, 2.0], [1.0, 0.1]])
+    failed = [np.inf, np.inf], None
+    finite = [0.1, 0.1], pm.Normalisation((0.1, 0.1), (1.0, 2.0))
 
     def train(setting, rate, seed):
-        return np.full((2, 2), np.inf) if rate == 0.1 and seed == TUNING else finite
+        return failed if rate == 0.1 and seed == TUNING else finite
 
     monkeypatch.setattr(preferences, "train_corners", train)
     assert preferences.find_corners(TINY).rate == 0.3
-    monkeypatch.setattr(preferences, "train_corners", lambda *_: np.full((2, 2), np.inf))
+    monkeypatch.setattr(preferences, "train_corners", lambda *_: failed)
     with pytest.raises(RuntimeError, match=r"Tiny, seed 100: a corner failed at the rate 0\.1; try smaller rates"):
         preferences.find_corners(TINY)
 

@@ -277,8 +277,10 @@ def test_preferences_and_seeds_of_a_frame():
 
 @pytest.fixture(scope="module")
 def explored(tmp_path_factory):
+    """Losses as they are, as those of a frame are."""
     out = tmp_path_factory.mktemp("runs") / "front"
-    return pm.explore(toys.two_regressions(), ps.Linear(), preferences=3, epochs=2, seeds=2, out=out)
+    problem = toys.two_regressions()
+    return pm.explore(problem, ps.Linear(), preferences=3, epochs=2, seeds=2, out=out, normalise=None)
 
 
 def test_to_frame_has_the_columns_of_points_csv_and_comes_back(explored):

@@ -47,8 +47,10 @@ def front(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def one():
-    return explored(toys.two_regressions(test=partial(toys.loader, 3)), seeds=1)
+def one(front):
+    """A study of one seed, in the units that the corners of all three have told."""
+    problem = toys.two_regressions(test=partial(toys.loader, 3))
+    return explored(problem, seeds=1, normalise=front.normalisation)
 
 
 def ids(points):
@@ -72,6 +74,7 @@ def test_the_front_of_each_seed_is_one_of_its_own(front, one):
     parts = front.by_seed()
     assert [ids(part.points) for part in parts] == of_seeds(*IDS)
     np.testing.assert_array_equal(np.vstack([part.losses for part in parts]), front.losses)
+    assert [part.normalisation for part in parts] == [front.normalisation] * 3 != [None] * 3
     assert parts[0].score() == one.score()
     assert parts[1].select(best="a").why.startswith("point-003-seed-2 has the lowest a")
     assert "means" not in parts[1].select(best="a").why
@@ -241,6 +244,7 @@ def test_a_point_that_fails_in_one_seed(tmp_path):
     assert [m.interval is None for m in drawn.collect_front(made).marks] == [False, True, False]
 
 
+@pytest.mark.filterwarnings("ignore:a corner failed")
 def test_a_seed_in_which_all_points_fail(tmp_path):
     fail = [f"{id}-seed-2" for id in (*IDS, "ideal-1", "ideal-2")]
     with pytest.warns(UserWarning, match="5 of 10 points failed"):

@@ -86,6 +86,6 @@ def test_what_an_executor_has_written_stays_if_it_raises(tmp_path):
         explored(tmp_path / "own" / "front", Failing(), preferences=2)
     begun = time.time_ns()
     front = explored(tmp_path / "own" / "front", None, preferences=2)
-    assert (front.folder / "points" / "point-001.json").stat().st_mtime_ns < begun
+    assert (front.folder / "points" / "ideal-1.json").stat().st_mtime_ns < begun
     explored(tmp_path / "here" / "front", None, preferences=2)
     assert files(front.folder) == files(tmp_path / "here" / "front")

@@ -15,7 +15,6 @@ import paretomtl_solvers as ps
 from paretomtl.storage.schema import SCHEMA
 from paretomtl.storage.store import Store
 from paretomtl.storage.verify import verify
-from paretomtl.sweep import growth
 from tests import toys
 from tests.folders import differences, everything, files, logged
 
@@ -54,13 +53,31 @@ def test_a_fleet_grows_by_whole_fleets(tmp_path):
     grow(tmp_path, first, first | {"preferences": ROWS, "seeds": 2}, 12)
 
 
+FILM = {"front_model": pm.FiLM(hidden=4), "solver": ps.Linear()}
+
+
 def test_corners_and_seeds(tmp_path):
-    grow(tmp_path, {"preferences": 2}, {"preferences": 2, "seeds": 2}, 8)
+    first = {"preferences": 2, "normalise": None}
+    grow(tmp_path, first, first | {"seeds": 2}, 8)
 
 
 def test_a_front_model_grows_by_seeds(tmp_path):
-    first = {"preferences": 2, "front_model": pm.FiLM(hidden=4), "solver": ps.Linear()}
+    first = {"preferences": 2, "normalise": None} | FILM
     grow(tmp_path, first, first | {"seeds": 2}, 4)
+
+
+@pytest.mark.parametrize("how", [{}, {"fleet": 2}, FILM], ids=["one by one", "fleet", "front model"])
+def test_seeds_that_are_added_keep_the_range_of_the_first(tmp_path, how):
+    """Their points are those of one run that is given that range."""
+    first = explore(tmp_path / "front", 2, **how)
+    before = {name: data for name, data in files(tmp_path / "front").items() if "/" in name}
+    grown = explore(tmp_path / "front", 2, seeds=2, **how)
+    assert logged(tmp_path / "front", "resumed")[-1]["left"] == 4
+    assert before.items() <= files(tmp_path / "front").items()
+    assert grown.normalisation == first.normalisation
+    given = explore(tmp_path / "given", 2, seeds=2, normalise=first.normalisation, **how)
+    assert grown.points == given.points
+    assert not verify(tmp_path / "front").damaged
 
 
 def test_an_even_design_that_nests_grows_and_keeps_its_places(tmp_path):
@@ -203,8 +220,13 @@ def test_the_corners_fix_a_reference_that_is_not_given(tmp_path, capsys):
     assert front.ref_point == pytest.approx(expected, rel=1e-12)
     assert f"ref_point={front.ref_point}, fixed from the corners" in capsys.readouterr().err
     assert [line["id"] for line in logged(tmp_path / "front", "point")][:2] == ["ideal-1", "ideal-2"]
-    grown = run(tmp_path / "front", seeds=2)
-    assert grown.ref_point == front.ref_point
+    assert run(tmp_path / "front", seeds=2).ref_point == front.ref_point
+
+
+def test_a_reference_of_the_first_seeds_corners_is_that_of_one_run(tmp_path):
+    run = partial(explore, problem={"ref_point": None}, normalise=None)
+    run(tmp_path / "front")
+    run(tmp_path / "front", seeds=2)
     run(tmp_path / "whole", seeds=2)
     assert files(tmp_path / "front") == files(tmp_path / "whole")
 
@@ -220,6 +242,7 @@ def test_rounds_begin_with_the_corners_where_they_fix_the_reference(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*points failed:UserWarning", "ignore:.*untrained model is nan:UserWarning")
+@pytest.mark.filterwarnings("ignore:a corner failed")
 def test_a_reference_can_be_given_where_the_corners_could_not_fix_it(tmp_path):
     with pytest.raises(ValueError, match=r"and ideal-1 \(nan .*failed; give ref_point"):
         explore(tmp_path / "front", problem={"ref_point": None, "losses": nan})
@@ -228,16 +251,19 @@ def test_a_reference_can_be_given_where_the_corners_could_not_fix_it(tmp_path):
     assert Store(tmp_path / "front").study["ref_point"] == [2.0, 2.0]
 
 
-def test_a_front_whose_reference_is_not_fixed_yet_says_so_and_goes_on(tmp_path, monkeypatch):
-    run = partial(explore, problem={"ref_point": None})
+@pytest.mark.parametrize("ref_point", [None, [2.0, 2.0]])
+def test_a_front_whose_corners_have_not_told_yet_says_so_and_goes_on(tmp_path, monkeypatch, ref_point):
+    run = partial(explore, problem={"ref_point": ref_point})
     run(tmp_path / "whole")
     with monkeypatch.context() as patch:
-        patch.setattr(growth, "fix_reference", None)
-        patch.setattr("paretomtl.sweep.refine.fix_reference", lambda *_: (_ for _ in ()).throw(OSError("full")))
+        patch.setattr("paretomtl.sweep.refine.fix_by_corners", lambda *_: (_ for _ in ()).throw(OSError("full")))
         with pytest.raises(OSError, match="full"):
             run(tmp_path / "front")
-    with pytest.raises(ValueError, match="ref_point is not fixed yet, for the corners are not trained"):
-        pm.Front.load(tmp_path / "front")
+    if ref_point is None:
+        with pytest.raises(ValueError, match="ref_point is not fixed yet, for the corners are not trained"):
+            pm.Front.load(tmp_path / "front")
+    else:
+        assert pm.Front.load(tmp_path / "front").normalisation is None
     assert not verify(tmp_path / "front").damaged
     run(tmp_path / "front")
     assert files(tmp_path / "front") == files(tmp_path / "whole")
@@ -252,7 +278,7 @@ def nan(model, batch):
     ("preferences", "changes", "why"),
     [
         (ROWS, {}, r"ref_point=None is fixed from the corners, which are trained where preferences= is a number"),
-        (3, {"front_model": pm.FiLM(hidden=4), "solver": ps.Linear()}, "which are trained where preferences= is a"),
+        (3, FILM | {"normalise": None}, "which are trained where preferences= is a"),
         (pm.Refine(2, 3, by="hypervolume"), {}, "places preferences by it"),
         (3, {"losses": nan}, r"ideal-1 \(nan in 'b' at step 0\), ideal-2 .* failed; give ref_point"),
     ],

@@ -210,6 +210,7 @@ def breaking(model: toys.TwoHeads, batch) -> dict[str, Tensor]:
     return values | {"b": torch.where(model.trunk.weight[0, 1] < -0.2, torch.nan, values["b"])}
 
 
+@pytest.mark.filterwarnings("ignore:a corner failed")
 @pytest.mark.fault(1)
 def test_a_point_that_fails_fails_alone():
     alone, fleet = both(toys.two_regressions(losses=breaking), ps.EPO(), 5, epochs=12)
@@ -225,6 +226,7 @@ def steep(model: toys.TwoHeads, batch) -> dict[str, Tensor]:
     return values | {"b": values["b"] + 0 * (left * (left > 0)).sqrt()}
 
 
+@pytest.mark.filterwarnings("ignore:a corner failed")
 @pytest.mark.fault(2)
 def test_a_gradient_that_is_not_finite_fails_its_point_alone():
     alone, fleet = both(toys.two_regressions(losses=steep), ps.EPO(), 5, epochs=12)
@@ -291,16 +293,20 @@ def sinking(by: float, model: toys.TwoHeads, batch) -> dict[str, Tensor]:
 
 @pytest.mark.fault(97)
 def test_a_fleet_of_epo_loses_only_the_points_whose_losses_fall_below_zero():
-    def fleet(by: float) -> pm.Front:
+    def fleet(by: float, normalise=None) -> pm.Front:
         problem = toys.two_regressions(losses=partial(sinking, by))
-        return pm.explore(problem, ps.EPO(), preferences=5, epochs=12, optimizer=ADAM, fleet=5)
+        return pm.explore(
+            problem, ps.EPO(), preferences=5, epochs=12, optimizer=ADAM, fleet=5, normalise=normalise
+        )  # fmt: skip
 
     assert fleet(1.2e-10).failed == ()
     assert 0 < len(fleet(0.01).failed) < 5
     assert all("loss 'b' is -0.01, and EPO needs" in str(p.reason) for p in fleet(0.01).failed)
+    assert fleet(0.01, "corners").failed == ()  # in units of the range no loss is below zero
 
 
 @pytest.mark.filterwarnings("ignore:.*of the untrained model is nan:UserWarning")
+@pytest.mark.filterwarnings("ignore:a corner failed")
 def test_what_fails_all_is_told_of_all():
     with pytest.raises(pm.EmptyFrontError, match="nan in 'a' at step 0"):
         pm.explore(

@@ -55,8 +55,9 @@ class Seen:
 
 
 def explored(out: Path | None = None, front_model=KINDS["a preference a sample"], problem=None, **changes) -> pm.Front:
-    asked = {"solver": ps.Linear(), "preferences": 3, "epochs": 2, "optimizer": ADAM} | changes
-    return pm.explore(toys.two_regressions(**(problem or {})), out=out, front_model=front_model, **asked)
+    """The network alone, unless the changes ask for corners."""
+    alone = {"solver": ps.Linear(), "preferences": 3, "epochs": 2, "optimizer": ADAM, "normalise": None}
+    return pm.explore(toys.two_regressions(**(problem or {})), out=out, front_model=front_model, **(alone | changes))
 
 
 class Place(nn.Module):
@@ -191,7 +192,7 @@ def test_the_best_state_is_kept():
     """Steps up the gradient, from the thirtieth on: what was there before them is what a run of thirty steps has."""
     run = partial(
         pm.explore, PLACES, ps.Linear(), preferences=3, optimizer=partial(scheduled, factor=rises_from_30),
-        front_model=pm.LowRank(rank=None, sampling=pm.Sampling("batch", n=8)),
+        normalise=None, front_model=pm.LowRank(rank=None, sampling=pm.Sampling("batch", n=8)),
     )  # fmt: skip
     front, short = run(steps=40), run(steps=30)
     assert {p.counts["best_step"] for p in front.points} == {30}
@@ -492,6 +493,18 @@ def test_the_network_is_trained_again_only_where_it_must_be(whole, begun, harm):
     change(begun)
     assert trained(begun) == again
     assert files(begun) == files(whole)
+
+
+def test_corners_come_first_and_are_computed_again_without_the_network(tmp_path):
+    out, corners = tmp_path / "front", {"normalise": "corners"}
+    ids = [f"ideal-{i}{seed}" for seed in ("", "-seed-2") for i in (1, 2)]
+    steps = trained(out, **corners)
+    assert list(steps.items()) == [*((id, 2) for id in ids), ("network", 8), ("network-seed-2", 8)]
+    before = files(out)
+    for lost, again in (("ideal-2-seed-2", {"ideal-2-seed-2": 2}), ("point-001", {})):
+        (out / f"points/{lost}.json").unlink()
+        assert trained(out, **corners) == again
+        assert files(out) == before
 
 
 @pytest.mark.fault(66)
