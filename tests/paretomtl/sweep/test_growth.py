@@ -279,7 +279,7 @@ def nan(model, batch):
     [
         (ROWS, {}, r"ref_point=None is fixed from the corners, which are trained where preferences= is a number"),
         (3, FILM | {"normalise": None}, "which are trained where preferences= is a"),
-        (pm.Refine(2, 3, by="hypervolume"), {}, "places preferences by it"),
+        (pm.Refine(2, 3, by="hypervolume"), {}, "places preferences by the hypervolume"),
         (3, {"losses": nan}, r"ideal-1 \(nan in 'b' at step 0\), ideal-2 .* failed; give ref_point"),
     ],
 )
