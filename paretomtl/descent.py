@@ -1,6 +1,7 @@
 """`Descent`: a method as a drop-in for `backward`, in a training loop of one's own."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ class Descent:
         scales: what there is to gain in each loss, by name: its worst less its best, as far as known. The method
             gets the losses divided by it, and those that measure from an ideal get them from `ideals` on; so a
             preference means the same whatever the losses' scale. The `normalisation` of a front has both.
-        ideals: the best of each loss, by name; 0 by default.
+        ideals: the best of each loss, by name; 0 by default. With both, a loss beyond its worst counts as that.
     """
 
     def __init__(
@@ -72,6 +73,8 @@ class Descent:
         normalisation = self._read_range(scales, ideals)
         self.solver = solver if normalisation is None else solver.normalised(normalisation)
         self._units = None if normalisation is None else units_of(solver, normalisation, deterministic=False)
+        if self._units is not None and (scales is None or ideals is None):  # no nadir is known
+            self._units = replace(self._units, ceiling=None)
         self.clip, self.scaler = clip, scaler
         self._preference = self._to_row(preference, "preference")
         rows = [self._to_row(p, f"preferences[{k}]") for k, p in enumerate(preferences or [preference])]

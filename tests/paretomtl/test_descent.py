@@ -344,13 +344,21 @@ def test_scales_and_ideals_are_those_of_losses_normalised_by_hand(solver):
         w = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
 
         def losses(w=w, by_hand=by_hand):
-            a, b = 0.7 + w[:2].square().sum(), 12 + 20 * (w[1:] - 3).square().sum()
+            a, b = 0.7 + 0.1 * w[:2].square().sum(), 12 + 20 * (w[1:] - 3).square().sum()
             return {"a": (a - start[0]) / 2, "b": (b - start[1]) / 40} if by_hand else {"a": a, "b": b}
 
         step = pm.Descent(solver, {"a": 0.3, "b": 0.7}, **({} if by_hand else RANGES))
         step.backward(losses if isinstance(solver, pm.Stepper) else losses())
         gradients.append(w.grad)
     torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize(("given", "gradient"), [(RANGES, 0.7 * 5 / 40), ({"scales": RANGES["scales"]}, 0.3 * 6 / 2)])
+def test_a_loss_beyond_its_worst_counts_as_that_where_that_is_known(given, gradient):
+    """Losses of 9 and 30: 4.25, or 1, and 0.5 with both; 4.5 and 0.75 from 0 on."""
+    w = torch.tensor([3.0], requires_grad=True)
+    pm.Descent(ps.Tchebycheff(), {"a": 0.3, "b": 0.7}, **given).backward({"a": w.square().sum(), "b": 15 + 5 * w.sum()})
+    assert float(w.grad) == pytest.approx(gradient)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import torch
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.autograd.units import NOISY_FLOOR, convert, units_of
+from paretomtl.autograd.units import NOISY_CEILING, NOISY_FLOOR, convert, units_of
 
 RANGE = pm.Normalisation((0.5, 10.0), (1.5, 30.0))
 
@@ -19,7 +19,7 @@ def test_what_only_weighs_gets_losses_over_their_range(solver):
 @pytest.mark.parametrize("solver", [ps.EPO(), ps.Tchebycheff(), ps.PBI(), ps.COSMOS(), ps.ParetoMTL()], ids=repr)
 def test_what_measures_from_an_ideal_gets_losses_from_there(solver):
     units = units_of(solver, RANGE, deterministic=False)
-    assert [float(x) for x in convert({0: torch.tensor(1.0), 1: torch.tensor(40.0)}, units)] == [0.5, 1.5]
+    assert [float(x) for x in convert({0: torch.tensor(1.0), 1: torch.tensor(25.0)}, units)] == [0.5, 0.75]
 
 
 @pytest.mark.parametrize(("deterministic", "least"), [(False, NOISY_FLOOR), (True, 0.0)])
@@ -29,6 +29,21 @@ def test_a_loss_below_its_ideal_is_the_floor_with_its_own_gradient(deterministic
     assert float(value.detach()) == pytest.approx(least)
     (gradient,) = torch.autograd.grad(value, loss)
     assert float(gradient) == pytest.approx(1 / 20)
+
+
+def test_a_noisy_loss_beyond_its_nadir_counts_as_that():
+    loss = torch.tensor(50.0, requires_grad=True)
+    (value,) = convert({1: loss}, units_of(ps.Tchebycheff(), RANGE, deterministic=False))
+    assert float(value.detach()) == NOISY_CEILING
+    (gradient,) = torch.autograd.grad(value, loss)
+    assert float(gradient) == pytest.approx(1 / 20)
+    (exact,) = convert({1: loss.detach()}, units_of(ps.Tchebycheff(), RANGE, deterministic=True))
+    assert float(exact) == 2.0
+
+
+def test_what_is_left_out_has_no_bounds():
+    left_out = pm.Normalisation((0.0, 10.0), (1.0, 30.0))
+    assert float(convert({0: torch.tensor(7.0)}, units_of(ps.EPO(), left_out, deterministic=False))[0]) == 7.0
 
 
 def test_without_need_there_is_no_floor():
