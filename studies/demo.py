@@ -29,7 +29,7 @@ from studies import data
 from studies.adult import TRAINED_ON, Batch, loader, mean_difference, network, people
 from studies.conditioned_fronts import OneCycle
 
-METHOD = ps.SmoothTchebycheff(mu=0.1)
+METHOD = ps.SmoothTchebycheff()
 FRONT_MODEL = pm.FiLM(sampling=pm.Sampling("part"))  # the gap is of a batch, so no person can have a preference alone
 RULE = pm.rules.Constraint(best="error", subject_to={"gap": 0.05})
 POINTS, EPOCHS, BATCH, PEAK = 9, 8, 1024, 0.02  # people a step; the learning rate's peak

@@ -134,7 +134,7 @@ def test_in_full_it_ends_in_two_minutes_and_no_front_falls_behind_linear(demo, t
     run = subprocess.run(
         [sys.executable, "-m", "studies.demo", "--out", str(tmp_path)], cwd=ROOT, capture_output=True, text=True
     )
-    assert run.returncode == 0, run.stderr
+    assert (run.returncode, run.stderr) == (0, "")  # and no warning
     assert time.perf_counter() - begin < limit(120)
     volumes = {name: pm.Front.load(tmp_path / name).hypervolume() or 0.0 for name in (SEPARATE, LINEAR, ONE)}
     assert min(volumes.values()) >= 0.95 * volumes[LINEAR]
