@@ -176,6 +176,16 @@ def wins(rows: Sequence[Figures]) -> int:
     return sum(f.comparison.verdict == "better" for f in rows)
 
 
+def ratio_table(results: dict[str, list[Figures]]) -> str:
+    """Return a method's ratio to Linear's on each problem, a line each; + where it is better, - where it is worse."""
+    marks = {"better": " +", "worse": " -"}
+    table = [
+        [*row, *(f"{f.ratio:.2f}{'' if row == MEASURE else marks.get(f.comparison.verdict, '')}" for f in rows)]
+        for row, rows in by_row(results).items()
+    ]
+    return markdown(("method", "normalised", *results), table)
+
+
 def summary_table(results: dict[str, list[Figures]]) -> str:
     """Return one line a method and normalisation, over all problems."""
     columns = (
@@ -258,7 +268,9 @@ def write_tables(cells: Sequence[Cell], out: Path) -> str:
     results = all_figures(cells)
     _, judgement = recommend(results)
     parts = [part for problem, rows in results.items() for part in (f"## {problem}", problem_table(rows))]
-    text = "\n\n".join([*parts, "## All problems", summary_table(results), "## One method", judgement])
+    text = "\n\n".join(
+        [*parts, "## All problems", ratio_table(results), summary_table(results), "## One method", judgement]
+    )
     out.mkdir(parents=True, exist_ok=True)
     (out / "table.md").write_text(text + "\n")
     write_csv(cells, out / "runs.csv")

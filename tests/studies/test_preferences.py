@@ -10,7 +10,16 @@ import pytest
 import paretomtl as pm
 from studies import data, preferences
 from studies.analytic import fonseca
-from studies.preference_tables import Cell, Run, all_figures, dominated_share, recommend, summary_table, write_tables
+from studies.preference_tables import (
+    Cell,
+    Run,
+    all_figures,
+    dominated_share,
+    ratio_table,
+    recommend,
+    summary_table,
+    write_tables,
+)
 from studies.preferences import METHODS, NORMALISATIONS, SETTINGS, TUNING, Corners, Setting, cell_of, corners_of
 
 TINY = Setting("Tiny", partial(fonseca, 2), 3, 4, (0.1, 0.3), True, 1)
@@ -165,6 +174,7 @@ def test_one_half_of_the_problems_chooses_and_the_other_judges():
     assert text.count("below 0.98 of Linear's; not better on a concave front") == 2  # B and D
     line = next(line for line in summary_table(results).splitlines() if line.startswith("| EPO"))
     assert "| 0.545 | 3 of 4 | 0 of 0 |" in line
+    assert "| EPO | corners | 0.55 - | 1.45 + | 1.27 + | 1.45 + |" in ratio_table(results)
 
 
 def test_where_no_row_reaches_the_targets_the_choice_says_so():
