@@ -23,7 +23,7 @@ class Units:
         start: the ideal, for a method that measures from there; else 0.
         span: what there is to gain in each loss.
         floor: the least value, for methods that need losses of at least 0; None for others.
-        ceiling: the largest value; None for methods that only weigh, and for exact losses.
+        ceiling: the largest value; None for methods that only weigh, for joint ones, and for exact losses.
     """
 
     start: tuple[float, ...]
@@ -48,13 +48,14 @@ class Units:
 def units_of(solver: Solver, normalisation: Normalisation, deterministic: bool) -> Units:
     """Return the units in which a method gets the losses.
 
-    Those of batches are bounded by `NOISY_FLOOR` and `NOISY_CEILING`; exact ones by 0 alone.
+    Those of batches are bounded by `NOISY_FLOOR` and `NOISY_CEILING`; exact ones by 0 alone. A joint method compares its
+    points with one another, so that its losses have no ceiling.
     """
     span = tuple(normalisation.span.tolist())
     if not solver.from_ideal:
         return Units((0.0,) * len(span), span, None, None)
     floor = None if not solver.nonnegative else 0.0 if deterministic else NOISY_FLOOR
-    return Units(normalisation.ideal, span, floor, None if deterministic else NOISY_CEILING)
+    return Units(normalisation.ideal, span, floor, None if deterministic or solver.joint else NOISY_CEILING)
 
 
 def convert(losses: Mapping[int, Float[Tensor, "*points"]], units: Units | None) -> list[Float[Tensor, "*points"]]:

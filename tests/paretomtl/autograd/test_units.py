@@ -37,6 +37,8 @@ def test_a_noisy_loss_beyond_its_nadir_counts_as_that():
     assert float(value.detach()) == NOISY_CEILING
     (gradient,) = torch.autograd.grad(value, loss)
     assert float(gradient) == pytest.approx(1 / 20)
+    (joint,) = convert({1: loss.detach()}, units_of(ps.HypervolumeAscent((2.0, 40.0)), RANGE, deterministic=False))
+    assert float(joint) == 2.0
     (exact,) = convert({1: loss.detach()}, units_of(ps.Tchebycheff(), RANGE, deterministic=True))
     assert float(exact) == 2.0
 
