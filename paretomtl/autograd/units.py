@@ -48,8 +48,8 @@ class Units:
 def units_of(solver: Solver, normalisation: Normalisation, deterministic: bool) -> Units:
     """Return the units in which a method gets the losses.
 
-    Those of batches are bounded by `NOISY_FLOOR` and `NOISY_CEILING`; exact ones by 0 alone. A joint method compares its
-    points with one another, so that its losses have no ceiling.
+    Those of batches are bounded by `NOISY_FLOOR` and `NOISY_CEILING`; exact ones by 0 alone. A joint method compares
+    its points with one another, so that its losses have no ceiling.
     """
     span = tuple(normalisation.span.tolist())
     if not solver.from_ideal:
