@@ -96,7 +96,9 @@ def test_workers_compute_the_bytes_that_we_would(running, tmp_path, monkeypatch)
     assert len(files(tmp_path / "there")) == 3 + 7 + 7  # study.json, front.json, points.csv; records; weights
 
     ids = [*(p.id for p in there.points), *(p.id for p in there.corners)]
-    trials = made[0]["param_space"]["points"]["grid_search"]
+    corners, others = (options["param_space"]["points"]["grid_search"] for options in made)  # a round each
+    trials = [*corners, *others]
+    assert {id for trial in corners for id in trial} == {"ideal-1", "ideal-2"}
     assert sorted(id for trial in trials for id in trial) == sorted(ids)
     assert 2 <= len(trials) < len(ids)
 
@@ -107,9 +109,10 @@ def test_workers_compute_the_bytes_that_we_would(running, tmp_path, monkeypatch)
     steps = [path.name.rsplit("-", 2) for path in notes.iterdir()]
     assert len(steps) == 7 * 4 * 4
     assert {threads for _, _, threads in steps} == {"1"}
-    workers = {int(process) for _, process, _ in steps}
-    assert os.getpid() not in workers
-    assert 1 <= len(workers) <= 2
+    for is_corner in (True, False):  # each round has workers of its own
+        workers = {int(process) for name, process, _ in steps if name.startswith("ideal") == is_corner}
+        assert os.getpid() not in workers
+        assert 1 <= len(workers) <= 2
 
 
 def test_fleets_on_workers(running, tmp_path):

@@ -354,7 +354,7 @@ def test_workers_do_not_write_the_log(tmp_path, monkeypatch):
         if step.step == 2:
             raise KeyboardInterrupt
 
-    ask = partial(pm.explore, toys.two_regressions(), ps.Linear(), preferences=1, epochs=1, out=out)
+    ask = partial(pm.explore, toys.two_regressions(), ps.Linear(), preferences=1, epochs=1, out=out, normalise=None)
     with pytest.raises(pm.Interrupted):
         ask(callbacks=[stop], executor=Here(0.0))
     (tensors,) = (out / "checkpoints").glob("*.safetensors")
