@@ -94,6 +94,7 @@ class Run(Outcome, Resumable):
         self.parameters = list(self.trained.values())
         self.optimizer, self.scheduler = self.study.build(self.parameters)
         self.budget = self.study.budget(self.splits, self.job)
+        self.schedule_steps = min(self.study.haste(self.job), self.study.budget(self.splits))  # of each step
         self.state = self.solver.init(self.study.sweep(self.job, self.budget))
         self.batches = BatchStream(self.study, self.job.seed, self.splits, self.budget, self.warnings)
 
@@ -156,7 +157,7 @@ class Run(Outcome, Resumable):
 
     def _step_scheduler(self) -> None:
         if self.scheduler is not None:
-            for _ in range(min(self.study.haste(self.job), self.study.budget(self.splits))):
+            for _ in range(self.schedule_steps):
                 self.scheduler.step()
 
     def _has_stalled(self) -> bool:

@@ -80,7 +80,7 @@ class NetworkRun(Resumable):
         assert study.front_model is not None
         self.study, self.jobs, self.splits, self.tick, self.keeper = study, jobs, splits, tick, keeper
         self.problem, self.seed = study.problem, jobs[0].seed
-        self.sampling = study.front_model.sampling
+        self.sampling, self.solver, self.units = study.front_model.sampling, study.solver_in_units, study.units
         self.name = network_id(study, self.seed)
         self._clear()
 
@@ -198,13 +198,13 @@ class NetworkRun(Resumable):
         size = None if sampling.each == "batch" else count_samples(batch)
         r = self.preferences.draw(sampling.in_step(size)).to(study.device)
         self.seen += len(r)
-        state = study.solver_in_units.init(self._make_sweep(len(r), self.budget))
+        state = self.solver.init(self._make_sweep(len(r), self.budget))
         if self.vmapped is None:
             dealt = sampling.each == "part" and not self.problem.deterministic
             self.vmapped = not dealt and supports_vmap(self.network, self.problem, batch, r)
         return r, take_step(
-            self.network, self.problem, study.solver_in_units, state, batch, r, sampling.each, self.vmapped, study.clip,
-            self.label_counts, study.units,
+            self.network, self.problem, self.solver, state, batch, r, sampling.each, self.vmapped, study.clip,
+            self.label_counts, self.units,
         )  # fmt: skip
 
     def _count(self, result: ConditionedStep) -> None:
