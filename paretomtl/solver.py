@@ -18,14 +18,23 @@ by -learning_rate * direction. State is a value, handed in and returned; its ten
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from paretomtl.normalisation import Normalisation
+
+
+# What a method's formula rests on: the authors' released code; a derivation that was checked; a reading of the paper
+# that may differ from its authors'.
+Confidence = Literal["released code", "derived", "interpretation", ""]
+# From the losses (m,), a module's output (*shape) and their gradients there (m, *shape) to the output's own gradient.
+Combine = Callable[[Tensor, Tensor, Tensor], Tensor]
+UNNAMED = "in a loop of your own give Descent(…, model=model)"
 
 
 class Status(NamedTuple):
@@ -56,6 +65,7 @@ class Sweep:
         steps: the number of steps of each point.
         deterministic: whether the losses are exact, without the noise of batches.
         generators: one a point, in order, for methods that sample.
+        epoch_steps: the number of steps of an epoch; None where it is not known.
     """
 
     preferences: Float[Tensor, "K m"]
@@ -63,6 +73,7 @@ class Sweep:
     steps: int
     deterministic: bool
     generators: tuple[torch.Generator, ...]
+    epoch_steps: int | None = None
 
 
 class Gradients(NamedTuple):
@@ -104,6 +115,25 @@ class Closure(ABC):
     def squared_gradients(self) -> Float[Tensor, "m n"]:
         """Return the mean of the batch's samples' squared gradients at the current parameters."""
 
+    def locate(self, name: str) -> slice:
+        """Return where a parameter, such as "head.weight", stands in the parameters that are laid end to end.
+
+        Raises:
+            ValueError: there is none of that name, or names are not known here.
+        """
+        raise ValueError(f"parameter {name!r}: names are not known here; {UNNAMED}")
+
+    def gradient_through(self, at: str, combine: Combine) -> Float[Tensor, " n"]:
+        """Return a direction that is chosen at the output of the module `at`, such as "trunk".
+
+        The losses' gradients are taken at the module's output alone. What `combine` makes of them goes back through the
+        module by one backward pass; parameters behind it have their plain gradients.
+
+        Raises:
+            ValueError: there is no such module, it does not run once, or behind it losses share a parameter.
+        """
+        raise ValueError(f"at={at!r}: modules are not known here; {UNNAMED}")
+
     def within(self, parameters: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """Return the parameters that `move` would set: the given ones, brought within the model's bounds."""
         return parameters
@@ -128,12 +158,28 @@ class Solver(ABC):  # noqa: B024 - subclass one of the four below, not this
             model with several preferences a step.
         from_ideal: True if it measures losses from their ideals. Then it gets normalised losses from 0 at the ideal to
             1 at the nadir; a method that only weighs the losses gets them divided by their range.
+        learned: True if the state is one tensor of numbers that the optimizer trains along with the model; `update`
+            sets its `.grad`.
+        observes: True if the method looks at the same batch once more after each step; see `observe`.
+
+    For the list of methods:
+        confidence: what the formula rests on.
+        preference_means: what a preference asks for: "weights", "ray", or words.
+        cost: what a step takes beside one pass forward; m is the number of losses, n that of the shared parameters.
+        head_gradient: the gradient of a parameter that only one loss depends on: "plain", or "weighted".
     """
 
     uses_preference: ClassVar[bool] = True
     stateful: ClassVar[bool] = False
     joint: ClassVar[bool] = False
     from_ideal: ClassVar[bool] = False
+    learned: ClassVar[bool] = False
+    observes: ClassVar[bool] = False
+
+    confidence: ClassVar[Confidence] = ""
+    preference_means: ClassVar[str] = "weights"
+    cost: ClassVar[str] = ""
+    head_gradient: ClassVar[str] = "plain"
 
     @property
     def follows_ray(self) -> bool:
@@ -164,6 +210,11 @@ class Solver(ABC):  # noqa: B024 - subclass one of the four below, not this
         """Return the state before the first step."""
         del sweep
 
+    def observe(self, state: Any, losses: Float[Tensor, "*points m"]) -> Any:
+        """Return the next state, from the same batch's losses after the step; for methods that observe."""
+        del losses
+        return state
+
     def finish(self, closure: Closure, state: Any, preference: Float[Tensor, " m"]) -> Status | None:
         """Finish a point: called once, after the last step or on a stall, on deterministic problems only.
 
@@ -182,6 +233,8 @@ class Scalarization(Solver):
     """
 
     linear: ClassVar[bool] = False
+    cost: ClassVar[str] = "1 backward pass"
+    head_gradient: ClassVar[str] = "weighted"
 
     @abstractmethod
     def update(
@@ -201,6 +254,8 @@ class Weighting(Solver):
 
     The weights are in the scale that the paper's equations define; the engine does not rescale them.
     """
+
+    cost: ClassVar[str] = "m backward passes, memory m n"
 
     @abstractmethod
     def update(
@@ -224,6 +279,8 @@ class Weighting(Solver):
 
 class Aggregation(Solver):
     """A method that sees the losses and their Jacobian on the shared parameters."""
+
+    cost: ClassVar[str] = "m backward passes, memory m n"
 
     @abstractmethod
     def update(

@@ -10,20 +10,16 @@ import torch
 
 import paretomtl_solvers as ps
 from paretomtl.point import Code
-from paretomtl.solver import Sweep
+from paretomtl.solver import Sweep, Weighting
 from paretomtl_solvers import fairgrad, qp
 from tests import asserts
 from tests.catalogue import JACOBIANS
 from tests.solvers.certificates import certify_least_norm
+from tests.solvers.promises.table import TABLE
 
 B = (0.3333333, 0.3218391, 0.3448276)  # MGDA's weights at "three"
 FAILS = cp.SolverError("numerical trouble")
-WEIGHTINGS = [
-    ps.MGDA(), ps.MGDA("l2"), ps.MGDA("loss"), ps.MGDA("loss+"), ps.MGDA(backend="cvxpy"),
-    ps.FairGrad(1.0), ps.FairGrad(2.0), ps.FairGrad(float("inf")), ps.FairGrad(backend="cvxpy"),
-    ps.EPO(), ps.EPO(0.99), ps.EPO(backend="cvxpy"),
-    ps.ParetoMTL(1.0), ps.ParetoMTL(0.0), ps.ParetoMTL(backend="cvxpy"),
-]  # fmt: skip
+WEIGHTINGS = list({line.solver: None for line in TABLE if isinstance(line.solver, Weighting)})
 CVXPY = [ps.EPO(backend="cvxpy"), ps.MGDA(backend="cvxpy"), ps.FairGrad(backend="cvxpy"), ps.ParetoMTL(backend="cvxpy")]
 
 
@@ -228,7 +224,6 @@ def test_a_missing_solver_is_an_error_before_work_starts(monkeypatch, solver, m,
 
 
 SEE_LOSSES = [ps.EPO(), ps.MGDA(), ps.ParetoMTL()]
-SEE_GRAMIAN = [*SEE_LOSSES, ps.FairGrad(), ps.FairGrad(0.0)]
 SCALARIZATIONS = [ps.Tchebycheff(), ps.AugmentedTchebycheff(), ps.SmoothTchebycheff(), ps.PBI(), ps.COSMOS()]
 
 
@@ -238,7 +233,7 @@ def test_what_is_not_finite_is_an_error_that_names_the_method(bad, m):
     C = np.eye(m)
     C[0, -1] = C[-1, 0] = bad
     losses = [1.0] * (m - 1) + [bad]
-    for solver in SEE_GRAMIAN:
+    for solver in WEIGHTINGS:
         with pytest.raises(ValueError, match=f"^{type(solver).__name__}: the Gramian .* not finite"):
             called(solver, C)
     for solver in SEE_LOSSES:

@@ -1,6 +1,6 @@
 """What each method promises, a line a variant; every promise is kept on the whole catalogue.
 
-A method joins by a line of `TABLE`.
+A method joins by a line of a `TABLE` in the folder `promises`.
 """
 
 import importlib
@@ -9,12 +9,10 @@ import math
 import pickle
 import pkgutil
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import FrozenInstanceError
-from functools import partial
 from types import ModuleType
-from typing import NamedTuple
 
 import pytest
 import torch
@@ -25,185 +23,11 @@ import paretomtl_solvers as ps
 from paretomtl.solver import Scalarization, Solver, Stepper, solved_status
 from tests import asserts
 from tests.catalogue import HOLD_ZERO, JACOBIANS, LOSSES, PREFERENCES
-from tests.solvers import certificates
+from tests.solvers.promises.kit import FAULTS, FEW, FINITE, IGNORES, POINTS, Line
+from tests.solvers.promises.table import TABLE
 
-DESCENT = 0.99  # an eps that EPO's mu stays below, but at corners of three objectives or more: every step descends
-SHARED = {"heads", "qp", "phase_one", "polish"}  # modules of what methods share
-
-
-class Line(NamedTuple):
-    solver: Solver
-    promises: list[Callable]
-    on: Callable[[Tensor, Tensor], bool] = lambda jacobian, preference: True  # the cases on which it makes them
-
-
-def named(check: Callable, name: str, **options) -> Callable:
-    """A check with its options, and a name for the test's id."""
-    with_options = partial(check, **options)
-    with_options.__name__ = name
-    return with_options
-
-
-def norms(losses, jacobian, preference):
-    lengths = jacobian.norm(dim=1)
-    return lengths.where(lengths > 0, 1)
-
-
-def loss_itself(losses, jacobian, preference):
-    return losses
-
-
-def loss_and_norm(losses, jacobian, preference):
-    return losses * norms(losses, jacobian, preference)
-
-
-def two(jacobian, preference):
-    return len(jacobian) == 2
-
-
-def three(jacobian, preference):
-    return len(jacobian) == 3
-
-
-def at_most_three(jacobian, preference):
-    return len(jacobian) <= 3
-
-
-def two_or_inside(jacobian, preference):
-    return len(jacobian) == 2 or preference.min() > 1e-6
-
-
-def smooth(losses, preference, mu):
-    return mu * (preference * losses / mu).logsumexp(0)
-
-
-def pbi(losses, preference, theta):
-    u = asserts.unit_rays(preference)
-    along = losses @ u
-    return along + theta * (losses - along * u).norm()
-
-
-def cosmos(losses, preference, penalty, ray):
-    return preference @ losses - penalty * torch.cosine_similarity(losses, ray(preference), dim=0)
-
-
-def phn_hvi(losses, preference, penalty, reference):
-    """Of a single point, whose hypervolume is a box up to the reference, or to 1.1 times its loss."""
-    sides = (1.1 * losses).clamp(min=reference).detach() - losses.detach()
-    growth = (sides.prod() / sides) / (sides.prod() / sides).norm()
-    return growth @ losses - penalty * torch.cosine_similarity(losses, asserts.unit_rays(preference), dim=0)
-
-
-# what a promise says is in its docstring
-FINITE, REPEATABLE = asserts.assert_finite, asserts.assert_repeatable
-PERMUTATIONS, POINTS = asserts.assert_permutation_equivariant, asserts.assert_points_agree
-SIMPLEX, SCALE, TWINS = asserts.assert_on_simplex, asserts.assert_scale_law, asserts.assert_duplicates_share
-NONE_RISES, ALL_FALL = asserts.assert_no_loss_rises, asserts.assert_all_losses_fall
-WORST, STATIONARY = asserts.assert_worst_does_not_rise, asserts.assert_stationary_says_no_direction
-IN_HULL = named(asserts.assert_stationary_where, "stationary where the hull holds zero", is_so=asserts.holds_zero)
-AT_ZERO = named(asserts.assert_stationary_where, "stationary where all vanish", is_so=asserts.all_zero)
-NEVER = named(asserts.assert_stationary_where, "never stationary", is_so=lambda jacobian: False)
-IGNORES, LINEAR = asserts.assert_ignores_preference, asserts.assert_linear_in_preference
-WEIGHS_MORE = asserts.assert_more_asked_weighs_more
-
-FEW = {REPEATABLE, PERMUTATIONS, SCALE, TWINS, IGNORES, WEIGHS_MORE}  # several calls a case; two preferences show them
-FAULTS = {FINITE: [7], TWINS: [9], SCALE: [11], asserts.assert_stationary_where: [8, 12]}
-
-ALL = [FINITE, REPEATABLE, PERMUTATIONS, POINTS]
-SCALARIZES = [*ALL, TWINS, NEVER]
-JOINT = [FINITE, REPEATABLE, PERMUTATIONS, TWINS, NEVER]  # points together are not as one by one
-MGDA = [*ALL, TWINS, NONE_RISES, IN_HULL, IGNORES]
-FAIR = [*ALL, TWINS, ALL_FALL, IN_HULL, IGNORES]
-EPO = [FINITE, REPEATABLE, SIMPLEX, SCALE, WORST, STATIONARY, POINTS]  # its program may have more than one answer
-COGRAD = [FINITE, REPEATABLE, PERMUTATIONS, AT_ZERO, LINEAR]
-
-
-def gradient_of(value: Callable) -> Callable:
-    return named(certificates.assert_gradient_of, "gradient of its value", value=value)
-
-
-def autograd_of(value: Callable) -> Callable:
-    return named(certificates.assert_autograd_of, "gradient of its value", value=value)
-
-
-def least_norm(times, power: int) -> list[Callable]:
-    """Of gradients divided by what belongs to them, which scales to a power."""
-    checks = [named(SIMPLEX, "simplex", times=times), named(certificates.assert_least_norm, "least norm", times=times)]
-    return [*checks, scale(-power)]
-
-
-def fair(alpha: float) -> list[Callable]:
-    power = -2 * alpha / (1 + alpha) if alpha < float("inf") else -2
-    return [named(certificates.assert_fair, "fair", alpha=alpha), scale(power)]
-
-
-def solves(damping: float) -> Callable:
-    return named(certificates.assert_tangent, "its system", damping=damping)
-
-
-def scale(power: float) -> Callable:
-    return named(SCALE, "scale law", power=power)
-
-
-def program(balance: bool) -> Callable:
-    return named(certificates.assert_epo_program, "its program", balance=balance)
-
-
-def box(penalty: float, reference: float) -> Callable:
-    return autograd_of(partial(phn_hvi, penalty=penalty, reference=reference))
-
-
-def in_sector(phase: int) -> Callable:
-    return named(certificates.assert_least_norm_in_sector, "least norm in its sector", phase=phase)
-
-
-TABLE = [
-    Line(ps.Linear(), [*SCALARIZES, SIMPLEX, WEIGHS_MORE, gradient_of(lambda x, r: r @ x)]),
-    Line(ps.Tchebycheff(), [*SCALARIZES, WEIGHS_MORE, gradient_of(lambda x, r: (r * x).max())]),
-    Line(ps.AugmentedTchebycheff(), [*SCALARIZES, WEIGHS_MORE, gradient_of(lambda x, r: (r * x).max() + r @ x / 20)]),
-    Line(ps.AugmentedTchebycheff(rho=0.0), [*SCALARIZES, WEIGHS_MORE, gradient_of(lambda x, r: (r * x).max())]),
-    Line(
-        ps.SmoothTchebycheff(0.1), [*SCALARIZES, WEIGHS_MORE, gradient_of(lambda x, r: (r * x * 10).logsumexp(0) / 10)]
-    ),
-    Line(ps.SmoothTchebycheff(1.0), [*SCALARIZES, WEIGHS_MORE, gradient_of(partial(smooth, mu=1.0))]),
-    Line(ps.PBI(), [*SCALARIZES, gradient_of(partial(pbi, theta=5))]),
-    Line(ps.PBI(theta=0.0), [*SCALARIZES, gradient_of(partial(pbi, theta=0))]),
-    Line(ps.COSMOS(), [*SCALARIZES, autograd_of(partial(cosmos, penalty=2, ray=asserts.unit_rays))]),
-    Line(ps.COSMOS(0.5, "published"), [*SCALARIZES, autograd_of(partial(cosmos, penalty=0.5, ray=lambda r: r))]),
-    Line(ps.COSMOS(0.0), [*SCALARIZES, SIMPLEX, WEIGHS_MORE, gradient_of(lambda x, r: r @ x)]),
-    Line(ps.PHNHVI((1.1, 1.1)), [*JOINT, box(4, 1.1)], two),
-    Line(ps.PHNHVI((2.0, 2.0, 2.0), 0.5), [*JOINT, box(0.5, 2)], three),
-    Line(ps.HypervolumeAscent((1.1, 1.1), 0.0), [*JOINT, box(0, 1.1)], two),
-    Line(ps.HypervolumeAscent((2.0, 2.0, 2.0), 0.0), [*JOINT, box(0, 2)], three),
-    Line(ps.HypervolumeAscent((1.1, 1.1), 0.99), [*JOINT, gradient_of(lambda x, r: (r * x).max())], two),
-    Line(ps.MOOSVGD(0.0), [FINITE, REPEATABLE, PERMUTATIONS, NEVER, NONE_RISES, IGNORES]),
-    Line(ps.MGDA(), [*MGDA, *least_norm(None, 0)]),
-    Line(ps.MGDA("l2"), [*MGDA, *least_norm(norms, 1)]),
-    Line(ps.MGDA("loss"), [*MGDA, *least_norm(loss_itself, 0)]),
-    Line(ps.MGDA("loss+"), [*MGDA, *least_norm(loss_and_norm, 1)]),
-    Line(ps.FairGrad(0.0), [*ALL, TWINS, AT_ZERO, IGNORES, *fair(0.0)]),
-    Line(ps.FairGrad(0.5), [*FAIR, *fair(0.5)]),
-    Line(ps.FairGrad(1.0), [*FAIR, *fair(1.0)]),
-    Line(ps.FairGrad(2.0), [*FAIR, *fair(2.0)]),
-    Line(ps.FairGrad(5.0), [*FAIR, *fair(5.0)]),
-    Line(ps.FairGrad(50.0), [*FAIR, *fair(50.0)]),
-    Line(ps.FairGrad(float("inf")), [*FAIR, *fair(float("inf"))]),
-    Line(ps.EPO(), [*EPO, program(balance=True)]),
-    Line(ps.EPO(DESCENT), [*EPO, NONE_RISES, program(balance=False)], two_or_inside),
-    Line(ps.EPO(backend="cvxpy"), [*EPO, program(balance=True)], two),
-    Line(ps.EPO(DESCENT, "cvxpy"), [*EPO, NONE_RISES, program(balance=False)], two),
-    Line(ps.ParetoMTL(phase_one=1.0), [*ALL, SCALE, in_sector(phase=1)]),
-    Line(ps.ParetoMTL(phase_one=0.0), [*ALL, SCALE, NONE_RISES, in_sector(phase=2)]),
-    Line(ps.CoGrad(), COGRAD),
-    Line(ps.CoGrad(scale_free=True), [*COGRAD, SCALE]),
-    Line(ps.CoGrad(hessian="fisher"), COGRAD, at_most_three),
-    Line(ps.CoGrad(hessian="fisher", scale_free=True), [FINITE, SCALE], at_most_three),
-    Line(ps.CoGrad(hessian="hvp"), COGRAD, at_most_three),
-    Line(ps.CoGrad(hessian="hvp", scale_free=True), [FINITE, SCALE], at_most_three),
-    Line(ps.ContinuousPareto(), [FINITE, certificates.assert_preferred_falls, solves(damping=0.1)], at_most_three),
-    Line(ps.ContinuousPareto(), [REPEATABLE, PERMUTATIONS], two),
-    Line(ps.ContinuousPareto(damping=10.0), [solves(damping=10.0)], two),
-]
+# modules of what methods share
+SHARED = {"adam", "draws", "gramians", "heads", "phase_one", "polish", "qp"}
 
 
 def cases(line: Line, few: bool) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:

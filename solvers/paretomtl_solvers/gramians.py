@@ -1,0 +1,55 @@
+"""What methods that weigh by a Gramian share: each point by itself, in float64, at a scale of 1."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from paretomtl.point import Code
+from paretomtl.solver import Status
+from paretomtl_solvers import qp
+
+# from a Gramian of mean squared norm 1 and the rows beside it to the weights and a code
+Weigh = Callable[..., tuple[np.ndarray, int]]
+
+
+def weigh_points(
+    method: str, gramian: Float[Tensor, "*points m m"], weigh: Weigh, *beside: Tensor, power: float = 0.0
+) -> tuple[Float[Tensor, "*points m"], Status]:
+    """Return the weights of every point, and the status with residual 0.
+
+    Where all gradients vanish, the weights are equal and the status is "stationary".
+
+    Args:
+        method: its name, for messages.
+        gramian: symmetric, to rounding.
+        weigh: called for each point as `weigh(C, *rows)`.
+        beside: more of each point, (*points, …), such as losses or the preference.
+        power: the weights go with this power of a common scale of the gradients.
+
+    Raises:
+        ValueError: the Gramian, or what is beside it, is not finite.
+    """
+    points, m = gramian.shape[:-2], gramian.shape[-1]
+    C = gramian.detach().cpu().double().numpy()
+    rows = [row.detach().cpu().double().numpy() for row in beside]
+    qp.check_finite_gramian(method, Gramian=C)
+    weights, codes = np.full((*points, m), 1 / m), np.zeros(points, dtype=np.int64)
+    for p in np.ndindex(points):
+        size = np.sqrt(max(np.trace(C[p]), 0) / m)
+        if size > 0:
+            scaled = (C[p] + C[p].T) / 2 / size / size
+            weights[p], codes[p] = weigh(scaled, *(row[p] for row in rows))
+            weights[p] *= size**power
+        else:
+            codes[p] = Code.STATIONARY
+    status = Status(torch.as_tensor(codes), torch.zeros(points, dtype=torch.float64))
+    return torch.from_numpy(weights).to(gramian.device), status
+
+
+def code_of(weights: np.ndarray, gramian: np.ndarray) -> Any:
+    """Return "stationary" where the direction of the weights vanishes beside the largest gradient, else "solved"."""
+    return Code.STATIONARY if qp.vanishes(weights, gramian) else Code.SOLVED

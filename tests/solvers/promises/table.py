@@ -1,0 +1,6 @@
+"""All lines of promises."""
+
+from tests.solvers.promises import fronts, gramians, programs, representations, scalarizations, steppers
+
+ROOMS = (fronts, gramians, programs, scalarizations, steppers, representations)
+TABLE = [line for room in ROOMS for line in room.TABLE]
