@@ -10,6 +10,7 @@ from paretomtl_solvers.hypervolume_ascent import HypervolumeAscent
 from paretomtl_solvers.linear import Linear
 from paretomtl_solvers.mgda import MGDA
 from paretomtl_solvers.moo_svgd import MOOSVGD
+from paretomtl_solvers.not_reproduced import NOT_REPRODUCED as NOT_REPRODUCED
 from paretomtl_solvers.pareto_mtl import ParetoMTL
 from paretomtl_solvers.pbi import PBI
 from paretomtl_solvers.phn_hvi import PHNHVI
