@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # With two threads each, two busy processes slow one another down 20 to 100 times.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-docs test-browser test-cluster test-all test-floors faults mutants bench check picture docs dist clean
+.PHONY: demo test test-docs test-browser test-cluster test-all test-floors faults mutants bench check picture methods docs dist clean
 .DELETE_ON_ERROR:
 
 # torch first and by itself: the plain name, pulled in by another package, would bring gigabytes of CUDA. On Linux the
@@ -33,7 +33,11 @@ test: .venv/installed
 	$(PYTEST) $(TWO) -m "not (docs or browser or cluster or $(NEVER))"
 
 # every block of the README and of the docs, the demo in small, and the wheel
-test-docs: .venv/installed
+test-# docs/method-list.md from the methods' classes, and docs/papers.md from docs/papers.csv
+methods: .venv/installed
+	$(BIN)/python docs/list_methods.py
+
+docs: .venv/installed
 	$(PYTEST) -n 2 --dist loadgroup -m "docs and not ($(NEVER))"
 
 # the explorer page; skipped without a Chromium, unless PARETOMTL_BROWSER_TESTS=1 says that there must be one
