@@ -93,8 +93,8 @@ def paper_page() -> str:
 <!-- written by `make methods` from papers.csv -->
 
 Four systems began this library: CoGrad, DMTL, a study of optimization trajectories, and FairGrad. These are they, and
-the papers that are read with each. Of the {len(papers)}, {runs} run here by a class or a command, {to_come} are to come,
-and {not_here} are not here: with the reason, and what is near. Methods beyond these papers are under
+the papers that are read with each. Of the {len(papers)}, {runs} run here by a class or a command, {to_come} are to
+come, and {not_here} are not here: with the reason, and what is near. Methods beyond these papers are under
 [All methods](method-list.md). A name in short stands for a paper whose full title we have not checked. In Python, `ps`
 is `paretomtl_solvers` and `pm` is `paretomtl`.
 
