@@ -52,7 +52,7 @@ def describe(name: str, method: type[Solver]) -> MethodFacts:
     options = {field.name: _default(field) for field in (fields(method) if is_dataclass(method) else ())}
     conditions = {
         "a fleet, or a front model with several preferences a step": _value(method, "joint"),
-        "losses of at least 0": _value(method, "nonnegative"),
+        "losses of at least 0": _value(method, "nonnegative") and not method.needs.startswith("positive losses"),
         method.needs: method.needs,
     }
     required = [f"the option `{option}`" for option, default in options.items() if default is None]
