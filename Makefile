@@ -33,11 +33,7 @@ test: .venv/installed
 	$(PYTEST) $(TWO) -m "not (docs or browser or cluster or $(NEVER))"
 
 # every block of the README and of the docs, the demo in small, and the wheel
-test-# docs/method-list.md from the methods' classes, and docs/papers.md from docs/papers.csv
-methods: .venv/installed
-	$(BIN)/python docs/list_methods.py
-
-docs: .venv/installed
+test-docs: .venv/installed
 	$(PYTEST) -n 2 --dist loadgroup -m "docs and not ($(NEVER))"
 
 # the explorer page; skipped without a Chromium, unless PARETOMTL_BROWSER_TESTS=1 says that there must be one
@@ -89,6 +85,10 @@ check: .venv/installed
 # the layers of the code, as docs/architecture.md shows them
 picture: .venv/installed
 	$(BIN)/python docs/draw_tower.py
+
+# docs/method-list.md from the methods' classes, and docs/papers.md from docs/papers.csv
+methods: .venv/installed
+	$(BIN)/python docs/list_methods.py
 
 docs: .venv/installed
 	$(BIN)/mkdocs build --strict
