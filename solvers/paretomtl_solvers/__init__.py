@@ -1,35 +1,49 @@
 """The methods, one file each; `__all__` is the list that `paretomtl methods` prints."""
 
 from paretomtl_solvers.augmented_tchebycheff import AugmentedTchebycheff
+from paretomtl_solvers.cagrad import CAGrad
 from paretomtl_solvers.cograd import CoGrad
+from paretomtl_solvers.conic_grad import ConicGrad
 from paretomtl_solvers.continuous_pareto import ContinuousPareto
 from paretomtl_solvers.cosmos import COSMOS
 from paretomtl_solvers.epo import EPO
 from paretomtl_solvers.fairgrad import FairGrad
+from paretomtl_solvers.ferero import FERERO
 from paretomtl_solvers.hypervolume_ascent import HypervolumeAscent
+from paretomtl_solvers.imgrad import IMGrad
+from paretomtl_solvers.layerwise_decomposition import LayerwiseDecomposition
 from paretomtl_solvers.linear import Linear
 from paretomtl_solvers.mgda import MGDA
 from paretomtl_solvers.moo_svgd import MOOSVGD
 from paretomtl_solvers.pareto_mtl import ParetoMTL
 from paretomtl_solvers.pbi import PBI
 from paretomtl_solvers.phn_hvi import PHNHVI
+from paretomtl_solvers.pmgda import PMGDA
+from paretomtl_solvers.sdmgrad import SDMGrad
 from paretomtl_solvers.smooth_tchebycheff import SmoothTchebycheff
 from paretomtl_solvers.tchebycheff import Tchebycheff
 
 __all__ = [
     "COSMOS",
     "EPO",
+    "FERERO",
     "MGDA",
     "MOOSVGD",
     "PBI",
     "PHNHVI",
+    "PMGDA",
     "AugmentedTchebycheff",
+    "CAGrad",
     "CoGrad",
+    "ConicGrad",
     "ContinuousPareto",
     "FairGrad",
     "HypervolumeAscent",
+    "IMGrad",
+    "LayerwiseDecomposition",
     "Linear",
     "ParetoMTL",
+    "SDMGrad",
     "SmoothTchebycheff",
     "Tchebycheff",
 ]
