@@ -2,26 +2,33 @@
 
 from paretomtl_solvers.aligned_mtl import AlignedMTL
 from paretomtl_solvers.augmented_tchebycheff import AugmentedTchebycheff
+from paretomtl_solvers.cagrad import CAGrad
 from paretomtl_solvers.cograd import CoGrad
 from paretomtl_solvers.config import ConFIG
+from paretomtl_solvers.conic_grad import ConicGrad
 from paretomtl_solvers.continuous_pareto import ContinuousPareto
 from paretomtl_solvers.cosmos import COSMOS
 from paretomtl_solvers.dualproj import DualProj
 from paretomtl_solvers.epo import EPO
 from paretomtl_solvers.fairgrad import FairGrad
+from paretomtl_solvers.ferero import FERERO
 from paretomtl_solvers.gdod import GDOD
 from paretomtl_solvers.gradvac import GradVac
 from paretomtl_solvers.hypervolume_ascent import HypervolumeAscent
+from paretomtl_solvers.imgrad import IMGrad
 from paretomtl_solvers.imtl_g import IMTLG
+from paretomtl_solvers.layerwise_decomposition import LayerwiseDecomposition
 from paretomtl_solvers.linear import Linear
 from paretomtl_solvers.mgda import MGDA
 from paretomtl_solvers.moo_svgd import MOOSVGD
-from paretomtl_solvers.not_reproduced import NOT_REPRODUCED as NOT_REPRODUCED
 from paretomtl_solvers.nash_mtl import NashMTL
+from paretomtl_solvers.not_reproduced import NOT_REPRODUCED as NOT_REPRODUCED
 from paretomtl_solvers.pareto_mtl import ParetoMTL
 from paretomtl_solvers.pbi import PBI
 from paretomtl_solvers.pcgrad import PCGrad
 from paretomtl_solvers.phn_hvi import PHNHVI
+from paretomtl_solvers.pmgda import PMGDA
+from paretomtl_solvers.sdmgrad import SDMGrad
 from paretomtl_solvers.smooth_tchebycheff import SmoothTchebycheff
 from paretomtl_solvers.tchebycheff import Tchebycheff
 from paretomtl_solvers.upgrad import UPGrad
@@ -29,25 +36,32 @@ from paretomtl_solvers.upgrad import UPGrad
 __all__ = [
     "COSMOS",
     "EPO",
+    "FERERO",
     "GDOD",
     "IMTLG",
     "MGDA",
     "MOOSVGD",
     "PBI",
     "PHNHVI",
+    "PMGDA",
     "AlignedMTL",
     "AugmentedTchebycheff",
+    "CAGrad",
     "CoGrad",
     "ConFIG",
+    "ConicGrad",
     "ContinuousPareto",
     "DualProj",
     "FairGrad",
     "GradVac",
     "HypervolumeAscent",
+    "IMGrad",
+    "LayerwiseDecomposition",
     "Linear",
     "NashMTL",
     "PCGrad",
     "ParetoMTL",
+    "SDMGrad",
     "SmoothTchebycheff",
     "Tchebycheff",
     "UPGrad",
