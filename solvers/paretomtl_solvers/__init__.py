@@ -4,11 +4,17 @@ from paretomtl_solvers.augmented_tchebycheff import AugmentedTchebycheff
 from paretomtl_solvers.cograd import CoGrad
 from paretomtl_solvers.continuous_pareto import ContinuousPareto
 from paretomtl_solvers.cosmos import COSMOS
+from paretomtl_solvers.db_mtl import DBMTL
+from paretomtl_solvers.emtl import EMTL
 from paretomtl_solvers.epo import EPO
 from paretomtl_solvers.fairgrad import FairGrad
+from paretomtl_solvers.graddrop import GradDrop
+from paretomtl_solvers.gradient_norm_scaling import GradientNormScaling
+from paretomtl_solvers.gradnorm import GradNorm
 from paretomtl_solvers.hypervolume_ascent import HypervolumeAscent
 from paretomtl_solvers.linear import Linear
 from paretomtl_solvers.mgda import MGDA
+from paretomtl_solvers.moco import MoCo
 from paretomtl_solvers.moo_svgd import MOOSVGD
 from paretomtl_solvers.pareto_mtl import ParetoMTL
 from paretomtl_solvers.pbi import PBI
@@ -18,6 +24,8 @@ from paretomtl_solvers.tchebycheff import Tchebycheff
 
 __all__ = [
     "COSMOS",
+    "DBMTL",
+    "EMTL",
     "EPO",
     "MGDA",
     "MOOSVGD",
@@ -27,8 +35,12 @@ __all__ = [
     "CoGrad",
     "ContinuousPareto",
     "FairGrad",
+    "GradDrop",
+    "GradNorm",
+    "GradientNormScaling",
     "HypervolumeAscent",
     "Linear",
+    "MoCo",
     "ParetoMTL",
     "SmoothTchebycheff",
     "Tchebycheff",
