@@ -8,11 +8,16 @@ from paretomtl_solvers.config import ConFIG
 from paretomtl_solvers.conic_grad import ConicGrad
 from paretomtl_solvers.continuous_pareto import ContinuousPareto
 from paretomtl_solvers.cosmos import COSMOS
+from paretomtl_solvers.db_mtl import DBMTL
 from paretomtl_solvers.dualproj import DualProj
+from paretomtl_solvers.emtl import EMTL
 from paretomtl_solvers.epo import EPO
 from paretomtl_solvers.fairgrad import FairGrad
 from paretomtl_solvers.ferero import FERERO
 from paretomtl_solvers.gdod import GDOD
+from paretomtl_solvers.graddrop import GradDrop
+from paretomtl_solvers.gradient_norm_scaling import GradientNormScaling
+from paretomtl_solvers.gradnorm import GradNorm
 from paretomtl_solvers.gradvac import GradVac
 from paretomtl_solvers.hypervolume_ascent import HypervolumeAscent
 from paretomtl_solvers.imgrad import IMGrad
@@ -20,6 +25,7 @@ from paretomtl_solvers.imtl_g import IMTLG
 from paretomtl_solvers.layerwise_decomposition import LayerwiseDecomposition
 from paretomtl_solvers.linear import Linear
 from paretomtl_solvers.mgda import MGDA
+from paretomtl_solvers.moco import MoCo
 from paretomtl_solvers.moo_svgd import MOOSVGD
 from paretomtl_solvers.nash_mtl import NashMTL
 from paretomtl_solvers.not_reproduced import NOT_REPRODUCED as NOT_REPRODUCED
@@ -35,6 +41,8 @@ from paretomtl_solvers.upgrad import UPGrad
 
 __all__ = [
     "COSMOS",
+    "DBMTL",
+    "EMTL",
     "EPO",
     "FERERO",
     "GDOD",
@@ -53,11 +61,15 @@ __all__ = [
     "ContinuousPareto",
     "DualProj",
     "FairGrad",
+    "GradDrop",
+    "GradNorm",
     "GradVac",
+    "GradientNormScaling",
     "HypervolumeAscent",
     "IMGrad",
     "LayerwiseDecomposition",
     "Linear",
+    "MoCo",
     "NashMTL",
     "PCGrad",
     "ParetoMTL",
