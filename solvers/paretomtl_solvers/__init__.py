@@ -1,6 +1,7 @@
 """The methods, one file each; `__all__` is the list that `paretomtl methods` prints."""
 
 from paretomtl_solvers.aligned_mtl import AlignedMTL
+from paretomtl_solvers.alpha_fair_losses import AlphaFairLosses
 from paretomtl_solvers.augmented_tchebycheff import AugmentedTchebycheff
 from paretomtl_solvers.cagrad import CAGrad
 from paretomtl_solvers.cograd import CoGrad
@@ -23,6 +24,14 @@ from paretomtl_solvers.hypervolume_ascent import HypervolumeAscent
 from paretomtl_solvers.imgrad import IMGrad
 from paretomtl_solvers.imtl_g import IMTLG
 from paretomtl_solvers.layerwise_decomposition import LayerwiseDecomposition
+from paretomtl_solvers.dwa import DWA
+from paretomtl_solvers.ema_weighting import EMAWeighting
+from paretomtl_solvers.epo import EPO
+from paretomtl_solvers.fairgrad import FairGrad
+from paretomtl_solvers.famo import FAMO
+from paretomtl_solvers.geometric_mean import GeometricMean
+from paretomtl_solvers.hypervolume_ascent import HypervolumeAscent
+from paretomtl_solvers.imtl_l import IMTLL
 from paretomtl_solvers.linear import Linear
 from paretomtl_solvers.mgda import MGDA
 from paretomtl_solvers.moco import MoCo
@@ -47,12 +56,28 @@ __all__ = [
     "FERERO",
     "GDOD",
     "IMTLG",
+from paretomtl_solvers.rlw import RLW
+from paretomtl_solvers.slaw import SLAW
+from paretomtl_solvers.smooth_tchebycheff import SmoothTchebycheff
+from paretomtl_solvers.tchebycheff import Tchebycheff
+from paretomtl_solvers.uw import UW
+
+__all__ = [
+    "COSMOS",
+    "DWA",
+    "EPO",
+    "FAMO",
+    "IMTLL",
     "MGDA",
     "MOOSVGD",
     "PBI",
     "PHNHVI",
     "PMGDA",
     "AlignedMTL",
+    "RLW",
+    "SLAW",
+    "UW",
+    "AlphaFairLosses",
     "AugmentedTchebycheff",
     "CAGrad",
     "CoGrad",
@@ -65,6 +90,9 @@ __all__ = [
     "GradNorm",
     "GradVac",
     "GradientNormScaling",
+    "EMAWeighting",
+    "FairGrad",
+    "GeometricMean",
     "HypervolumeAscent",
     "IMGrad",
     "LayerwiseDecomposition",
