@@ -1,4 +1,7 @@
-"""The methods, one file each; `__all__` is the list that `paretomtl methods` prints."""
+"""The methods, one file each; `__all__` is the list that `paretomtl methods` prints.
+
+`from_torchjd` makes others from those of TorchJD.
+"""
 
 from paretomtl_solvers.augmented_tchebycheff import AugmentedTchebycheff
 from paretomtl_solvers.cograd import CoGrad
@@ -6,6 +9,7 @@ from paretomtl_solvers.continuous_pareto import ContinuousPareto
 from paretomtl_solvers.cosmos import COSMOS
 from paretomtl_solvers.epo import EPO
 from paretomtl_solvers.fairgrad import FairGrad
+from paretomtl_solvers.foreign import from_torchjd as from_torchjd
 from paretomtl_solvers.hypervolume_ascent import HypervolumeAscent
 from paretomtl_solvers.linear import Linear
 from paretomtl_solvers.mgda import MGDA

@@ -26,8 +26,8 @@ from tests.catalogue import HOLD_ZERO, JACOBIANS, LOSSES, PREFERENCES
 from tests.solvers.promises.kit import FAULTS, FEW, FINITE, IGNORES, POINTS, Line
 from tests.solvers.promises.table import TABLE
 
-# modules of what methods share
-SHARED = {"adam", "draws", "gramians", "heads", "phase_one", "polish", "qp"}
+# modules of what methods share, and of what makes methods of others
+SHARED = {"adam", "draws", "foreign", "gramians", "heads", "phase_one", "polish", "qp"}
 
 
 def cases(line: Line, few: bool) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
