@@ -28,7 +28,6 @@ from torch import Tensor
 
 from paretomtl.normalisation import Normalisation
 
-
 # What a method's formula rests on: the authors' released code; a derivation that was checked; a reading of the paper
 # that may differ from its authors'.
 Confidence = Literal["released code", "derived", "interpretation", ""]
