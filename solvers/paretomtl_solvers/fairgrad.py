@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from paretomtl.point import Code
-from paretomtl.solver import Status, Sweep, Weighting
+from paretomtl.solver import Confidence, Status, Sweep, Weighting
 from paretomtl_solvers import qp
 
 MOST_STEPS = 100
@@ -56,6 +56,7 @@ class FairGrad(Weighting):
     backend: qp.Backend = "auto"
 
     uses_preference: ClassVar[bool] = False
+    confidence: ClassVar[Confidence] = "released code"
 
     def __post_init__(self):
         if not self.alpha >= 0:

@@ -19,6 +19,7 @@ from paretomtl.point import Code
 FEASIBLE = 1e-6  # how far an accepted answer may be outside a scaled constraint
 FREE = -2.0  # a bound below all rows of a scaled program; -inf in a parameter breaks solvers
 TIME_LIMIT = 10.0  # seconds, for a program that takes a millisecond
+TIGHT = 1e-12  # Clarabel's tolerances where its own are too coarse
 EXACT, CONVEX = 1e-9, 1e-6  # the largest KKT residual of an accepted active-set answer, and of an interior-point one
 TWINS = 4e-15  # |g_i - g_j|^2 relative to |g_i|^2: below, it is rounding, and the gradients are equal
 VANISHED = 1e-7  # a direction's norm relative to the largest gradient's: below, it is zero
@@ -179,14 +180,14 @@ def _factorise(C: np.ndarray) -> np.ndarray:
     return np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
 
 
-def _run_clarabel(problem: Any) -> bool:
+def _run_clarabel(problem: Any, **options: float) -> bool:
     """Run Clarabel, and return whether it reports an answer."""
     import cvxpy as cp
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "inaccurate" is judged by the answer itself
-            problem.solve(solver=cp.CLARABEL, time_limit=TIME_LIMIT)
+            problem.solve(solver=cp.CLARABEL, time_limit=TIME_LIMIT, **options)
     except (cp.SolverError, ValueError):  # cvxpy raises the latter on an unknown status
         return False
     return problem.status in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE)
@@ -270,6 +271,59 @@ def alpha_fair(
     if not _run_clarabel(problem) or w.value is None or not (w.value > 0).all():
         raise ProgramError(f"Clarabel found no alpha-fair weights of the Gramian {gramian.tolist()}")
     return w.value
+
+
+@cache
+def _build_linear_plus_norm(m: int) -> tuple[Any, Any, Any, Any]:
+    """Build min b'w + |F w| over the simplex as a parametrised (DPP) cvxpy problem; return it, w, b and F."""
+    import cvxpy as cp
+
+    w, linear, factor = cp.Variable(m, nonneg=True), cp.Parameter(m), cp.Parameter((m, m))
+    constraints: Any = [cp.sum(w) == 1]
+    problem = cp.Problem(cp.Minimize(linear @ w + cp.norm(factor @ w, 2)), constraints)
+    assert problem.is_dpp()
+    return problem, w, linear, factor
+
+
+def linear_plus_norm(
+    gramian: Float[np.ndarray, "m m"], linear: Float[np.ndarray, " m"], radius: float
+) -> Float[np.ndarray, " m"] | None:
+    """Return the argmin of b'w + s sqrt(w'Cw) over the simplex, through cvxpy; None where it returns no answer."""
+    size = max(np.abs(linear).max(), radius * np.sqrt(scale_of(gramian)))
+    problem, w, b, factor = _build_linear_plus_norm(len(gramian))
+    b.value, factor.value = linear / size, _factorise(gramian) * (radius / size)
+    # the weights are as good as the square root of the optimum
+    return (
+        _on_simplex(w.value) if _run_clarabel(problem, tol_gap_abs=TIGHT, tol_gap_rel=TIGHT, tol_feas=TIGHT) else None
+    )
+
+
+@cache
+def _build_largest_rate(m: int, k: int) -> tuple[Any, Any, Any, Any]:
+    """Build max t over the simplex with A mu >= a t, b' mu >= s as a parametrised (DPP) cvxpy problem.
+
+    Return it, its variable (mu, t), and the parameters (A, -a) and (b, -s).
+    """
+    import cvxpy as cp
+
+    x, rows, near = cp.Variable(k + 1), cp.Parameter((m, k + 1)), cp.Parameter(k + 1)
+    constraints: Any = [x[:k] >= 0, cp.sum(x[:k]) == 1, rows @ x >= 0, near[:k] @ x[:k] + near[k] >= 0]
+    problem = cp.Problem(cp.Maximize(x[k]), constraints)
+    assert problem.is_dpp()
+    return problem, x, rows, near
+
+
+def largest_rate(
+    rows: Float[np.ndarray, "m k"], scales: Float[np.ndarray, " m"], near: Float[np.ndarray, " k"], least: float
+) -> Float[np.ndarray, " k"] | None:
+    """Return the mu on the simplex with the largest t such that rows mu >= scales t and near' mu >= least.
+
+    It is through cvxpy; None where it returns no answer that passes the check.
+    """
+    problem, x, parameter, bound = _build_largest_rate(*rows.shape)
+    parameter.value, bound.value = np.column_stack([rows, -scales]), np.append(near, -least)
+    shares = _on_simplex(None if x.value is None else x.value[:-1]) if _run_clarabel(problem) else None
+    return shares if shares is not None and near @ shares >= least - FEASIBLE else None
 
 
 class _Program(NamedTuple):
