@@ -29,5 +29,6 @@ def step(state: Adam, gradient: Float[Tensor, "*points k"], learning_rate: float
     gradient, steps = gradient + weight_decay * state.values, state.steps + 1
     mean = DECAY * state.mean + (1 - DECAY) * gradient
     square = SQUARED_DECAY * state.square + (1 - SQUARED_DECAY) * gradient.square()
-    size = (square / (1 - SQUARED_DECAY**steps)).sqrt() + TINY
-    return Adam(state.values - learning_rate * mean / (1 - DECAY**steps) / size, mean, square, steps)
+    count = steps.double()  # a power of whole numbers would be a float32
+    size = (square / (1 - SQUARED_DECAY**count)).sqrt() + TINY
+    return Adam(state.values - learning_rate * mean / (1 - DECAY**count) / size, mean, square, steps)

@@ -89,7 +89,8 @@ def pick_signs(
     terms: Float[Tensor, "*points m n"], uniform: Float[Tensor, "*points n"], leak: Float[Tensor, "m 1"]
 ) -> Float[Tensor, "*points n"]:
     """Return the sum of the terms of the sign that these numbers from 0 to 1 draw, and of what leaks of the others."""
-    chosen = torch.where((positive_purity(terms) > uniform)[..., None, :], terms > 0, terms < 0)
+    positive, drawn = positive_purity(terms)[..., None, :], uniform[..., None, :]
+    chosen = ((positive > drawn) & (terms > 0)) | ((positive < drawn) & (terms < 0))
     return ((leak + (1 - leak) * chosen) * terms).sum(dim=-2)
 
 
