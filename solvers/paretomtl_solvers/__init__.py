@@ -4,9 +4,11 @@ from paretomtl_solvers.augmented_tchebycheff import AugmentedTchebycheff
 from paretomtl_solvers.cograd import CoGrad
 from paretomtl_solvers.continuous_pareto import ContinuousPareto
 from paretomtl_solvers.cosmos import COSMOS
+from paretomtl_solvers.cr_mogm import CRMOGM
 from paretomtl_solvers.db_mtl import DBMTL
 from paretomtl_solvers.emtl import EMTL
 from paretomtl_solvers.epo import EPO
+from paretomtl_solvers.excess_mtl import ExcessMTL
 from paretomtl_solvers.fairgrad import FairGrad
 from paretomtl_solvers.graddrop import GradDrop
 from paretomtl_solvers.gradient_norm_scaling import GradientNormScaling
@@ -15,6 +17,7 @@ from paretomtl_solvers.hypervolume_ascent import HypervolumeAscent
 from paretomtl_solvers.linear import Linear
 from paretomtl_solvers.mgda import MGDA
 from paretomtl_solvers.moco import MoCo
+from paretomtl_solvers.modo import MoDo
 from paretomtl_solvers.moo_svgd import MOOSVGD
 from paretomtl_solvers.pareto_mtl import ParetoMTL
 from paretomtl_solvers.pbi import PBI
@@ -24,6 +27,7 @@ from paretomtl_solvers.tchebycheff import Tchebycheff
 
 __all__ = [
     "COSMOS",
+    "CRMOGM",
     "DBMTL",
     "EMTL",
     "EPO",
@@ -34,6 +38,7 @@ __all__ = [
     "AugmentedTchebycheff",
     "CoGrad",
     "ContinuousPareto",
+    "ExcessMTL",
     "FairGrad",
     "GradDrop",
     "GradNorm",
@@ -41,6 +46,7 @@ __all__ = [
     "HypervolumeAscent",
     "Linear",
     "MoCo",
+    "MoDo",
     "ParetoMTL",
     "SmoothTchebycheff",
     "Tchebycheff",

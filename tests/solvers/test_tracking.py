@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import paretomtl_solvers as ps
+from paretomtl.point import Code
 from paretomtl_solvers import qp
 from paretomtl_solvers.graddrop import pick_signs, positive_purity
 from paretomtl_solvers.gradnorm import slopes_of
@@ -262,3 +263,108 @@ def test_emtl_with_losses_of_zero():
     C = torch.diag(tensor([1, 4]))
     assert ps.EMTL()(tensor([0, 1]), C, even(2)).tolist() == [0, 2]
     assert ps.EMTL()(tensor([0, 0]), C, even(2)).tolist() == [1, 1]
+
+
+# --- ExcessMTL ---
+
+
+@pytest.mark.parametrize("preference", [(1 / 3, 1 / 3, 1 / 3), (0.2, 0.3, 0.5), (0, 0.4, 0.6)])
+def test_excess_mtl_step_by_step(preference):
+    solver, rng, r = ps.ExcessMTL(eta=0.3), np.random.default_rng(0), np.array(preference)
+    state, w, sums, first = start(solver, tensor(r)), np.ones(3), np.zeros((3, 4)), None
+    for _ in range(6):
+        J = rng.normal(size=(3, 4)) * [[1], [10], [0.1]]
+        d, state, _ = step(solver, state, tensor(L_B), tensor(J), tensor(r))
+        sums += J**2
+        excess = (J**2 / np.sqrt(sums)).sum(axis=1)
+        if first is None:
+            first = excess
+        else:
+            w = w * np.exp(0.3 * 3 * r * excess / first)
+            w = 3 * w / w.sum()
+        assert d.tolist() == pytest.approx((3 * r * w) @ J, abs=1e-9)
+
+
+def test_excess_mtl_by_hand():
+    """At the second step of the same gradients the sums have doubled: both excess risks are 1/sqrt(2) of their first."""
+    solver, J = ps.ExcessMTL(eta=1.0), tensor([[3, 4], [0, 2]])
+    _, state, _ = step(solver, start(solver, even(2)), even(2), J, even(2))
+    assert state.first.tolist() == [7, 2]
+    d, _, _ = step(solver, state, even(2), J, even(2))
+    assert d.tolist() == pytest.approx([3, 6])
+    other = tensor([[3, 4], [0, 0]])  # of which the second task's is 0
+    d, _, _ = step(solver, state, even(2), other, even(2))
+    share = 2 / (1 + np.exp(-(0.5**0.5)))
+    assert d.tolist() == pytest.approx([3 * share, 4 * share])
+
+
+def test_excess_mtl_takes_the_first_risk_above_zero():
+    solver, J = ps.ExcessMTL(eta=1.0), tensor([[1, 0], [0, 0]])
+    _, state, _ = step(solver, start(solver, even(2)), even(2), J, even(2))
+    assert state.first.tolist() == [1, 0]
+    for _ in range(3):
+        d, state, _ = step(solver, state, even(2), tensor([[1, 0], [0, 1e-9]]), even(2))
+        assert d.isfinite().all()
+    assert state.first.tolist() == pytest.approx([1, 1e-9])
+
+
+# --- MoDo ---
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.4])
+def test_modo_step_by_step(rho):
+    solver, rng, w = ps.MoDo(gamma=0.05, rho=rho), np.random.default_rng(0), np.full(3, 1 / 3)
+    state = start(solver, even(3))
+    for _ in range(4):
+        J = rng.normal(size=(3, 4))
+        weights, state, _ = solver.update(state, tensor(L_B), tensor(J @ J.T), even(3))
+        w = w - 0.05 * (J @ J.T + rho * np.eye(3)) @ w
+        w = w + (1 - w.sum()) / 3  # the projection, while all stay positive
+        assert (w > 0).all()
+        assert weights.tolist() == pytest.approx(w, abs=1e-12)
+
+
+def test_modo_finds_mgdas_weights_on_constant_gradients():
+    solver, J, state = ps.MoDo(), tensor(J_B), None
+    for _ in range(200):
+        weights, state, _ = solver.update(state, tensor(L_B), J @ J.T, even(3))
+    assert weights.tolist() == pytest.approx([0.3333333, 0.3218391, 0.3448276], abs=1e-6)
+
+
+# --- CR-MOGM ---
+
+
+@pytest.mark.parametrize("base", [ps.MGDA(), ps.FairGrad(1.0), ps.GradNorm()], ids=repr)
+def test_cr_mogm_averages_the_weights(base):
+    solver, rng, mean = ps.CRMOGM(base, alpha=0.7), np.random.default_rng(0), None
+    state, within = start(solver, even(3)), start(base, even(3))
+    for _ in range(5):
+        J = tensor(rng.normal(size=(3, 6)))
+        weights, state, _ = solver.update(state, tensor(L_B), J @ J.T, even(3))
+        fresh, within, _ = base.update(within, tensor(L_B), J @ J.T, even(3))
+        mean = fresh if mean is None else 0.7 * mean + 0.3 * fresh
+        assert weights.tolist() == pytest.approx(mean.tolist(), abs=1e-12)
+
+
+def test_cr_mogm_is_stationary_where_its_own_direction_vanishes():
+    """MGDA is at rest where gradients are opposed, and the average is not, until it is there too."""
+    solver, r = ps.CRMOGM(alpha=0.5), even(2)
+    _, state, status = step(solver, start(solver, r), r, tensor([[1, 0], [0, 3]]), r)
+    assert status.code == Code.SOLVED
+    codes = []
+    for _ in range(40):
+        d, state, status = step(solver, state, r, tensor([[1, 0], [-1, 0]]), r)
+        codes.append(int(status.code))
+    assert codes[0] == Code.SOLVED
+    assert codes[-1] == Code.STATIONARY
+    assert d.norm() < 1e-7
+
+
+def test_cr_mogm_is_as_its_base():
+    solver = ps.CRMOGM(ps.ParetoMTL(heads="weighted"))
+    assert solver.uses_preference
+    assert solver.from_ideal
+    assert solver.weighs_heads
+    assert ps.CRMOGM(ps.EMTL()).nonnegative
+    assert ps.CRMOGM(ps.EMTL()).preference_means == ps.EMTL.preference_means
+    assert not ps.CRMOGM().uses_preference

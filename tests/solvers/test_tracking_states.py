@@ -16,13 +16,16 @@ from studies import analytic
 from tests.solvers.steps import J_B, L_B, even, start, step, tensor
 
 METHODS = [
+    ps.CRMOGM(),
     ps.DBMTL(),
     ps.EMTL(),
+    ps.ExcessMTL(),
     ps.GradDrop(),
     ps.GradNorm(),
     ps.GradientNormScaling(),
     ps.MoCo(),
     ps.MoCo(scale_to_loss=True),
+    ps.MoDo(),
 ]
 
 
@@ -213,9 +216,20 @@ def test_graddrops_leak_has_a_number_a_loss():
         (ps.DBMTL, {"sigma": -0.5}, "sigma=-0.5: give a number of at least 0"),
         (ps.GradNorm, {"alpha": -0.1}, "alpha=-0.1: give a number of at least 0"),
         (ps.GradNorm, {"learning_rate": 0.0}, "learning_rate=0.0: give a positive number"),
+        (ps.CRMOGM, {"alpha": 1.0}, "alpha=1.0: give a number from 0 to below 1"),
+        (ps.ExcessMTL, {"eta": 0.0}, "eta=0.0: give a positive number"),
+        (ps.MoDo, {"gamma": 0.0}, "gamma=0.0: give a positive number"),
+        (ps.MoDo, {"rho": -0.1}, "rho=-0.1: give a number of at least 0"),
         (ps.GradientNormScaling, {"beta": 1.0}, "beta=1.0: give a number from 0 to below 1"),
     ],
 )
 def test_a_wrong_option_is_an_error_that_names_it(build, options, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         build(**options)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("base", [ps.Linear(), ps.GradDrop(), ps.MOOSVGD(), None], ids=repr)
+def test_cr_mogm_is_around_a_weighting(base):
+    with pytest.raises(TypeError, match=r"^base=.*: give a .* such as MGDA\(\)"):
+        ps.CRMOGM(base)
