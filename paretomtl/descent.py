@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from paretomtl.autograd.finite import has_finite_gradients
 from paretomtl.autograd.gradients import StepResult, check_clip, descend, follow, leaf_parameters
@@ -47,6 +47,10 @@ class Descent:
             gets the losses divided by it, and those that measure from an ideal get them from `ideals` on; so a
             preference means the same whatever the losses' scale. The `normalisation` of a front has both.
         ideals: the best of each loss, by name; 0 by default. With both, a loss beyond its worst counts as that.
+        model: the model, for methods that name modules of it (`at="trunk"`).
+
+    Attributes:
+        learned: numbers that the method learns (`UW`), for the optimizer: `Adam([*model.parameters(), *step.learned])`.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Descent:
         seed: int = 0,
         scales: Mapping[str, float] | None = None,
         ideals: Mapping[str, float] | None = None,
+        model: nn.Module | None = None,
     ):
         if not isinstance(solver, Solver):
             raise TypeError(f"solver={solver!r} is not a Solver; give an instance, such as EPO()")
@@ -84,6 +89,8 @@ class Descent:
         generator = torch.Generator().manual_seed(seed)
         sweep = Sweep(torch.stack(rows), torch.tensor(matches[0]), steps, deterministic=False, generators=(generator,))
         self.state = solver.init(sweep)
+        self.learned: list[Tensor] = [self.state.requires_grad_()] if solver.learned else []
+        self._model, self._is_seen = model, True
         self._labels = LabelCounts(len(self.names))
 
     def backward(self, losses: NamedLosses | Callable[[], NamedLosses]) -> Status:
@@ -104,6 +111,11 @@ class Descent:
             )
         if callable(losses) and not isinstance(self.solver, Stepper):
             raise TypeError(f"{type(self.solver).__name__} takes the losses themselves, not a function")
+        if not self._is_seen:
+            raise ValueError(
+                f"{type(self.solver).__name__} looks at the batch once more after each step; call observe(losses), "
+                "with the same batch's losses, after optimizer.step()"
+            )
         present = self._select_present(losses() if callable(losses) else losses)
         labels = [self.names.index(name) for name in present]
         if len(present) < len(self.names) and not is_linear(self.solver):
@@ -128,8 +140,15 @@ class Descent:
                 raise NonFiniteError(f"nan or inf in the gradient of a parameter of shape {tuple(bad.shape)}")
             return Status(torch.tensor(int(Code.SKIPPED)), torch.zeros((), dtype=torch.float64))
         self.state = result.state
+        self._is_seen = not self.solver.observes
         self._labels.add(labels)
         return result.status
+
+    def observe(self, losses: NamedLosses) -> None:
+        """Show the method the same batch's losses after the optimizer's step, for methods that observe (`FAMO`)."""
+        present = self._select_present(losses, with_gradient=False)
+        self.state = self.solver.observe(self.state, torch.stack(self._convert(present)).detach())
+        self._is_seen = True
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs: the method, the preference and the state, as tensors, numbers and text."""
@@ -154,7 +173,11 @@ class Descent:
                 raise ValueError(
                     f"the saved {key} is {saved.get(key)}, this one's {value}; build the same Descent first"
                 )
-        self.state = _restore_like(self.state, saved["state"])
+        if self.learned:  # the optimizer holds this very tensor
+            with torch.no_grad():
+                self.learned[0].copy_(saved["state"])
+        else:
+            self.state = _restore_like(self.state, saved["state"])
         if "labels" in saved:  # 0.2 did not save them
             seen, batches = saved["labels"]
             self._labels.restore((np.array(seen), batches))
@@ -177,7 +200,7 @@ class Descent:
         def evaluate() -> list[Tensor]:
             return self._convert(self._select_present(losses()))
 
-        closure, names = BatchLosses(evaluate, parameters, squared=_no_samples), list(present)
+        closure, names = BatchLosses(evaluate, parameters, squared=_no_samples, model=self._model), list(present)
         return follow(self.solver, self.state, closure, self._convert(present), r, parameters, names)  # type: ignore[arg-type]
 
     def _convert(self, present: Mapping[str, Tensor]) -> list[Tensor]:
@@ -201,14 +224,14 @@ class Descent:
             rows.append(row)
         return Normalisation(tuple(rows[1].tolist()), tuple((rows[1] + rows[0]).tolist()))
 
-    def _select_present(self, losses: Any) -> dict[str, Tensor]:
+    def _select_present(self, losses: Any, with_gradient: bool = True) -> dict[str, Tensor]:
         """Return the losses that are not None, in the order of the names."""
         if not isinstance(losses, Mapping) or set(losses) != set(self.names):
             got = sorted(map(str, losses)) if isinstance(losses, Mapping) else type(losses).__name__
             raise ValueError(f"losses={got}; give a dict with the keys {list(self.names)}")
         present = {name: losses[name] for name in self.names if losses[name] is not None}
         for name, loss in present.items():
-            if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
+            if not isinstance(loss, Tensor) or loss.ndim or (with_gradient and not loss.requires_grad):
                 raise ValueError(f"loss {name!r} is not a 0-dimensional tensor with a gradient: {loss!r}")
         if not present:
             raise ValueError(f"losses: every one of {list(self.names)} is None; there is nothing to learn from")
@@ -232,7 +255,7 @@ def _to_plain(state: Any) -> Any:
     """Return a state as tensors, numbers and lists, which `torch.load(weights_only=True)` reads."""
     if isinstance(state, tuple):
         return [_to_plain(part) for part in state]
-    return state.clone() if isinstance(state, Tensor) else state
+    return state.detach().clone() if isinstance(state, Tensor) else state
 
 
 def _restore_like(state: Any, saved: Any) -> Any:

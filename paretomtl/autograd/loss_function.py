@@ -12,10 +12,11 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from paretomtl.autograd.bounds import within_bounds
 from paretomtl.autograd.gradients import gradient_of, gradients_of, jacobian_by_sample, stack_gradients
+from paretomtl.autograd.representation import gradient_through
 from paretomtl.autograd.units import Units, convert
 from paretomtl.errors import NoLabelError
 from paretomtl.problem import Problem
-from paretomtl.solver import Closure, Gradients
+from paretomtl.solver import Closure, Combine, Gradients
 
 SAMPLES_AT_ONCE = 32  # samples whose gradients are in memory together
 
@@ -46,6 +47,7 @@ def closure(
         project=None if project is None else lambda: project(model),
         buffers=list(model.buffers()),
         noisy=noisy and batch is not None,
+        model=model,
     )
 
 
@@ -60,7 +62,9 @@ class BatchLosses(Closure):
         project: Callable[[], None] | None = None,
         buffers: Sequence[Tensor] = (),
         noisy: bool = True,
+        model: nn.Module | None = None,
     ):
+        self._model = model
         self._evaluate, self._trained, self._buffers = evaluate, parameters, buffers
         self._squared, self._project = squared, project
         # within a step dropout must be the same at all parameters; the next step draws it anew
@@ -114,6 +118,25 @@ class BatchLosses(Closure):
             return self.gradients().jacobian.square()
         with self._standing_at():
             return self._squared()
+
+    def locate(self, name: str) -> slice:
+        """Return where a parameter stands in the parameters that are laid end to end."""
+        if self._model is None:
+            return super().locate(name)
+        own = dict(self._model.named_parameters()).get(name)
+        at = 0
+        for p in self._trained:
+            if p is own:
+                return slice(at, at + p.numel())
+            at += p.numel()
+        raise ValueError(f"{name!r} is no trained parameter of the model")
+
+    def gradient_through(self, at: str, combine: Combine) -> Float[Tensor, " n"]:
+        """Return a direction that is chosen at the output of the module `at`."""
+        if self._model is None:
+            return super().gradient_through(at, combine)
+        with self._standing_at():
+            return gradient_through(self._model, at, self._evaluate, self._trained, combine)
 
     def within(self, parameters: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """Return the parameters that `move` would set: the given ones, brought within the model's bounds."""

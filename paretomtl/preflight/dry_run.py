@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from paretomtl.autograd.gradients import ROUNDING, depends_on, gradient_of
+from paretomtl.autograd.loss_function import closure
 from paretomtl.conditioned.rehearsal import rehearse
 from paretomtl.conditioned.sampling import Preferences
 from paretomtl.errors import NoLabelError
@@ -20,7 +21,7 @@ from paretomtl.preflight.label_check import check_first_labels, length_notes
 from paretomtl.preflight.measure_check import check_measuring, first_batches
 from paretomtl.preflight.optimizer_check import check_gradients_are_dense, check_optimizer
 from paretomtl.problem import Problem
-from paretomtl.solver import Aggregation, Weighting
+from paretomtl.solver import Aggregation, Stepper, Weighting
 from paretomtl.training.seeds import INITIAL, reproducible, reseed, seed_of
 from paretomtl.training.study import Study
 
@@ -82,6 +83,7 @@ def dry_run(study: Study) -> Findings:
                 gradients = _gradients_of_sum(losses, model)
                 check_gradients_are_dense(study, gradients)
                 notes += _rehearse_front_model(study, second.to(study.device), train_batch)
+                _rehearse_stepper(study, second, train_batch, losses, study.budget(splits))
                 _check_signs(study, losses, split)
             if split != "train":
                 rows, unmeasured = check_measuring(problem, model, few, split)
@@ -110,6 +112,20 @@ def _rehearse_front_model(study: Study, model: nn.Module, batch: Any) -> list[st
     with contextlib.suppress(NoLabelError):  # the first batch may have none
         notes = rehearse(network, study.front_model, study.solver, study.problem, batch, r.to(study.device))
     return notes + check_optimizer(study, {name: p for name, p in network.named_parameters() if p.requires_grad})
+
+
+def _rehearse_stepper(study: Study, model: nn.Module, batch: Any, losses: list, steps: int) -> None:
+    """Take one step of a method that asks for more than losses and gradients; it may change the model.
+
+    Raises:
+        ValueError: it names a module that the model lacks, say.
+    """
+    if not isinstance(study.solver, Stepper) or study.walk is not None or any(loss is None for loss in losses):
+        return
+    job = next(job for job in study.jobs if job.corner is None)
+    state = study.solver.init(study.sweep(job, steps))
+    again = closure(study.problem, model.to(study.device), batch)
+    study.solver.update(state, again, torch.from_numpy(job.preference))
 
 
 def _gradients_of_sum(losses: list, model: nn.Module) -> dict[str, Tensor | None]:

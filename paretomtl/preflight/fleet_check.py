@@ -26,6 +26,8 @@ def check_fleet(study: Study, model: nn.Module, batch: Any) -> None:
     """
     if isinstance(study.solver, Stepper):
         raise _refusal(f"{type(study.solver).__name__} asks for one network's losses at other weights")
+    if study.solver.learned:
+        raise _refusal(f"{type(study.solver).__name__} learns numbers beside the parameters of one network")
     for name, layer in model.named_modules():
         chance = isinstance(layer, _DropoutNd) and layer.p > 0
         if chance or isinstance(layer, _BatchNorm):

@@ -192,6 +192,8 @@ class Fleet(Resumable):
                 if self.scheduler is not None:
                     self.scheduler.step()
                 self._project()
+                if self.solver.observes:
+                    self._observe(batch)
                 self._call_back(epoch, *result)
             self.steps += 1
             if self.tick is not None:
@@ -304,6 +306,13 @@ class Fleet(Resumable):
             if self.status is not None:
                 self.status = Status(self.status.code[keep], self.status.residual[keep])
             self.rows = narrow_rows(self.rows, self.optimizer, keep)
+
+    @torch.no_grad()
+    def _observe(self, batch: Any) -> None:
+        """Show the method the losses after its step."""
+        losses = self._losses(batch)
+        seen = convert(dict(enumerate(losses)), self.outcomes[0].units)
+        self.state = self.solver.observe(self.state, torch.stack(seen, dim=-1))
 
     def _project(self) -> None:
         """Apply the problem's bounds, point by point."""

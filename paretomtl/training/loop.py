@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from paretomtl.autograd.bounds import Within, within_model
@@ -92,10 +93,11 @@ class Run(Outcome, Resumable):
         self.training = True
         self.trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         self.parameters = list(self.trained.values())
-        self.optimizer, self.scheduler = self.study.build(self.parameters)
         self.budget = self.study.budget(self.splits, self.job)
         self.schedule_steps = min(self.study.haste(self.job), self.study.budget(self.splits))  # of each step
         self.state = self.solver.init(self.study.sweep(self.job, self.budget))
+        learned = [self.state.requires_grad_()] if self.solver.learned else []
+        self.optimizer, self.scheduler = self.study.build([*self.parameters, *learned])
         self.batches = BatchStream(self.study, self.job.seed, self.splits, self.budget, self.warnings)
 
     def checkpoint(self) -> dict[str, Any]:
@@ -116,7 +118,12 @@ class Run(Outcome, Resumable):
         """Restore the training that `checkpoint` returned."""
         restore_learner(checkpoint["learner"], self.model, self.optimizer, self.scheduler)
         self.batches.restore(checkpoint["batches"])
-        self.state, self.status = checkpoint["state"], Status(*checkpoint["status"])
+        if self.solver.learned:  # the optimizer holds this very tensor
+            with torch.no_grad():
+                self.state.copy_(checkpoint["state"])
+        else:
+            self.state = checkpoint["state"]
+        self.status = Status(*checkpoint["status"])
         self.counts, self.warnings[:] = checkpoint["counts"], checkpoint["warnings"]
         self.epochs = unpack_epochs(checkpoint["epochs"])
         self.collected.restore(checkpoint["collected"])
@@ -145,6 +152,9 @@ class Run(Outcome, Resumable):
                 self._step_scheduler()
                 if self.problem.project is not None:
                     self.problem.project(model)
+                if self.solver.observes:
+                    again = closure(self.problem, model, batch, units=self.units)
+                    self.state = self.solver.observe(self.state, again())
                 self.call_back(epoch, *step)
             self.counts["steps"] += 1
             if self.tick is not None:
@@ -173,7 +183,7 @@ class Run(Outcome, Resumable):
         """
         labelled = {i: loss for i, loss in enumerate(losses) if loss is not None}
         present = list(labelled)
-        if present and isinstance(self.solver, Stepper):
+        if present and (isinstance(self.solver, Stepper) or self.solver.observes):
             check_labels(self.solver, self.problem.names, present)
         preference = self.labels.shares(self.solver, self.preference, present)
         self.labels.add(present)

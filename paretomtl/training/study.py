@@ -329,4 +329,5 @@ class Study:
             steps=steps,
             deterministic=self.problem.deterministic,
             generators=tuple(torch.Generator().manual_seed(seed_of(self.seed, job.seed, SOLVING)) for job in several),
+            epoch_steps=None if self.epochs is None else max(1, steps // self.epochs),
         )

@@ -286,7 +286,7 @@ def test_excess_mtl_step_by_step(preference):
 
 
 def test_excess_mtl_by_hand():
-    """At the second step of the same gradients the sums have doubled: both excess risks are 1/sqrt(2) of their first."""
+    """At the second step of the same gradients, sums have doubled: both excess risks are 1/sqrt(2) of their first."""
     solver, J = ps.ExcessMTL(eta=1.0), tensor([[3, 4], [0, 2]])
     _, state, _ = step(solver, start(solver, even(2)), even(2), J, even(2))
     assert state.first.tolist() == [7, 2]
