@@ -21,7 +21,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paretomtl.solver import Aggregation, Confidence, Status, Sweep
-from paretomtl_solvers.tracking import check_jacobian, shares_of, status_where
+from paretomtl_solvers.losses import factors_of
+from paretomtl_solvers.tracking import check_jacobian, status_where
 
 
 class Risks(NamedTuple):
@@ -74,7 +75,7 @@ class ExcessMTL(Aggregation):
     ) -> tuple[Float[Tensor, "*points n"], Risks, Status]:
         """Return the direction, the state with this step's risks, and the status."""
         check_jacobian("ExcessMTL", jacobian)
-        g, shares = jacobian.detach(), shares_of(preference, jacobian)
+        g, shares = jacobian.detach(), factors_of(preference, losses.double())
         state = Risks(None, None, None) if state is None else state
         squares = g.square() if state.squares is None else state.squares + g.square()
         excess = estimate_excess(g, squares)

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from paretomtl.solver import Aggregation, Confidence, Status, Sweep
 from paretomtl_solvers.draws import first_draws, next_generators
-from paretomtl_solvers.tracking import check_jacobian, shares_of, status_where
+from paretomtl_solvers.losses import factors_of
+from paretomtl_solvers.tracking import check_jacobian, status_where
 
 
 class Signs(NamedTuple):
@@ -74,7 +75,7 @@ class GradDrop(Aggregation):
         n = jacobian.shape[-1]
         uniform = torch.stack([torch.rand(n, generator=g, dtype=torch.float64) for g in generators])
         uniform = uniform.reshape(*jacobian.shape[:-2], n).to(jacobian.device)
-        terms = shares_of(preference, jacobian).to(jacobian)[..., None] * jacobian
+        terms = factors_of(preference, losses.double()).to(jacobian)[..., None] * jacobian
         direction = pick_signs(terms, uniform, self._leak(jacobian))
         return direction, Signs(draws), status_where(~terms.any(dim=-1).any(dim=-1))
 

@@ -165,15 +165,11 @@ def test_a_gradient_that_is_not_finite(solver, bad):
 @pytest.mark.parametrize(
     ("solver", "loss", "message"),
     [
-        (ps.DBMTL(), 0.0, "it needs positive losses, and loss 1 is 0; shift it, or use GradientNormScaling"),
-        (ps.DBMTL(), -0.5, "it needs positive losses, and loss 1 is -0.5; shift it, or use GradientNormScaling"),
-        (ps.GradNorm(), 0.0, "it needs positive losses, and loss 1 is 0; shift it, or use GradientNormScaling"),
-        (ps.EMTL(), -0.5, "it needs losses of at least 0, and loss 1 is -0.5; shift it, or use GradientNormScaling"),
-        (
-            ps.MoCo(scale_to_loss=True),
-            -0.5,
-            "it needs losses of at least 0, and loss 1 is -0.5; shift it, or use s",
-        ),
+        (ps.DBMTL(), 0.0, "loss 1, counted from 0, is 0, and DBMTL needs positive losses"),
+        (ps.DBMTL(), -0.5, "loss 1, counted from 0, is -0.5, and DBMTL needs positive losses"),
+        (ps.GradNorm(), 0.0, "loss 1, counted from 0, is 0, and GradNorm needs positive losses"),
+        (ps.EMTL(), -0.5, "loss 1, counted from 0, is -0.5, and EMTL needs losses of at least 0"),
+        (ps.MoCo(scale_to_loss=True), -0.5, "loss 1, counted from 0, is -0.5, and MoCo needs losses of at least 0"),
         (ps.EMTL(), np.nan, "the losses .* are not finite"),
         (ps.DBMTL(), np.inf, "the losses .* are not finite"),
     ],
@@ -187,7 +183,7 @@ def test_a_loss_that_it_cannot_take(solver, loss, message):
 def test_gradnorm_takes_no_negative_loss_later():
     solver, C = ps.GradNorm(), torch.eye(2).double()
     _, state, _ = solver.update(None, tensor([1, 2]), C, even(2))
-    with pytest.raises(ValueError, match=r"^GradNorm: it needs losses of at least 0, and loss 0 is -1"):
+    with pytest.raises(ValueError, match=r"^GradNorm: loss 0, .* is -1, and GradNorm needs losses of at least 0"):
         solver.update(state, tensor([-1, 2]), C, even(2))
 
 
