@@ -77,8 +77,9 @@ class ExcessMTL(Aggregation):
         check_jacobian("ExcessMTL", jacobian)
         g, shares = jacobian.detach(), factors_of(preference, losses.double())
         state = Risks(None, None, None) if state is None else state
-        squares = g.square() if state.squares is None else state.squares + g.square()
-        excess = estimate_excess(g, squares)
+        fresh = g.square()
+        squares = fresh if state.squares is None else state.squares + fresh
+        excess = estimate_excess(fresh, squares)
         if state.logarithms is None or state.first is None:
             first, logarithms = excess, torch.zeros_like(excess).log_softmax(dim=-1)
         else:
@@ -87,11 +88,12 @@ class ExcessMTL(Aggregation):
             logarithms = (state.logarithms + self.eta * shares * relative).log_softmax(dim=-1)
         weights = shares * shares.shape[-1] * logarithms.exp()
         direction = (weights.to(g)[..., None] * g).sum(dim=-2)
-        return direction, Risks(squares, logarithms, first), status_where(~(shares[..., None] * g).flatten(-2).any(-1))
+        return direction, Risks(squares, logarithms, first), status_where(~(g.any(dim=-1) & (shares > 0)).any(dim=-1))
 
 
 def estimate_excess(
-    gradients: Float[Tensor, "*points m n"], squares: Float[Tensor, "*points m n"]
+    fresh: Float[Tensor, "*points m n"], squares: Float[Tensor, "*points m n"]
 ) -> Float[Tensor, "*points m"]:
-    """Return sum_k g_k^2 / sqrt(s_k) of each task, in float64; 0 where s_k is 0."""
-    return (gradients.square() / squares.where(squares > 0, 1).sqrt()).sum(dim=-1, dtype=torch.float64)
+    """Return sum_k g_k^2 / sqrt(s_k) of each task, in float64; 0 where s_k is 0. `fresh` is g^2, a part of s."""
+    least = torch.finfo(squares.dtype).tiny
+    return (fresh * squares.clamp(min=least).rsqrt()).sum(dim=-1).double()

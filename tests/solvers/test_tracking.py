@@ -9,7 +9,7 @@ import torch
 import paretomtl_solvers as ps
 from paretomtl.point import Code
 from paretomtl_solvers import qp
-from paretomtl_solvers.graddrop import pick_signs, positive_purity
+from paretomtl_solvers.graddrop import pick_signs, positive_purity, sum_by_sign
 from paretomtl_solvers.gradnorm import slopes_of
 from paretomtl_solvers.tracking import project_on_simplex
 from tests.solvers.steps import J_B, L_B, even, start, step, tensor
@@ -19,7 +19,7 @@ from tests.solvers.steps import J_B, L_B, even, start, step, tensor
 
 def test_graddrop_picks_a_sign_for_each_parameter():
     J, no_leak = tensor(J_B), torch.zeros(3, 1).double()
-    assert positive_purity(J).tolist() == pytest.approx([0.6, 0.75, 1], abs=1e-6)
+    assert positive_purity(*sum_by_sign(J)).tolist() == pytest.approx([0.6, 0.75, 1], abs=1e-6)
     assert pick_signs(J, tensor([0.25] * 3), no_leak).tolist() == pytest.approx([1.5, 3, 3], abs=1e-6)
     assert pick_signs(J, tensor([0.75] * 3), no_leak).tolist() == pytest.approx([-1, 0, 3], abs=1e-6)
     leaking = pick_signs(J, tensor([0.25] * 3), tensor([[0], [0.5], [1]]))
@@ -27,7 +27,7 @@ def test_graddrop_picks_a_sign_for_each_parameter():
 
 
 def test_graddrop_picks_no_sign_where_all_vanish():
-    assert positive_purity(torch.zeros(2, 3).double()).tolist() == [0.5] * 3
+    assert positive_purity(*sum_by_sign(torch.zeros(2, 3).double())).tolist() == [0.5] * 3
 
 
 @pytest.mark.parametrize("preference", [(1 / 3, 1 / 3, 1 / 3), (0.2, 0.3, 0.5), (0, 0.4, 0.6)])
