@@ -82,6 +82,24 @@ def test_half_the_precision_of_gradients_is_enough(solver):
         assert status.code == Code.SOLVED
 
 
+@pytest.mark.parametrize("solver", [ps.GradDrop(), ps.GradNorm(), ps.MoCo()], ids=repr)
+def test_a_fleet_trains_points_as_one_by_one(solver):
+    ways = [
+        pm.explore(
+            analytic.quadratics(),
+            solver,
+            preferences=[[0.7, 0.3], [0.2, 0.8]] if solver.uses_preference else [[0.5, 0.5]],
+            seeds=1 if solver.uses_preference else 2,
+            steps=5,
+            fleet=fleet,
+        )
+        for fleet in (None, 2)
+    ]
+    alone, together = ([point.losses for point in front.points] for front in ways)
+    assert len(alone) == 2
+    assert alone == together
+
+
 # --- where they lead ---
 
 
