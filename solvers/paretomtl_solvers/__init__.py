@@ -12,12 +12,14 @@ from paretomtl_solvers.config import ConFIG
 from paretomtl_solvers.conic_grad import ConicGrad
 from paretomtl_solvers.continuous_pareto import ContinuousPareto
 from paretomtl_solvers.cosmos import COSMOS
+from paretomtl_solvers.cr_mogm import CRMOGM
 from paretomtl_solvers.db_mtl import DBMTL
 from paretomtl_solvers.dualproj import DualProj
 from paretomtl_solvers.dwa import DWA
 from paretomtl_solvers.ema_weighting import EMAWeighting
 from paretomtl_solvers.emtl import EMTL
 from paretomtl_solvers.epo import EPO
+from paretomtl_solvers.excess_mtl import ExcessMTL
 from paretomtl_solvers.fairgrad import FairGrad
 from paretomtl_solvers.famo import FAMO
 from paretomtl_solvers.ferero import FERERO
@@ -36,6 +38,7 @@ from paretomtl_solvers.layerwise_decomposition import LayerwiseDecomposition
 from paretomtl_solvers.linear import Linear
 from paretomtl_solvers.mgda import MGDA
 from paretomtl_solvers.moco import MoCo
+from paretomtl_solvers.modo import MoDo
 from paretomtl_solvers.moo_svgd import MOOSVGD
 from paretomtl_solvers.nash_mtl import NashMTL
 from paretomtl_solvers.not_reproduced import NOT_REPRODUCED as NOT_REPRODUCED
@@ -54,6 +57,7 @@ from paretomtl_solvers.uw import UW
 
 __all__ = [
     "COSMOS",
+    "CRMOGM",
     "DBMTL",
     "DWA",
     "EMTL",
@@ -81,6 +85,7 @@ __all__ = [
     "ContinuousPareto",
     "DualProj",
     "EMAWeighting",
+    "ExcessMTL",
     "FairGrad",
     "GeometricMean",
     "GradDrop",
@@ -92,6 +97,7 @@ __all__ = [
     "LayerwiseDecomposition",
     "Linear",
     "MoCo",
+    "MoDo",
     "NashMTL",
     "PCGrad",
     "ParetoMTL",
