@@ -75,20 +75,29 @@ def unit_rays(preferences: Tensor) -> Tensor:
 def closure(losses: Tensor, jacobian: Tensor) -> pm.Closure:
     """Quadratic losses of a batch of two, with these values and gradients at zero, and curvature along them and across.
 
-    A common scale of the gradients is one of the curvature, too.
+    A common scale of the gradients is one of the curvature, too. The place is the output of the module "trunk".
     """
     norms = jacobian.norm(dim=1)
     along = jacobian / norms.where(norms > 0, 1)[:, None]
     across = torch.linspace(0.5, 1, jacobian.shape[1], dtype=torch.float64)
 
-    class Place(nn.Module):
+    class Vector(nn.Module):
         def __init__(self):
             super().__init__()
             self.x = nn.Parameter(torch.zeros(jacobian.shape[1], dtype=torch.float64))
 
+        def forward(self) -> Tensor:
+            return self.x
+
+    class Place(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.trunk = Vector()
+
     def evaluate(model: Place, batch: Tensor) -> dict[str, Tensor]:
-        curved = norms / 2 * ((along @ model.x).square() + (across * model.x.square()).sum())
-        values = batch.mean() * (losses + jacobian @ model.x + curved)
+        x = model.trunk()
+        curved = norms / 2 * ((along @ x).square() + (across * x.square()).sum())
+        values = batch.mean() * (losses + jacobian @ x + curved)
         return {str(i): value for i, value in enumerate(values)}
 
     batch = torch.tensor([0.5, 1.5], dtype=torch.float64)

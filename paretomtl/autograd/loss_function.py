@@ -129,7 +129,9 @@ class BatchLosses(Closure):
             if p is own:
                 return slice(at, at + p.numel())
             at += p.numel()
-        raise ValueError(f"{name!r} is no trained parameter of the model")
+        trained = {id(p) for p in self._trained}
+        names = ", ".join(key for key, p in self._model.named_parameters() if id(p) in trained)
+        raise ValueError(f"{name!r} is no trained parameter of the model; it has {names}")
 
     def gradient_through(self, at: str, combine: Combine) -> Float[Tensor, " n"]:
         """Return a direction that is chosen at the output of the module `at`."""
