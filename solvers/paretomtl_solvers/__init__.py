@@ -9,7 +9,9 @@ from paretomtl_solvers.fairgrad import FairGrad
 from paretomtl_solvers.hypervolume_ascent import HypervolumeAscent
 from paretomtl_solvers.linear import Linear
 from paretomtl_solvers.mgda import MGDA
+from paretomtl_solvers.mgda_ub import MGDAUB
 from paretomtl_solvers.moo_svgd import MOOSVGD
+from paretomtl_solvers.multi_balance import MultiBalance
 from paretomtl_solvers.pareto_mtl import ParetoMTL
 from paretomtl_solvers.pbi import PBI
 from paretomtl_solvers.phn_hvi import PHNHVI
@@ -20,6 +22,7 @@ __all__ = [
     "COSMOS",
     "EPO",
     "MGDA",
+    "MGDAUB",
     "MOOSVGD",
     "PBI",
     "PHNHVI",
@@ -29,6 +32,7 @@ __all__ = [
     "FairGrad",
     "HypervolumeAscent",
     "Linear",
+    "MultiBalance",
     "ParetoMTL",
     "SmoothTchebycheff",
     "Tchebycheff",

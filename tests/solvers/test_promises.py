@@ -27,7 +27,7 @@ from tests.solvers.promises.kit import FAULTS, FEW, FINITE, IGNORES, POINTS, Lin
 from tests.solvers.promises.table import TABLE
 
 # modules of what methods share
-SHARED = {"adam", "draws", "gramians", "heads", "phase_one", "polish", "qp"}
+SHARED = {"adam", "draws", "gramians", "heads", "phase_one", "polish", "qp", "representations"}
 
 
 def cases(line: Line, few: bool) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
