@@ -4,6 +4,7 @@ from paretomtl_solvers.augmented_tchebycheff import AugmentedTchebycheff
 from paretomtl_solvers.cograd import CoGrad
 from paretomtl_solvers.continuous_pareto import ContinuousPareto
 from paretomtl_solvers.cosmos import COSMOS
+from paretomtl_solvers.drgrad import DRGrad
 from paretomtl_solvers.epo import EPO
 from paretomtl_solvers.fairgrad import FairGrad
 from paretomtl_solvers.hypervolume_ascent import HypervolumeAscent
@@ -29,6 +30,7 @@ __all__ = [
     "AugmentedTchebycheff",
     "CoGrad",
     "ContinuousPareto",
+    "DRGrad",
     "FairGrad",
     "HypervolumeAscent",
     "Linear",

@@ -131,7 +131,7 @@ def test_where_the_gradients_cancel_at_the_representation_the_heads_still_move()
         here = closure(model, losses=lambda m, b, head=head: opposed(m, b, head))
         direction, _, status = ps.MGDAUB("trunk").update(None, here, EVEN)
         assert status.code == code
-        assert not direction[here.locate("trunk.weight")].any()
+        assert not direction[here.locate("trunk.weight").at].any()
         assert direction.any() == head
 
 

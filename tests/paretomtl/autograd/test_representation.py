@@ -99,9 +99,9 @@ def test_a_layer_of_all_heads_has_a_row_for_each_loss():
         apart.trunk.load_state_dict(joint.trunk.state_dict())
     here, there = closure(joint, of_rows), closure(apart)
     found, expected = (x.gradient_through("trunk", weigh) for x in (here, there))
-    assert close(found[here.locate("trunk.0.weight")], expected[there.locate("trunk.0.weight")])
-    rows = torch.stack([expected[there.locate(f"heads.{name}.weight")] for name in NAMES])
-    assert close(found[here.locate("joint.weight")], rows.reshape(-1))
+    assert close(found[here.locate("trunk.0.weight").at], expected[there.locate("trunk.0.weight").at])
+    rows = torch.stack([expected[there.locate(f"heads.{name}.weight").at] for name in NAMES])
+    assert close(found[here.locate("joint.weight").at], rows.reshape(-1))
 
 
 def test_it_gets_the_losses_the_output_and_their_gradients_there():
@@ -136,7 +136,7 @@ def test_what_is_chosen_need_not_be_a_weighted_sum():
     direction = here.gradient_through("trunk", lambda values, output, gradients: output.cos())
     model.trunk(batch()[0]).sin().sum().backward()
     for name, p in model.trunk.named_parameters():
-        assert close(direction[here.locate(f"trunk.{name}")], p.grad.reshape(-1)), name
+        assert close(direction[here.locate(f"trunk.{name}").at], p.grad.reshape(-1)), name
 
 
 def test_on_a_linear_encoder_of_one_sample_the_gradients_there_are_the_parameters_own():
@@ -172,7 +172,7 @@ def test_a_loss_that_does_not_use_the_output_has_no_gradient_there():
     assert seen[0][:2].any()
     assert not seen[0][2].any()
     assert close(direction, by_jacobian(here))
-    assert direction[here.locate("idle")].tolist() == [2, 2]
+    assert direction[here.locate("idle").at].tolist() == [2, 2]
 
 
 def test_a_parameter_before_the_module_may_have_a_way_around_it():
@@ -184,7 +184,7 @@ def test_a_parameter_before_the_module_may_have_a_way_around_it():
     here = closure(Net(), around)
     without = closure(Net(), lambda model, batch: losses(model, batch) | {"c": model.idle.sum()})
     without.move(here.parameters)
-    at = here.locate("trunk.0.weight")
+    at = here.locate("trunk.0.weight").at
     found, plain = (x.gradient_through("trunk", weigh)[at] for x in (here, without))
     assert close(found, plain + 2 * here.parameters[at])
 
@@ -307,7 +307,7 @@ def test_a_parameter_is_located_by_its_name():
     here = closure(model)
     for name, p in model.named_parameters():
         if p.requires_grad:
-            assert torch.equal(here.parameters[here.locate(name)], p.detach().reshape(-1)), name
+            assert torch.equal(here.parameters[here.locate(name).at].reshape(here.locate(name).shape), p.detach()), name
     for name in ("trunk.0.weight", "trunk", "head.weight"):
         with pytest.raises(ValueError, match=rf"'{name}' is no trained parameter of the model; it has idle, trunk.0.b"):
             here.locate(name)
