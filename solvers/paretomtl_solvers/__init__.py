@@ -16,6 +16,7 @@ from paretomtl_solvers.multi_balance import MultiBalance
 from paretomtl_solvers.pareto_mtl import ParetoMTL
 from paretomtl_solvers.pbi import PBI
 from paretomtl_solvers.phn_hvi import PHNHVI
+from paretomtl_solvers.rotograd import RotoGrad
 from paretomtl_solvers.smooth_tchebycheff import SmoothTchebycheff
 from paretomtl_solvers.tchebycheff import Tchebycheff
 
@@ -36,6 +37,7 @@ __all__ = [
     "Linear",
     "MultiBalance",
     "ParetoMTL",
+    "RotoGrad",
     "SmoothTchebycheff",
     "Tchebycheff",
 ]

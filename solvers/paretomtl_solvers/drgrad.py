@@ -1,6 +1,6 @@
 """DRGrad: the surgery of direct routing gradients on the kernels of heads (Liu et al., AAAI 2025).
 
-With h_i the gradient of loss i at the kernel of its head's first layer, and u_i = h_i / |h_i|, the kernel's direction is
+With h_i the gradient of loss i at its head's first kernel, and u_i = h_i / |h_i|, the kernel's direction is
 
     h_i + sum_{j != i} c_ij (1 - [q_ij <= 0] q_ij) h_j,    q_ij = u_i . u_j,
     c_ij = the sum of u_i's entries over that of u_j's, within [.1, 5]

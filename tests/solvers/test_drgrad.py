@@ -138,7 +138,7 @@ def test_heads_of_different_shapes():
 
 @pytest.mark.parametrize("heads", [("a",), ("a", "a"), ("a", ""), ["a", "b"], "ab", ("a", 2)])
 def test_heads_that_are_no_names(heads, unchecked):
-    with pytest.raises(ValueError, match="heads=.*: give a tuple with the name of the linear module that begins each"):
+    with pytest.raises(ValueError, match=r"heads=.*: give a tuple with the name of the linear module that begins each"):
         ps.DRGrad(heads)
 
 

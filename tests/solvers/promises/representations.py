@@ -56,9 +56,24 @@ def assert_kernels_routed(solver, losses, jacobian, preference):
         assert (direction[place] - expected).norm() <= 1e-9 * rows.norm(), f"{heads[i]}: {direction[place]}, {expected}"
 
 
+def assert_one_length(solver, losses, jacobian, preference):
+    """With all of the preference on one loss, the direction is along its gradient, and as long as with another.
+
+    That length is the mean of the gradients' lengths, at the first step, where each is its own reference.
+    """
+    norms = jacobian.norm(dim=1)
+    present = norms > 0  # a gradient that vanishes has no part in the mean
+    length = norms.sum() / present.sum().clamp(min=1) * len(norms)
+    for i, corner in enumerate(torch.eye(len(losses), dtype=torch.float64)):
+        found = asserts.answer(solver, losses, jacobian, corner).direction
+        expected = length * jacobian[i] / norms[i].where(present[i], 1)
+        assert (found - expected).norm() <= 1e-9 * norms.sum(), f"{i}: {found} for {expected}"
+
+
 # POINTS is not theirs: a stepper steps one point
 MGDAUB = [FINITE, REPEATABLE, PERMUTATIONS, NONE_RISES, IN_HULL, IGNORES]
 DRGRAD = [FINITE, REPEATABLE, PERMUTATIONS, AT_ZERO, LINEAR, scale(0), assert_kernels_routed]
+ROTOGRAD = [FINITE, REPEATABLE, PERMUTATIONS, AT_ZERO, LINEAR, scale(0), assert_one_length]
 
 TABLE: list[Line] = [
     Line(ps.MGDAUB("trunk"), [*MGDAUB, as_mgda(), scale(0)]),
@@ -69,4 +84,6 @@ TABLE: list[Line] = [
     Line(ps.MultiBalance("trunk", 0.0), [*MGDAUB, as_mgda(), scale(0)]),
     Line(ps.DRGrad(("a", "b")), DRGRAD, two),
     Line(ps.DRGrad(("a", "b", "c")), DRGRAD, three),
+    Line(ps.RotoGrad("trunk", ("a", "b")), ROTOGRAD, two),
+    Line(ps.RotoGrad("trunk", ("a", "b", "c"), size=2, learning_rate=0.3), ROTOGRAD, three),
 ]
