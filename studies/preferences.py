@@ -14,20 +14,16 @@ method is chosen.
 """
 
 import argparse
-import json
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 import paretomtl as pm
@@ -38,6 +34,7 @@ from paretomtl.solver import status_of
 from studies import data
 from studies.adult import adult
 from studies.analytic import fonseca, linear_regression, zdt2
+from studies.cells import compute_all, read_result, slug, write_result
 from studies.census import census
 from studies.digit_pairs import Width, digit_pairs, loader
 from studies.known_fronts import Optimizer
@@ -210,32 +207,11 @@ def protocol(setting: Setting) -> dict[str, Any]:
             "seeds": [*SEEDS], "tuning": TUNING}  # fmt: skip
 
 
-def stored(path: Path, setting: Setting) -> Any:
-    """Return a result of this protocol, or None."""
-    if not path.exists():
-        return None
-    content = json.loads(path.read_text())
-    return content["result"] if content["protocol"] == protocol(setting) else None
-
-
-def store(path: Path, setting: Setting, result: Any) -> None:
-    """Write a result, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text(json.dumps({"protocol": protocol(setting), "result": result}))
-    scratch.replace(path)
-
-
-def slug(name: str) -> str:
-    """Turn a name into a folder's."""
-    return name.lower().replace(", ", "-").replace(" ", "-")
-
-
 def corners_of(setting: Setting, out: Path) -> Corners:
     """Return a problem's corners, from the folder if they are in it."""
     path = out / slug(setting.name) / "corners.json"
-    if (content := stored(path, setting)) is None:
-        store(path, setting, content := find_corners(setting)._asdict())
+    if (content := read_result(path, protocol(setting))) is None:
+        write_result(path, protocol(setting), content := find_corners(setting)._asdict())
     ranges = {int(seed): pair for seed, pair in content["ranges"].items()}
     return Corners(content["rate"], ranges, content["reference"])
 
@@ -243,9 +219,9 @@ def corners_of(setting: Setting, out: Path) -> Corners:
 def cell_of(setting: Setting, method: str, normalisation: str, out: Path) -> Cell:
     """Return a cell, from the folder if it is in it; its corners must be."""
     path = out / slug(setting.name) / f"{slug(method)}-{normalisation}.json"
-    if (content := stored(path, setting)) is None:
+    if (content := read_result(path, protocol(setting))) is None:
         cell = run_cell(setting, method, normalisation, corners_of(setting, out))
-        store(path, setting, cell.to_json())
+        write_result(path, protocol(setting), cell.to_json())
         return cell
     return Cell.from_json(content)
 
@@ -261,17 +237,6 @@ def compute(task: tuple[str, ...], out: Path) -> tuple[tuple[str, ...], float]:
     return task, time.perf_counter() - started
 
 
-def compute_all(tasks: Sequence[tuple[str, ...]], jobs: int, out: Path) -> Iterator[tuple[tuple[str, ...], float]]:
-    """Compute tasks in processes of one thread each, and yield them as they end."""
-    with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        futures = [pool.submit(compute, task, out) for task in tasks]
-        try:
-            yield from (future.result() for future in as_completed(futures))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
 def run_table(settings: Sequence[Setting], jobs: int, out: Path) -> None:
     """Compute all corners, then all cells, the longest first, with a line for each."""
     settings = sorted(settings, key=lambda setting: -setting.seconds)
@@ -279,7 +244,7 @@ def run_table(settings: Sequence[Setting], jobs: int, out: Path) -> None:
     seconds = sum(s.seconds for s in settings) * len(cells) / max(len(settings), 1)
     print(f"{len(cells)} cells, about {seconds / jobs / 60:.0f} minutes with {jobs} jobs", flush=True)
     for tasks in ([(s.name,) for s in settings], cells):
-        for n, (task, spent) in enumerate(compute_all(tasks, jobs, out), 1):
+        for n, (task, spent) in enumerate(compute_all(partial(compute, out=out), tasks, jobs), 1):
             print(f"[{n} of {len(tasks)}] {', '.join(task)}: {spent:.1f} s", flush=True)
 
 

@@ -11,6 +11,7 @@ from paretomtl.autograd.bounds import undone_by_bounds
 from paretomtl.autograd.gradients import gramian_of
 
 ROUNDING = 1e-9  # of the terms of a sum: below, the sum is 0
+FARTHEST = 100.0  # how far off a rate may be that binds, in units of |y| and a gradient's norm
 MOST_AT_BOUNDS = 256  # parameters at bounds whose losses disagree, that one program takes in
 
 
@@ -42,6 +43,54 @@ def least_norm(
     except RuntimeError:  # too many iterations
         return None
     return x / (hull @ x) if hull @ x > 0 else None
+
+
+def least_above(
+    gramian: Float[np.ndarray, "k k"], lower: Float[np.ndarray, "rows k"]
+) -> Float[np.ndarray, "rows k"] | None:
+    """Return, for each row b of lower bounds, the v >= b of least v' C v; None if the solver stops early.
+
+    v = b + x, and x is the non-negative least squares answer to A x = -A b with A'A = C. Gradients of very different
+    norms are best divided by them before.
+    """
+    from scipy.optimize import nnls
+
+    values, vectors = np.linalg.eigh(gramian)
+    factor = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
+    least = lower.copy()
+    try:
+        for row, right in zip(least, -lower @ factor.T, strict=True):
+            row += nnls(factor, right, maxiter=100 * len(gramian))[0]
+    except RuntimeError:  # too many iterations
+        return None
+    return least
+
+
+def least_distance(
+    gramian: Float[np.ndarray, "k k"], rates: Float[np.ndarray, " k"]
+) -> tuple[Float[np.ndarray, " k"], float] | None:
+    """Return the multipliers of the shortest y with g_i' y >= rates_i for all i, and whether there is one.
+
+    With x the multipliers and t the number beside them, y = sum_i x_i g_i / t. Where t = 0 no y meets the rates: then
+    sum_i x_i g_i = 0, while x' rates > 0. None if the solver stops early.
+
+    The method is Lawson and Hanson's least-distance programming: non-negative least squares on a factor of the
+    Gramian's cosines with the rates below. It is at its best where |y| is about 1.
+    """
+    from scipy.optimize import nnls
+
+    k = len(gramian)
+    norms = np.sqrt(np.diagonal(gramian).clip(0))
+    sizes = np.where(norms > 0, norms, 1)
+    values, vectors = np.linalg.eigh(gramian / np.outer(sizes, sizes))
+    factor = np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
+    # a rate far below all others' never binds; as it is, it would coarsen the solver's tolerance
+    lowest = np.clip(rates / sizes, -FARTHEST, None)
+    try:
+        x, _ = nnls(np.vstack([factor, lowest]), np.append(np.zeros(k), 1.0), maxiter=100 * k)
+    except RuntimeError:  # too many iterations
+        return None
+    return x / sizes, max(1 - float(lowest @ x), 0.0)
 
 
 def common_descent(

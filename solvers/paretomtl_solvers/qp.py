@@ -12,13 +12,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from paretomtl.autograd.hull import least_norm
+from paretomtl.autograd.hull import least_above, least_norm
 from paretomtl.errors import ParetomtlError
 from paretomtl.point import Code
 
 FEASIBLE = 1e-6  # how far an accepted answer may be outside a scaled constraint
 FREE = -2.0  # a bound below all rows of a scaled program; -inf in a parameter breaks solvers
 TIME_LIMIT = 10.0  # seconds, for a program that takes a millisecond
+TIGHT = 1e-12  # Clarabel's tolerances where its own are too coarse
 EXACT, CONVEX = 1e-9, 1e-6  # the largest KKT residual of an accepted active-set answer, and of an interior-point one
 TWINS = 4e-15  # |g_i - g_j|^2 relative to |g_i|^2: below, it is rounding, and the gradients are equal
 VANISHED = 1e-7  # a direction's norm relative to the largest gradient's: below, it is zero
@@ -179,42 +180,150 @@ def _factorise(C: np.ndarray) -> np.ndarray:
     return np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
 
 
-def _run_clarabel(problem: Any) -> bool:
+def _run_clarabel(problem: Any, **options: float) -> bool:
     """Run Clarabel, and return whether it reports an answer."""
     import cvxpy as cp
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "inaccurate" is judged by the answer itself
-            problem.solve(solver=cp.CLARABEL, time_limit=TIME_LIMIT)
+            problem.solve(solver=cp.CLARABEL, time_limit=TIME_LIMIT, **options)
     except (cp.SolverError, ValueError):  # cvxpy raises the latter on an unknown status
         return False
     return problem.status in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE)
 
 
+def least_weights_above(
+    cosines: Float[np.ndarray, "m m"], lower: Float[np.ndarray, "rows m"], backend: Backend = "auto"
+) -> tuple[Float[np.ndarray, "rows m"], Code]:
+    """Return, for each row b, the argmin of v' C v over v >= b, and a `Code` for all rows.
+
+    Its direction is the projection of b's on the dual cone, where no loss rises. The method is non-negative least
+    squares. cvxpy solves it where `backend` says so, or where the first answer fails the check; then the code is "fell
+    back".
+
+    Args:
+        cosines: the Gramian C of gradients of norm 1 or 0.
+        lower: at least 0; each row's largest entry is at most 1.
+
+    Raises:
+        ProgramError: no solver's answer passes the check.
+    """
+    solvers = ((least_above, EXACT), (_solve_clarabel_above, CONVEX))
+    for k, (solve, allowed) in enumerate(solvers if backend == "auto" else solvers[::-1]):
+        v = solve(cosines, lower)
+        if v is None or not np.isfinite(v).all():
+            continue
+        slopes = v @ cosines
+        if max(-slopes.min(), (lower - v).max(), np.abs((v - lower) * slopes).sum(axis=1).max()) <= allowed:
+            return v, Code.SOLVED if k == 0 else Code.FELL_BACK
+    raise ProgramError(f"no solver found the projections on the dual cone of the cosines {cosines.tolist()}")
+
+
 @cache
-def _build_fair(m: int, p: float) -> tuple[Any, Any, Any]:
-    """Build min |F w|^2 / 2 - sum_i w_i^(1-p) / (1-p) over w > 0, log w_i at p = 1; return the problem, w and F."""
+def _build_above(m: int) -> tuple[Any, Any, Any, Any]:
+    """Build min |F v|^2 over v >= b as a parametrised (DPP) cvxpy problem; return the problem, v, F and b."""
     import cvxpy as cp
 
-    w, factor = cp.Variable(m, pos=True), cp.Parameter((m, m))
-    utility = cp.log(w) if p == 1 else cp.power(w, 1 - p) / (1 - p)
-    problem = cp.Problem(cp.Minimize(cp.sum_squares(factor @ w) / 2 - cp.sum(utility)))
+    v, factor, lower = cp.Variable(m), cp.Parameter((m, m)), cp.Parameter(m)
+    constraints: Any = [v >= lower]
+    problem = cp.Problem(cp.Minimize(cp.sum_squares(factor @ v)), constraints)
     assert problem.is_dpp()
-    return problem, w, factor
+    return problem, v, factor, lower
 
 
-def alpha_fair(gramian: Float[np.ndarray, "m m"], p: float) -> Float[np.ndarray, " m"]:
-    """Return the w > 0 with C w = w^-p, through cvxpy, to about 1e-4; C must be of order 1.
+def _solve_clarabel_above(C: np.ndarray, lower: np.ndarray) -> np.ndarray | None:
+    """Solve with an interior-point solver, through cvxpy; None where one row has no answer."""
+    problem, v, factor, bound = _build_above(len(C))
+    factor.value, least = _factorise(C), np.empty_like(lower)
+    for k, row in enumerate(lower):
+        bound.value = row
+        if not _run_clarabel(problem) or v.value is None:
+            return None
+        least[k] = np.maximum(v.value, row)
+    return least
+
+
+@cache
+def _build_fair(m: int, p: float) -> tuple[Any, Any, Any, Any]:
+    """Build min |F w|^2 / 2 - sum_i b_i w_i^(1-p) / (1-p) over w > 0, log w_i at p = 1; return the problem, w, F, b."""
+    import cvxpy as cp
+
+    w, factor, shares = cp.Variable(m, pos=True), cp.Parameter((m, m)), cp.Parameter(m, nonneg=True)
+    utility = cp.log(w) if p == 1 else cp.power(w, 1 - p) / (1 - p)
+    problem = cp.Problem(cp.Minimize(cp.sum_squares(factor @ w) / 2 - shares @ utility))
+    assert problem.is_dpp()
+    return problem, w, factor, shares
+
+
+def alpha_fair(
+    gramian: Float[np.ndarray, "m m"], p: float, shares: Float[np.ndarray, " m"] | None = None
+) -> Float[np.ndarray, " m"]:
+    """Return the w > 0 with C w = b w^-p, through cvxpy, to about 1e-4; C must be of order 1.
+
+    The shares b are 1, or given.
 
     Raises:
         ProgramError: the solver returned no answer.
     """
-    problem, w, factor = _build_fair(len(gramian), p)
-    factor.value = _factorise(gramian)
+    problem, w, factor, weighed = _build_fair(len(gramian), p)
+    factor.value, weighed.value = _factorise(gramian), np.ones(len(gramian)) if shares is None else shares
     if not _run_clarabel(problem) or w.value is None or not (w.value > 0).all():
         raise ProgramError(f"Clarabel found no alpha-fair weights of the Gramian {gramian.tolist()}")
     return w.value
+
+
+@cache
+def _build_linear_plus_norm(m: int) -> tuple[Any, Any, Any, Any]:
+    """Build min b'w + |F w| over the simplex as a parametrised (DPP) cvxpy problem; return it, w, b and F."""
+    import cvxpy as cp
+
+    w, linear, factor = cp.Variable(m, nonneg=True), cp.Parameter(m), cp.Parameter((m, m))
+    constraints: Any = [cp.sum(w) == 1]
+    problem = cp.Problem(cp.Minimize(linear @ w + cp.norm(factor @ w, 2)), constraints)
+    assert problem.is_dpp()
+    return problem, w, linear, factor
+
+
+def linear_plus_norm(
+    gramian: Float[np.ndarray, "m m"], linear: Float[np.ndarray, " m"], radius: float
+) -> Float[np.ndarray, " m"] | None:
+    """Return the argmin of b'w + s sqrt(w'Cw) over the simplex, through cvxpy; None where it returns no answer."""
+    size = max(np.abs(linear).max(), radius * np.sqrt(scale_of(gramian)))
+    problem, w, b, factor = _build_linear_plus_norm(len(gramian))
+    b.value, factor.value = linear / size, _factorise(gramian) * (radius / size)
+    # the weights are as good as the square root of the optimum
+    return (
+        _on_simplex(w.value) if _run_clarabel(problem, tol_gap_abs=TIGHT, tol_gap_rel=TIGHT, tol_feas=TIGHT) else None
+    )
+
+
+@cache
+def _build_largest_rate(m: int, k: int) -> tuple[Any, Any, Any, Any]:
+    """Build max t over the simplex with A mu >= a t, b' mu >= s as a parametrised (DPP) cvxpy problem.
+
+    Return it, its variable (mu, t), and the parameters (A, -a) and (b, -s).
+    """
+    import cvxpy as cp
+
+    x, rows, near = cp.Variable(k + 1), cp.Parameter((m, k + 1)), cp.Parameter(k + 1)
+    constraints: Any = [x[:k] >= 0, cp.sum(x[:k]) == 1, rows @ x >= 0, near[:k] @ x[:k] + near[k] >= 0]
+    problem = cp.Problem(cp.Maximize(x[k]), constraints)
+    assert problem.is_dpp()
+    return problem, x, rows, near
+
+
+def largest_rate(
+    rows: Float[np.ndarray, "m k"], scales: Float[np.ndarray, " m"], near: Float[np.ndarray, " k"], least: float
+) -> Float[np.ndarray, " k"] | None:
+    """Return the mu on the simplex with the largest t such that rows mu >= scales t and near' mu >= least.
+
+    It is through cvxpy; None where it returns no answer that passes the check.
+    """
+    problem, x, parameter, bound = _build_largest_rate(*rows.shape)
+    parameter.value, bound.value = np.column_stack([rows, -scales]), np.append(near, -least)
+    shares = _on_simplex(None if x.value is None else x.value[:-1]) if _run_clarabel(problem) else None
+    return shares if shares is not None and near @ shares >= least - FEASIBLE else None
 
 
 class _Program(NamedTuple):

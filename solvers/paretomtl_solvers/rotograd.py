@@ -107,35 +107,37 @@ class RotoGrad(Stepper):
         self, state: Rotations | None, closure: Closure, preference: Float[Tensor, " m"]
     ) -> tuple[Float[Tensor, " n"], Rotations, Status]:
         """Turn the heads' first weights, and return the direction, the next state and the status."""
-        state = Rotations() if state is None else state
+        rotations = Rotations() if state is None else state
         kernels = locate_kernels(closure, self.heads, len(preference))
         seen: list[tuple[Tensor, Tensor]] = []
         r = preference.double()
 
         def combine(losses: Tensor, output: Tensor, gradients: Tensor) -> Tensor:
-            nonlocal state
+            nonlocal rotations
             if not gradients.isfinite().all():
                 raise ValueError("RotoGrad: a gradient at the representation is not finite")
             norms = gradients.reshape(len(losses), -1).double().norm(dim=1)
-            state = self._start(state, norms, output.shape)
+            rotations = self._start(rotations, norms, output.shape)
+            assert rotations.norms is not None
             seen.append((output, gradients))
-            return combined(len(losses) * r.to(norms) * common_length(norms, state.norms) / _divisors(norms), gradients)
+            length = common_length(norms, rotations.norms)
+            return combined(len(losses) * r.to(norms) * length / _divisors(norms), gradients)
 
         direction = closure.gradient_through(self.at, combine)
         ((output, gradients),) = seen
         d = output.shape[-1]
         rows = gradients.reshape(len(r), -1, d).double()
-        if state.moments.steps == 0:
+        if rotations.moments.steps == 0:
             self._check_heads_see(closure.parameters, direction, kernels, output.reshape(-1, d), rows)
         if not rows.any():
-            return direction, state, status_of(Code.SOLVED if direction.any() else Code.STATIONARY)
-        turns, state = self._rotate(state, rows, r.to(rows))
+            return direction, rotations, status_of(Code.SOLVED if direction.any() else Code.STATIONARY)
+        turns, rotations = self._rotate(rotations, rows, r.to(rows))
         parameters = closure.parameters
         for kernel, turn in zip(kernels, turns, strict=True):
             for flat in (parameters, direction):
                 flat[kernel.at] = _turned(flat[kernel.at].reshape(kernel.shape), turn).reshape(-1)
         closure.move(parameters)
-        return direction, state, status_of(Code.SOLVED)
+        return direction, rotations, status_of(Code.SOLVED)
 
     def _start(self, state: Rotations, norms: Tensor, shape: torch.Size) -> Rotations:
         """Return the state with the norms at t_0, and with rotations if it has none."""

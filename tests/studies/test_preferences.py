@@ -10,6 +10,7 @@ import pytest
 import paretomtl as pm
 from studies import data, preferences
 from studies.analytic import fonseca
+from studies.cells import read_result, write_result
 from studies.preference_tables import (
     Cell,
     Run,
@@ -20,7 +21,17 @@ from studies.preference_tables import (
     summary_table,
     write_tables,
 )
-from studies.preferences import METHODS, NORMALISATIONS, SETTINGS, TUNING, Corners, Setting, cell_of, corners_of
+from studies.preferences import (
+    METHODS,
+    NORMALISATIONS,
+    SETTINGS,
+    TUNING,
+    Corners,
+    Setting,
+    cell_of,
+    corners_of,
+    protocol,
+)
 
 TINY = Setting("Tiny", partial(fonseca, 2), 3, 4, (0.1, 0.3), True, 1)
 KNOWN = Corners(0.1, dict.fromkeys((TUNING, 0), ([0.0, 0.0], [1.0, 1.0])), [1.1, 1.1])
@@ -116,10 +127,10 @@ def test_losses_as_they_are_get_no_range(trained):
 
 
 def test_what_is_stored_under_another_protocol_is_not_taken(tmp_path):
-    preferences.store(tmp_path / "cell.json", TINY, [1.0])
-    assert preferences.stored(tmp_path / "cell.json", TINY) == [1.0]
-    assert preferences.stored(tmp_path / "cell.json", TINY._replace(steps=5)) is None
-    assert preferences.stored(tmp_path / "other.json", TINY) is None
+    write_result(tmp_path / "cell.json", protocol(TINY), [1.0])
+    assert read_result(tmp_path / "cell.json", protocol(TINY)) == [1.0]
+    assert read_result(tmp_path / "cell.json", protocol(TINY._replace(steps=5))) is None
+    assert read_result(tmp_path / "other.json", protocol(TINY)) is None
 
 
 def test_a_run_that_is_refused_is_counted_with_its_reason(monkeypatch):
@@ -206,7 +217,7 @@ def small_table(monkeypatch):
     """A table of one problem and two methods, computed in this process."""
     monkeypatch.setattr(preferences, "SETTINGS", (TINY,))
     monkeypatch.setattr(preferences, "METHODS", {name: METHODS[name] for name in ("Linear", "EPO")})
-    monkeypatch.setattr(preferences, "compute_all", lambda tasks, _, out: (preferences.compute(t, out) for t in tasks))
+    monkeypatch.setattr(preferences, "compute_all", lambda compute, tasks, _: map(compute, tasks))
 
 
 def test_the_command_prints_its_progress_and_the_tables(small_table, tmp_path, capsys):
