@@ -14,6 +14,7 @@ from paretomtl_solvers.continuous_pareto import ContinuousPareto
 from paretomtl_solvers.cosmos import COSMOS
 from paretomtl_solvers.cr_mogm import CRMOGM
 from paretomtl_solvers.db_mtl import DBMTL
+from paretomtl_solvers.drgrad import DRGrad
 from paretomtl_solvers.dualproj import DualProj
 from paretomtl_solvers.dwa import DWA
 from paretomtl_solvers.ema_weighting import EMAWeighting
@@ -37,9 +38,11 @@ from paretomtl_solvers.imtl_l import IMTLL
 from paretomtl_solvers.layerwise_decomposition import LayerwiseDecomposition
 from paretomtl_solvers.linear import Linear
 from paretomtl_solvers.mgda import MGDA
+from paretomtl_solvers.mgda_ub import MGDAUB
 from paretomtl_solvers.moco import MoCo
 from paretomtl_solvers.modo import MoDo
 from paretomtl_solvers.moo_svgd import MOOSVGD
+from paretomtl_solvers.multi_balance import MultiBalance
 from paretomtl_solvers.nash_mtl import NashMTL
 from paretomtl_solvers.not_reproduced import NOT_REPRODUCED as NOT_REPRODUCED
 from paretomtl_solvers.pareto_mtl import ParetoMTL
@@ -48,6 +51,7 @@ from paretomtl_solvers.pcgrad import PCGrad
 from paretomtl_solvers.phn_hvi import PHNHVI
 from paretomtl_solvers.pmgda import PMGDA
 from paretomtl_solvers.rlw import RLW
+from paretomtl_solvers.rotograd import RotoGrad
 from paretomtl_solvers.sdmgrad import SDMGrad
 from paretomtl_solvers.slaw import SLAW
 from paretomtl_solvers.smooth_tchebycheff import SmoothTchebycheff
@@ -68,6 +72,7 @@ __all__ = [
     "IMTLG",
     "IMTLL",
     "MGDA",
+    "MGDAUB",
     "MOOSVGD",
     "PBI",
     "PHNHVI",
@@ -83,6 +88,7 @@ __all__ = [
     "ConFIG",
     "ConicGrad",
     "ContinuousPareto",
+    "DRGrad",
     "DualProj",
     "EMAWeighting",
     "ExcessMTL",
@@ -98,9 +104,11 @@ __all__ = [
     "Linear",
     "MoCo",
     "MoDo",
+    "MultiBalance",
     "NashMTL",
     "PCGrad",
     "ParetoMTL",
+    "RotoGrad",
     "SDMGrad",
     "SmoothTchebycheff",
     "Tchebycheff",
