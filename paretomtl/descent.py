@@ -198,7 +198,7 @@ class Descent:
         self, losses: Callable[[], NamedLosses], present: dict[str, Tensor], r: Tensor, parameters: list[Tensor]
     ) -> StepResult:
         def evaluate() -> list[Tensor]:
-            return self._convert(self._select_present(losses()))
+            return self._convert(self._select_present(losses(), with_gradient=torch.is_grad_enabled()))
 
         closure, names = BatchLosses(evaluate, parameters, squared=_no_samples, model=self._model), list(present)
         return follow(self.solver, self.state, closure, self._convert(present), r, parameters, names)  # type: ignore[arg-type]
