@@ -198,7 +198,7 @@ class Descent:
         self, losses: Callable[[], NamedLosses], present: dict[str, Tensor], r: Tensor, parameters: list[Tensor]
     ) -> StepResult:
         def evaluate() -> list[Tensor]:
-            return self._convert(self._select_present(losses()))
+            return self._convert(self._select_present(losses(), with_gradient=torch.is_grad_enabled()))
 
         buffers = [] if self._model is None else list(self._model.buffers())
         closure = BatchLosses(evaluate, parameters, squared=_no_samples, buffers=buffers, model=self._model)

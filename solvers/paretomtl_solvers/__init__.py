@@ -5,6 +5,7 @@
 
 from paretomtl_solvers.aligned_mtl import AlignedMTL
 from paretomtl_solvers.alpha_fair_losses import AlphaFairLosses
+from paretomtl_solvers.alternating_groups import AlternatingGroups
 from paretomtl_solvers.augmented_tchebycheff import AugmentedTchebycheff
 from paretomtl_solvers.cagrad import CAGrad
 from paretomtl_solvers.cograd import CoGrad
@@ -25,6 +26,7 @@ from paretomtl_solvers.fairgrad import FairGrad
 from paretomtl_solvers.famo import FAMO
 from paretomtl_solvers.ferero import FERERO
 from paretomtl_solvers.foreign import from_torchjd as from_torchjd
+from paretomtl_solvers.fs_mtl import FSMTL
 from paretomtl_solvers.gdod import GDOD
 from paretomtl_solvers.geometric_mean import GeometricMean
 from paretomtl_solvers.graddrop import GradDrop
@@ -37,6 +39,7 @@ from paretomtl_solvers.imtl_g import IMTLG
 from paretomtl_solvers.imtl_l import IMTLL
 from paretomtl_solvers.layerwise_decomposition import LayerwiseDecomposition
 from paretomtl_solvers.linear import Linear
+from paretomtl_solvers.marigold import MARIGOLD
 from paretomtl_solvers.mgda import MGDA
 from paretomtl_solvers.mgda_ub import MGDAUB
 from paretomtl_solvers.moco import MoCo
@@ -53,6 +56,9 @@ from paretomtl_solvers.pmgda import PMGDA
 from paretomtl_solvers.rlw import RLW
 from paretomtl_solvers.rotograd import RotoGrad
 from paretomtl_solvers.sdmgrad import SDMGrad
+from paretomtl_solvers.selective_groups import SelectiveGroups
+from paretomtl_solvers.sequential_reptile import SequentialReptile
+from paretomtl_solvers.single_step import SingleStep
 from paretomtl_solvers.slaw import SLAW
 from paretomtl_solvers.smooth_tchebycheff import SmoothTchebycheff
 from paretomtl_solvers.tchebycheff import Tchebycheff
@@ -68,9 +74,11 @@ __all__ = [
     "EPO",
     "FAMO",
     "FERERO",
+    "FSMTL",
     "GDOD",
     "IMTLG",
     "IMTLL",
+    "MARIGOLD",
     "MGDA",
     "MGDAUB",
     "MOOSVGD",
@@ -82,6 +90,7 @@ __all__ = [
     "UW",
     "AlignedMTL",
     "AlphaFairLosses",
+    "AlternatingGroups",
     "AugmentedTchebycheff",
     "CAGrad",
     "CoGrad",
@@ -110,6 +119,9 @@ __all__ = [
     "ParetoMTL",
     "RotoGrad",
     "SDMGrad",
+    "SelectiveGroups",
+    "SequentialReptile",
+    "SingleStep",
     "SmoothTchebycheff",
     "Tchebycheff",
     "UPGrad",
