@@ -105,6 +105,17 @@ def test_sequential_reptile_values():
     assert torch.allclose(found, 0.1 * (g1 + g2) - 0.01 * H[1] @ g1, rtol=0, atol=1e-12)
 
 
+def test_sequential_reptile_raises_the_product_of_the_gradients():
+    """On average over both orders: a sum of gradients, less a²/2 times the gradient of g_1'g_2."""
+    here, solver = quadratics(), ps.SequentialReptile(0.1, order="given")
+    (g1, g2), place = here.gradients().jacobian, here.parameters
+    second_first = place - 0.1 * g2
+    turned = place - (second_first - 0.1 * here.gradient(torch.eye(2, dtype=torch.float64)[0], second_first))
+    mean = (solver(here, EVEN) + turned) / 2
+    product = H[0] @ g2 + H[1] @ g1  # its gradient
+    assert torch.allclose(mean, 0.1 * (g1 + g2) - 0.005 * product, rtol=0, atol=1e-12)
+
+
 def test_sequential_reptile_draws_tasks_as_often_as_the_preference_says():
     """On linear losses the direction counts the draws."""
     one_step = ps.SequentialReptile(1e-9, steps=1000)
