@@ -13,9 +13,8 @@ import paretomtl_solvers as ps
 from paretomtl.normalisation import Normalisation
 from paretomtl.point import Code
 from paretomtl.solver import Sweep
-from paretomtl_solvers import draws, qp
+from paretomtl_solvers import draws
 from paretomtl_solvers.marigold import Balance, project
-from studies import analytic
 from tests import toys
 from tests.asserts import sweep
 from tests.one_point import apart, same, train
@@ -39,7 +38,7 @@ def test_marigold_has_the_gramians_product_to_the_order_of_mu():
         slopes = ps.MARIGOLD(mu).slopes(here, d)
         off.append(slopes * d.norm() - limit)
         curved = torch.einsum("i,mij,j->m", d, H, d) / d.norm() / 2
-        assert torch.allclose(off[-1], mu * curved, rtol=1e-4, atol=1e-8)
+        assert torch.allclose(off[-1], -mu * curved, rtol=1e-4, atol=1e-8)
     assert (ps.MARIGOLD(1e-6).slopes(here, d) * d.norm()).tolist() == pytest.approx([16, 20.5], abs=1e-4)
 
 
@@ -304,58 +303,7 @@ def test_marigold_says_where_the_losses_are_not_finite():
                          deterministic=True)  # fmt: skip
     here = pm.closure(problem, Place())
     with pytest.raises(ValueError, match=r"MARIGOLD: the losses at the distance mu=20000.0 are not finite"):
-        ps.MARIGOLD(2e4).slopes(here, torch.tensor([-1.0, 0], dtype=torch.float64))
-
-
-# --- where they end ---
-
-
-def gradients_at_end(problem: pm.Problem, solver, rate: float, steps: int = 200) -> np.ndarray:
-    """The Jacobian where gradient descent by the method ends, at an even preference."""
-    torch.manual_seed(0)
-    here = pm.closure(problem, problem.model())
-    m = len(problem.names)
-    preference = torch.full((m,), 1 / m, dtype=torch.float64)
-    state = solver.init(sweep(preference))
-    for _ in range(steps):
-        direction, state, _ = solver.update(state, here, preference)
-        here.move(here.parameters - rate * direction)
-    return here.gradients().jacobian.numpy()
-
-
-# those that keep walking end within the order of their steps' length from a stationary point, not at one
-ENDS = [
-    (ps.MARIGOLD(), 0.5, 1e-2),
-    (ps.FSMTL(ps.MGDA(), rho=0.01), 0.5, 2e-2),
-    (ps.FSMTL(ps.Linear(), rho=0.01), 1.0, 2e-2),
-    (ps.SingleStep(), 0.5, 2e-2),
-    (ps.SingleStep(second_order=True), 0.5, 2e-2),
-    (ps.SequentialReptile(0.2, order="given"), 1.0, 5e-2),
-    (ps.SequentialReptile(0.05, steps=8), 1.0, 0.1),
-    (ps.AlternatingGroups(1, 0.01), 1.0, 2e-2),
-    (ps.SelectiveGroups(0.1, singletons=50), 1.0, 5e-2),
-]
-BUILDS = pytest.mark.parametrize("build", [analytic.quadratics, analytic.fonseca], ids=["quadratics", "Fonseca"])
-
-
-@BUILDS
-@pytest.mark.parametrize(("solver", "rate", "within"), ENDS, ids=repr)
-def test_where_it_ends_is_all_but_pareto_stationary(build, solver, rate, within, unchecked):
-    J = gradients_at_end(build(), solver, rate)
-    w, _ = qp.min_norm(J @ J.T)
-    distance = np.linalg.norm(w @ J) / np.linalg.norm(J, axis=1).max()
-    print(f"\n{solver}: {distance:.2g}")
-    assert distance <= within
-
-
-@BUILDS
-def test_alternating_groups_stop_where_gradients_are_opposed_in_each_parameter(build, unchecked):
-    """Adam steps by signs, so that two tasks in turn are at rest there: a box of places, not the Pareto set."""
-    J = gradients_at_end(build(), ps.AlternatingGroups(2, 0.01), 1.0)
-    J = J / np.abs(J).max()
-    assert (J[0] * J[1] <= 1e-3).all(), J
-    w, _ = qp.min_norm(J @ J.T)
-    assert np.linalg.norm(w @ J) > 0.1
+        ps.MARIGOLD(2e4).slopes(here, torch.tensor([1.0, 0], dtype=torch.float64))
 
 
 # --- as they are used ---
