@@ -84,7 +84,10 @@ class ConicGrad(Weighting):
         along = along / length  # of each gradient, along g_0
         if least @ along >= self.c * shortest:
             return least * (length / shortest), int(code)
-        across, radius = C - np.outer(along, along), sqrt(1 - self.c**2)
+        across = C - np.outer(along, along)
+        parallel = across.diagonal() <= qp.VANISHED**2 * C.diagonal()  # to g_0; what is left is rounding
+        across[parallel], across[:, parallel] = 0, 0
+        radius = sqrt(1 - self.c**2)
         _, z, code = largest_worst_rate(across, self.c * along, radius, self.backend)
         e = z + r * ((self.c - along @ z) / length)
         return e * (length / sqrt(e @ C @ e)), code
