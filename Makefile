@@ -6,7 +6,8 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # With two threads each, two busy processes slow one another down 20 to 100 times.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-docs test-browser test-cluster test-all test-floors faults mutants bench check picture docs dist clean
+.PHONY: demo test test-docs test-browser test-cluster test-integrations test-all test-floors faults mutants bench
+.PHONY: check picture methods docs dist clean
 .DELETE_ON_ERROR:
 
 # torch first and by itself: the plain name, pulled in by another package, would bring gigabytes of CUDA. On Linux the
@@ -30,7 +31,7 @@ TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
 # what a developer runs
 test: .venv/installed
-	$(PYTEST) $(TWO) -m "not (docs or browser or cluster or $(NEVER))"
+	$(PYTEST) $(TWO) -m "not (docs or browser or cluster or integrations or $(NEVER))"
 
 # every block of the README and of the docs, the demo in small, and the wheel
 test-docs: .venv/installed
@@ -43,6 +44,15 @@ test-browser: .venv/installed
 # sweeps on Ray, whose workers take the other core
 test-cluster: .venv/installed
 	$(PYTEST) tests/cluster -m "not ($(NEVER))"
+
+# TorchJD, beside the torch that is there, and what its methods need; these are no requirements of it
+.venv/torchjd: .venv/installed
+	$(PIP) install --no-deps torchjd==0.18.0 quadprog qpsolvers ecos
+	touch $@
+
+# ours against those of TorchJD
+test-integrations: .venv/torchjd
+	$(PYTEST) tests/integrations -m "not ($(NEVER))"
 
 # all of these and the slow ones
 test-all: .venv/installed
@@ -61,7 +71,7 @@ test-floors:
 	$(PYTHON) tests/floors.py > $(FLOORS)/constraints.txt
 	$(FLOORS)/bin/python -m pip --quiet --disable-pip-version-check install "$(TORCH_FLOOR)" -c $(FLOORS)/constraints.txt
 	$(FLOORS)/bin/python -m pip --quiet --disable-pip-version-check install -e ".[ray,test]" -c $(FLOORS)/constraints.txt
-	$(FLOORS)/bin/python -m pytest $(AGED) $(TWO) -m "not (docs or browser or cluster or $(NEVER))"
+	$(FLOORS)/bin/python -m pytest $(AGED) $(TWO) -m "not (docs or browser or cluster or integrations or $(NEVER))"
 	$(FLOORS)/bin/python -m pytest $(AGED) $(LEFT) tests/cluster -m "not ($(NEVER))"
 
 # the rows of docs/faults.md, and how many tests each has
@@ -73,7 +83,7 @@ mutants: .venv/installed
 	$(BIN)/python -m tests.mutants --jobs 2
 
 # ratios of run times, side by side in one run, without the shape checker; best on a quiet machine
-bench: .venv/installed
+bench: .venv/torchjd
 	JAXTYPING_DISABLE=1 $(PYTEST) tests/bench -m "bench and not gpu" -s -q
 
 check: .venv/installed
@@ -85,6 +95,10 @@ check: .venv/installed
 # the layers of the code, as docs/architecture.md shows them
 picture: .venv/installed
 	$(BIN)/python docs/draw_tower.py
+
+# docs/method-list.md from the methods' classes, and docs/papers.md from docs/papers.csv
+methods: .venv/installed
+	$(BIN)/python docs/list_methods.py
 
 docs: .venv/installed
 	$(BIN)/mkdocs build --strict

@@ -18,6 +18,7 @@ from .errors import NoFeasiblePointError as NoFeasiblePointError
 from .errors import ParetomtlError as ParetomtlError
 from .exploration import explore as explore
 from .front import Front as Front
+from .interop.torchjd import to_torchjd as to_torchjd
 from .normalisation import Normalisation as Normalisation
 from .objective import Objective as Objective
 from .point import Code as Code

@@ -166,6 +166,7 @@ class Solver(ABC):  # noqa: B024 - subclass one of the four below, not this
         preference_means: what a preference asks for: "weights", "ray", or words.
         cost: what a step takes beside one pass forward; m is the number of losses, n that of the shared parameters.
         head_gradient: the gradient of a parameter that only one loss depends on: "plain", or "weighted".
+        needs: what the method needs that `joint` and `nonnegative` do not say, such as "positive losses".
     """
 
     uses_preference: ClassVar[bool] = True
@@ -179,6 +180,7 @@ class Solver(ABC):  # noqa: B024 - subclass one of the four below, not this
     preference_means: ClassVar[str] = "weights"
     cost: ClassVar[str] = ""
     head_gradient: ClassVar[str] = "plain"
+    needs: ClassVar[str] = ""
 
     @property
     def follows_ray(self) -> bool:

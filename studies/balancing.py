@@ -30,7 +30,7 @@ import torch
 import paretomtl as pm
 import paretomtl_solvers as ps
 from studies import data
-from studies.balancing_tables import LINEAR, SINGLE, TUNED, Cell, Run, write_tables
+from studies.balancing_tables import SINGLE, TUNED, Cell, Run, write_tables
 from studies.cells import compute_all, read_result, slug, write_result
 from studies.census import census
 from studies.digit_pairs import digit_pairs, loader
@@ -73,22 +73,29 @@ class Training(NamedTuple):
     optimizer: Callable[[Any], Any] | None = None
 
 
-def with_its_own_steps(solver: pm.Solver) -> Training:
-    """Return a method that takes optimizer steps itself, and hands in their sum."""
+def with_own_steps(solver: pm.Solver) -> Training:
+    """Return a method that takes the optimizer's steps itself, and hands in their sum."""
     return Training(solver, partial(torch.optim.SGD, lr=1.0))
 
 
-# a method of each name, from the setting and the learning rate; those of the package that are not here trace fronts
-METHODS: dict[str, Callable[[Setting, float], Training]] = {
-    LINEAR: lambda setting, rate: Training(ps.Linear()),
-    "Tchebycheff": lambda setting, rate: Training(ps.Tchebycheff()),
-    "SmoothTchebycheff": lambda setting, rate: Training(ps.SmoothTchebycheff()),
-    "EPO": lambda setting, rate: Training(ps.EPO()),
-    "MGDA": lambda setting, rate: Training(ps.MGDA()),
+# methods of the package that are not of this kind: they move several points, or along a front, or serve one task first
+APART = ("ContinuousPareto", "HypervolumeAscent", "LayerwiseDecomposition", "MOOSVGD", "PHNHVI", "ParetoMTL")
+TRUNK = "trunk"  # the shared module of both models
+# methods that are not built without arguments, and second rows of some; from the setting and the learning rate
+SPECIAL: dict[str, Callable[[Setting, float], Training]] = {
     "MGDA, l2": lambda setting, rate: Training(ps.MGDA("l2")),
-    "FairGrad": lambda setting, rate: Training(ps.FairGrad()),
-    "CoGrad": lambda setting, rate: Training(ps.CoGrad()),
 }
+
+
+def build_default(name: str, setting: Setting, rate: float) -> Training:
+    """Build a method without arguments."""
+    del setting, rate
+    return Training(getattr(ps, name)())
+
+
+METHODS: dict[str, Callable[[Setting, float], Training]] = {
+    name: partial(build_default, name) for name in sorted(ps.__all__) if name not in APART and name not in SPECIAL
+} | SPECIAL
 
 
 def train_point(setting: Setting, training: Training, weights: Sequence[float], rate: float, seed: int) -> Run:

@@ -52,7 +52,9 @@ def answer(solver: Solver, losses: Tensor, jacobian: Tensor, preference: Tensor,
         weights, state, status = solver.update(state, losses, preference)
     else:
         assert isinstance(solver, Weighting)
-        weights, state, status = solver.update(state, losses, jacobian @ jacobian.mT, preference)
+        # summed entry by entry: a product of matrices of many points may round other than that of one
+        gramian = (jacobian[..., :, None, :] * jacobian[..., None, :, :]).sum(dim=-1)
+        weights, state, status = solver.update(state, losses, gramian, preference)
     return Answer(weights, (weights[..., None, :] @ jacobian)[..., 0, :], state, status)
 
 

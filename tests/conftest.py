@@ -82,6 +82,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("docs")
         if within(item, "cluster"):
             item.add_marker("cluster")
+        if within(item, "integrations"):
+            item.add_marker("integrations")
         if "browser" in needs:
             item.add_marker("browser")
 

@@ -73,6 +73,8 @@ def descend(
     values = clear_rounding(solver, values, names)
     if isinstance(solver, Scalarization):
         weights, state, status = solver.update(state, values, preference)
+        if solver.learned and scale != 1:  # the scaler divides its gradient, too
+            state.grad *= scale
         # backward sums in the losses' own dtype
         torch.stack(list(losses), dim=-1).mul(weights.to(values) * scale).sum().backward()
         return StepResult(weights, state, status)

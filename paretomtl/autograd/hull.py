@@ -45,6 +45,27 @@ def least_norm(
     return x / (hull @ x) if hull @ x > 0 else None
 
 
+def least_above(
+    gramian: Float[np.ndarray, "k k"], lower: Float[np.ndarray, "rows k"]
+) -> Float[np.ndarray, "rows k"] | None:
+    """Return, for each row b of lower bounds, the v >= b of least v' C v; None if the solver stops early.
+
+    v = b + x, and x is the non-negative least squares answer to A x = -A b with A'A = C. Gradients of very different
+    norms are best divided by them before.
+    """
+    from scipy.optimize import nnls
+
+    values, vectors = np.linalg.eigh(gramian)
+    factor = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
+    least = lower.copy()
+    try:
+        for row, right in zip(least, -lower @ factor.T, strict=True):
+            row += nnls(factor, right, maxiter=100 * len(gramian))[0]
+    except RuntimeError:  # too many iterations
+        return None
+    return least
+
+
 def least_distance(
     gramian: Float[np.ndarray, "k k"], rates: Float[np.ndarray, " k"]
 ) -> tuple[Float[np.ndarray, " k"], float] | None:

@@ -35,6 +35,12 @@ def find_methods() -> dict[str, type[Solver]]:
     return {name: getattr(module, name) for module in modules for name in module.__all__}
 
 
+def find_not_reproduced() -> list[Any]:
+    """Return the papers that these modules say cannot be reproduced, each with `name`, `paper`, `why` and `nearest`."""
+    modules = [entry.load() for entry in entry_points(group="paretomtl.methods")]
+    return [paper for module in modules for paper in getattr(module, "NOT_REPRODUCED", ())]
+
+
 def build_method(named: Named) -> Solver:
     """Build the method of a name with its arguments."""
     methods = find_methods()

@@ -1,7 +1,8 @@
 """The commands that read a front, and the list of methods. Reading imports no torch; a method's module does."""
 
 import argparse
-import inspect
+import shutil
+import sys
 
 from paretomtl.cli import rule_options
 from paretomtl.cli.output import FAILED, INCOMPLETE, OK, complain, print_result, reserve_stdout
@@ -71,23 +72,14 @@ def migrate_front(args: argparse.Namespace) -> int:
 
 def list_methods(args: argparse.Namespace) -> int:
     """Print the installed methods. They are imported, torch with them: so each in the list is one that can be used."""
-    from paretomtl.cli.named import find_methods
-    from paretomtl.solver import Aggregation, Scalarization, Stepper, Weighting
+    from paretomtl.cli.method_list import describe, format_methods
+    from paretomtl.cli.named import find_methods, find_not_reproduced
 
     with reserve_stdout(args.json):
-        methods = sorted(find_methods().items())
-    rows = [
-        {
-            "name": name,
-            "kind": next(
-                kind.__name__ for kind in (Scalarization, Weighting, Aggregation, Stepper) if issubclass(method, kind)
-            ),
-            "about": (inspect.getdoc(method) or "").splitlines()[0],
-        }
-        for name, method in methods
-    ]
-    width = max((len(row["name"]) for row in rows), default=0)
-    print_result(args, "\n".join(f"{row['name']:<{width}}  {row['kind']:<13}  {row['about']}" for row in rows), rows)
+        methods, absent = sorted(find_methods().items()), find_not_reproduced()
+    facts = [describe(name, method) for name, method in methods]
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print_result(args, format_methods(facts, absent, width), [row._asdict() for row in facts])
     return OK
 
 

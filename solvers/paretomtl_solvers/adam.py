@@ -27,7 +27,8 @@ def start(values: Float[Tensor, "*points k"]) -> Adam:
 def step(state: Adam, gradient: Float[Tensor, "*points k"], learning_rate: float, weight_decay: float = 0.0) -> Adam:
     """Return the state after a step, the same as that of torch.optim.Adam."""
     gradient, steps = gradient + weight_decay * state.values, state.steps + 1
+    count = steps.to(state.values)  # powers of whole numbers are of single precision
     mean = DECAY * state.mean + (1 - DECAY) * gradient
     square = SQUARED_DECAY * state.square + (1 - SQUARED_DECAY) * gradient.square()
-    size = (square / (1 - SQUARED_DECAY**steps)).sqrt() + TINY
-    return Adam(state.values - learning_rate * mean / (1 - DECAY**steps) / size, mean, square, steps)
+    size = (square / (1 - SQUARED_DECAY**count)).sqrt() + TINY
+    return Adam(state.values - learning_rate * mean / (1 - DECAY**count) / size, mean, square, steps)

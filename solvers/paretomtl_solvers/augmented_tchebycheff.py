@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paretomtl.normalisation import Normalisation
-from paretomtl.solver import Scalarization, Status, solved_status
+from paretomtl.solver import Confidence, Scalarization, Status, solved_status
 from paretomtl_solvers.tchebycheff import mark_worst, subtract_ideal
 
 
@@ -30,6 +30,8 @@ class AugmentedTchebycheff(Scalarization):
     rho: float = 0.05
     ideal: tuple[float, ...] | None = None
     from_ideal: ClassVar[bool] = True
+    confidence: ClassVar[Confidence] = "derived"
+    preference_means: ClassVar[str] = "near the ray"
 
     def __post_init__(self):
         if not 0 <= self.rho < float("inf"):

@@ -18,14 +18,14 @@ others. The preference as the tasks' shares r_i, the scale-free option and the o
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from paretomtl.point import Code
-from paretomtl.solver import Closure, Gradients, Status, Stepper, solved_status
+from paretomtl.solver import Closure, Confidence, Gradients, Status, Stepper, solved_status
 from paretomtl_solvers.heads import Heads, check_heads, format_method
 
 HESSIANS = ("paper", "fisher", "hvp")
@@ -61,6 +61,11 @@ class CoGrad(Stepper):
     look_ahead: float = 0.01
     scale_free: bool = False
     heads: Heads = "plain"
+
+    confidence: ClassVar[Confidence] = "interpretation"
+    cost: ClassVar[str] = 'm backward passes, memory m n; with hessian="hvp" m more, and m Hessian-vector products'
+    head_gradient: ClassVar[str] = "plain, or weighted (`heads`)"
+    needs: ClassVar[str] = 'the losses sample by sample, with hessian="fisher"'
 
     def __post_init__(self):
         if self.hessian not in HESSIANS:

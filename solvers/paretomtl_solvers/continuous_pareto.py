@@ -13,7 +13,7 @@ min-norm point, which lowers all losses. The sign of v and the treatment of boun
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor
 from paretomtl.autograd.bounds import held_at_bounds
 from paretomtl.autograd.gradients import gramian_of
 from paretomtl.point import Code
-from paretomtl.solver import Closure, Status, Walker, status_of
+from paretomtl.solver import Closure, Confidence, Status, Walker, status_of
 from paretomtl_solvers import qp
 
 ARMIJO, HALVINGS = 1e-4, 40
@@ -57,6 +57,12 @@ class ContinuousPareto(Walker):
     products: int = 50
     stationary: float = 1e-2
     corrections: int = 20
+
+    confidence: ClassVar[Confidence] = "released code"
+    preference_means: ClassVar[str] = "what is to fall"
+    cost: ClassVar[str] = "m backward passes, memory m n, and up to 50 Hessian-vector products"
+    head_gradient: ClassVar[str] = "as shared"
+    needs: ClassVar[str] = "losses that can be differentiated twice; a trained model, for `pm.walk`"
 
     def __post_init__(self):
         if not 0 <= self.damping < float("inf"):

@@ -1,4 +1,4 @@
-"""COSMOS: Ruchte and Grabocka, "Scalable Pareto Front Approximation for Deep Multi-Objective Learning", ICDM 2021.
+"""COSMOS: scalable approximation of the front for deep multi-objective learning (Ruchte and Grabocka, ICDM 2021).
 
 L = sum_j r_j l_j - penalty cos(l, ray): the weighted sum, less a reward for losses along a ray. The reward keeps points
 apart where the sum alone would draw them together.
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paretomtl import preference as preferences
-from paretomtl.solver import Scalarization, Status, solved_status
+from paretomtl.solver import Confidence, Scalarization, Status, solved_status
 from paretomtl_solvers.tchebycheff import subtract_ideal
 
 Ray = Literal["ours", "published"]
@@ -36,6 +36,8 @@ class COSMOS(Scalarization):
     penalty: float = 2.0
     ray: Ray = "ours"
     from_ideal: ClassVar[bool] = True
+    confidence: ClassVar[Confidence] = "released code"
+    preference_means: ClassVar[str] = "weights and ray"
 
     def __post_init__(self):
         check_penalty(self.penalty)

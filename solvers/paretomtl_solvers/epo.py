@@ -1,4 +1,4 @@
-"""EPO: exact Pareto optimal search (Mahapatra and Rajan, ICML 2020; the linear program of the authors' release).
+"""EPO: exact Pareto optimal search (Mahapatra and Rajan, ICML 2020), by the linear program of the authors' release.
 
 Notation: m losses l, preference r (simplex), Gramian C of the gradients, lhat_j = r_j l_j / sum_i r_i l_i,
 non-uniformity mu = KL(lhat || 1/m), anchor a_j = r_j (log(m lhat_j) - mu); J' a is the gradient of mu up to a positive
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from paretomtl.point import Code
 from paretomtl.preference import raise_to_floor
-from paretomtl.solver import Closure, Status, Sweep, Weighting, status_of
+from paretomtl.solver import Closure, Confidence, Status, Sweep, Weighting, status_of
 from paretomtl_solvers import qp
 from paretomtl_solvers.heads import Heads, check_heads, format_method
 from paretomtl_solvers.polish import polish
@@ -49,6 +49,10 @@ class EPO(Weighting):
     backend: qp.Backend = "auto"
     heads: Heads = "plain"
     from_ideal: ClassVar[bool] = True
+    confidence: ClassVar[Confidence] = "released code"
+    preference_means: ClassVar[str] = "ray"
+    cost: ClassVar[str] = "m backward passes, memory m n; above m = 2 a linear program"
+    head_gradient: ClassVar[str] = "plain, or weighted (`heads`)"
 
     def __post_init__(self):
         if self.eps is not None and not 0 < self.eps < 1:

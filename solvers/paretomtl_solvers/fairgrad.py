@@ -16,11 +16,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from paretomtl.point import Code
-from paretomtl.solver import Status, Sweep, Weighting
+from paretomtl.solver import Confidence, Status, Sweep, Weighting
 from paretomtl_solvers import qp
 
 MOST_STEPS = 100
@@ -56,6 +56,7 @@ class FairGrad(Weighting):
     backend: qp.Backend = "auto"
 
     uses_preference: ClassVar[bool] = False
+    confidence: ClassVar[Confidence] = "released code"
 
     def __post_init__(self):
         if not self.alpha >= 0:
@@ -88,13 +89,8 @@ class FairGrad(Weighting):
         if self.alpha == 0:
             code = np.where((squares <= 0).all(axis=-1), Code.STATIONARY, Code.SOLVED)
             return np.ones(squares.shape), code
-        # whether a hull holds zero does not depend on the gradients' lengths, so these are divided out first
-        sizes = np.sqrt(np.where(squares > 0, squares, 1))
-        cosines = C / (sizes[:, :, None] * sizes[:, None, :])
-        hull, code = qp.min_norm(cosines)
-        stationary = qp.vanishes(hull, cosines) | (squares <= 0).any(axis=-1)
-        weights = hull / sizes / (hull / sizes).sum(axis=-1, keepdims=True)
-        code = np.where(stationary, Code.STATIONARY, code)
+        weights, code = find_stationary(C)
+        stationary = code == Code.STATIONARY
         if not stationary.all():
             weights[~stationary], code[~stationary] = self._solve_fair(C[~stationary], code[~stationary])
         return weights, code
@@ -121,27 +117,45 @@ class FairGrad(Weighting):
         return weights * scale ** (-1 / (1 + p)), code
 
 
-def newton(
-    C: Float[np.ndarray, "points m m"], p: float
-) -> tuple[Float[np.ndarray, "points m"], Float[np.ndarray, " points"]]:
-    """Return the w > 0 with C w = w^-p, and the residual |C w - w^-p| relative to the terms that add up to C w.
+def find_stationary(
+    C: Float[np.ndarray, "points m m"],
+) -> tuple[Float[np.ndarray, "points m"], Int[np.ndarray, " points"]]:
+    """Return weights on the simplex and codes: "stationary" where the hull holds zero; the weights' direction is zero.
 
-    The method is damped Newton on the convex problem's condition of optimality. Its variables are the logarithms of w
-    and of the slopes s = C w, with C w - s = 0 and log s + p log w = 0. So the slopes stay positive, a gradient's
-    length does not matter, and the condition is linear in a weight too small to matter to the others.
+    Whether a hull holds zero does not depend on the gradients' lengths, so these are divided out first.
     """
-    y, z = _start_near_limit(C, p) if p < STEEP else _start_orthogonal(C, p)  # log w, log s
+    squares = np.diagonal(C, axis1=-2, axis2=-1)
+    sizes = np.sqrt(np.where(squares > 0, squares, 1))
+    cosines = C / (sizes[:, :, None] * sizes[:, None, :])
+    hull, code = qp.min_norm(cosines)
+    stationary = qp.vanishes(hull, cosines) | (squares <= 0).any(axis=-1)
+    weights = hull / sizes / (hull / sizes).sum(axis=-1, keepdims=True)
+    return weights, np.where(stationary, Code.STATIONARY, code)
+
+
+def newton(
+    C: Float[np.ndarray, "points m m"], p: float, shares: Float[np.ndarray, "points m"] | None = None
+) -> tuple[Float[np.ndarray, "points m"], Float[np.ndarray, " points"]]:
+    """Return the w > 0 with C w = b w^-p, and the residual |C w - b w^-p| relative to the terms that add up to C w.
+
+    The shares b are 1, or given; with given ones p is at least 0.3. The method is damped Newton on the convex problem's
+    condition of optimality. Its variables are the logarithms of w and of the slopes s = C w, with C w - s = 0 and
+    log s + p log w = log b. So the slopes stay positive, a gradient's length does not matter, and the condition is
+    linear in a weight too small to matter to the others.
+    """
+    b = 0.0 if shares is None else np.log(shares)
+    y, z = _start_near_limit(C, p) if p < STEEP else _start_orthogonal(C, p, b)  # log w, log s
     sizes, diagonal = np.abs(C), np.arange(C.shape[-1])
     best, least = y, np.full(len(C), np.inf)
     for _ in range(MOST_STEPS):
         w, s = np.exp(y), np.exp(z)
         slopes, terms = (C @ w[..., None])[..., 0], (sizes @ w[..., None])[..., 0]
-        residual = (np.abs(slopes - np.exp(-p * y)) / terms * ~_is_negligible(y, slopes, p)).max(axis=-1)
+        residual = (np.abs(slopes - np.exp(b - p * y)) / terms * ~_is_negligible(y, slopes, p)).max(axis=-1)
         better = residual < least
         best, least = np.where(better[:, None], y, best), np.where(better, residual, least)
         if (least <= CONVERGED).all() or (not better.any() and (least <= ACCEPTED).all()):
             break
-        off = (z + p * y) * ~_is_negligible(y, s, p)
+        off = (z + p * y - b) * ~_is_negligible(y, s, p)
         jacobian = C * w[:, None, :]
         jacobian[:, diagonal, diagonal] += p * s
         right = (slopes - s + s * off)[..., None]
@@ -160,21 +174,23 @@ def newton(
             dy, dz = dy * shorter, dz * shorter
         y, z = np.maximum(y + dy, np.log(LEAST_WEIGHT)), z + dz
     # beside a far longer gradient only the sum of equal gradients' weights is determined
-    return qp.average_twins(C, np.exp(best)), least
+    w = qp.average_twins(C, np.exp(best))
+    return w if shares is None else w * shares / qp.average_twins(C, shares), least
 
 
 def solve_with_cvxpy(
-    C: Float[np.ndarray, "points m m"], p: float
+    C: Float[np.ndarray, "points m m"], p: float, shares: Float[np.ndarray, "points m"] | None = None
 ) -> tuple[Float[np.ndarray, "points m"], Float[np.ndarray, " points"]]:
     """Solve the same problem through cvxpy; the residual is infinite where it returns no answer.
 
     It does not resolve weights too small to matter: these may be too large for their slopes, but none is too small.
     """
     weights, residual = np.ones(C.shape[:-1]), np.full(len(C), np.inf)
-    for k, one in enumerate(C):
+    shares = np.ones(C.shape[:-1]) if shares is None else shares
+    for k, (one, b) in enumerate(zip(C, shares, strict=True)):
         with contextlib.suppress(qp.ProgramError):
-            weights[k] = w = qp.alpha_fair(one, p)
-            over = (one @ w - w**-p) / (np.abs(one) @ w)
+            weights[k] = w = qp.alpha_fair(one, p, b)
+            over = (one @ w - b * w**-p) / (np.abs(one) @ w)
             residual[k] = max(-over.min(), (w * over).max() / w.max())
     return weights, residual
 
@@ -188,10 +204,10 @@ def _is_negligible(y: np.ndarray, slopes: np.ndarray, p: float) -> np.ndarray:
     )
 
 
-def _start_orthogonal(C: np.ndarray, p: float) -> tuple[np.ndarray, np.ndarray]:
+def _start_orthogonal(C: np.ndarray, p: float, b: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
     """Return a start for Newton: the logarithms of orthogonal gradients' weights and slopes."""
-    y = -np.log(np.diagonal(C, axis1=-2, axis2=-1)) / (1 + p)
-    return y, -p * y
+    y = (b - np.log(np.diagonal(C, axis1=-2, axis2=-1))) / (1 + p)
+    return y, b - p * y
 
 
 def _start_near_limit(C: np.ndarray, p: float) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,8 @@ from paretomtl.point import Code
 from paretomtl.solver import Status
 from paretomtl_solvers import qp
 
+RANK = 1e-13  # an eigenvalue relative to the largest: below, it is rounding
+
 # from a Gramian of mean squared norm 1 and the rows beside it to the weights and a code
 Weigh = Callable[..., tuple[np.ndarray, int]]
 
@@ -53,3 +55,18 @@ def weigh_points(
 def code_of(weights: np.ndarray, gramian: np.ndarray) -> Any:
     """Return "stationary" where the direction of the weights vanishes beside the largest gradient, else "solved"."""
     return Code.STATIONARY if qp.vanishes(weights, gramian) else Code.SOLVED
+
+
+def decompose(
+    gramian: Float[np.ndarray, "m m"],
+) -> tuple[Float[np.ndarray, " rank"], Float[np.ndarray, "m rank"]]:
+    """Return the eigenvalues that are not zero, in ascending order, and their eigenvectors, as columns.
+
+    With the longest gradients first, LAPACK resolves small eigenvalues that short gradients bring, to many digits.
+    """
+    order = np.argsort(-gramian.diagonal(), kind="stable")
+    values, vectors = np.linalg.eigh(gramian[order[:, None], order])
+    rank = int((values > RANK * values[-1]).sum())
+    placed = np.empty((len(gramian), rank))
+    placed[order] = vectors[:, -rank:]
+    return values[-rank:], placed

@@ -25,7 +25,7 @@ from paretomtl.normalisation import Normalisation
 from paretomtl.objective import check_reference
 from paretomtl.points.hypervolume_gradient import hypervolume_gradient
 from paretomtl.points.score import is_nondominated
-from paretomtl.solver import Scalarization, Status, Sweep, solved_status
+from paretomtl.solver import Confidence, Scalarization, Status, Sweep, solved_status
 from paretomtl_solvers.phase_one import check_share, steps_of_phase_one
 from paretomtl_solvers.tchebycheff import Tchebycheff, subtract_ideal
 
@@ -52,6 +52,8 @@ class HypervolumeAscent(Scalarization):
     joint: ClassVar[bool] = True
     from_ideal: ClassVar[bool] = True
     stateful: ClassVar[bool] = True
+    confidence: ClassVar[Confidence] = "derived"
+    preference_means: ClassVar[str] = "where it starts"
 
     def __post_init__(self):
         check_reference(self.ref_point, len(self.ref_point))

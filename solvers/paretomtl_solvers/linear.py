@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from paretomtl.solver import Scalarization, Status, solved_status
+from paretomtl.solver import Confidence, Scalarization, Status, solved_status
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Linear(Scalarization):
 
     labels: Literal["plain", "balanced"] = "plain"
     linear: ClassVar[bool] = True
+    confidence: ClassVar[Confidence] = "derived"
 
     def __post_init__(self):
         if self.labels not in ("plain", "balanced"):

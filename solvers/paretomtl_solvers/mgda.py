@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paretomtl.point import Code
-from paretomtl.solver import Status, Sweep, Weighting
+from paretomtl.solver import Confidence, Status, Sweep, Weighting
 from paretomtl_solvers import qp
 
 NORMALISATIONS = ("none", "l2", "loss", "loss+")
@@ -41,6 +41,8 @@ class MGDA(Weighting):
     backend: qp.Backend = "auto"
 
     uses_preference: ClassVar[bool] = False
+    confidence: ClassVar[Confidence] = "released code"
+    needs: ClassVar[str] = 'positive losses, with normalisation="loss" or "loss+"'
 
     def __post_init__(self):
         if self.normalisation not in NORMALISATIONS:

@@ -1,6 +1,6 @@
-"""MOO-SVGD: Liu, Tong and Liu, "Profiling Pareto Front With Multi-Objective Stein Variational Gradient Descent", 2021.
+"""MOO-SVGD: multi-objective Stein variational gradient descent (Liu, Tong and Liu, NeurIPS 2021).
 
-NeurIPS 2021. A set of n points moves down and apart: point i in the direction
+A set of n points moves down and apart: point i in the direction
 
     d_i = 1/n [ sum_j k_ij g_j - 2/h sum_j k_ij (l_i - l_j)' J_i ],    k_ij = exp(-|l_i - l_j|^2 / h),
 
@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from paretomtl.autograd.gradients import gramian_of
-from paretomtl.solver import Aggregation, Status, Sweep, solved_status
+from paretomtl.solver import Aggregation, Confidence, Status, Sweep, solved_status
 from paretomtl_solvers.mgda import MGDA
 from paretomtl_solvers.phase_one import check_share, steps_of_phase_one
 from paretomtl_solvers.tchebycheff import Tchebycheff, subtract_ideal
@@ -44,6 +44,8 @@ class MOOSVGD(Aggregation):
     joint: ClassVar[bool] = True
     stateful: ClassVar[bool] = True
     from_ideal: ClassVar[bool] = True
+    confidence: ClassVar[Confidence] = "released code"
+    preference_means: ClassVar[str] = "where it starts"
 
     def __post_init__(self):
         check_share(self.phase_one)

@@ -16,7 +16,7 @@ from torch import Tensor
 from paretomtl.autograd.stationarity import is_stationary
 from paretomtl.point import Code
 from paretomtl.preference import ray
-from paretomtl.solver import Closure, Status, Sweep, Weighting, status_of
+from paretomtl.solver import Closure, Confidence, Status, Sweep, Weighting, status_of
 from paretomtl_solvers import qp
 from paretomtl_solvers.heads import Heads, check_heads, format_method
 from paretomtl_solvers.phase_one import steps_of_phase_one
@@ -59,6 +59,10 @@ class ParetoMTL(Weighting):
 
     stateful: ClassVar[bool] = True
     from_ideal: ClassVar[bool] = True
+    confidence: ClassVar[Confidence] = "released code"
+    preference_means: ClassVar[str] = "its ray's sector"
+    head_gradient: ClassVar[str] = "plain, or weighted (`heads`)"
+    needs: ClassVar[str] = "two preferences or more"
 
     def __post_init__(self):
         if not 0 <= self.phase_one <= 1:

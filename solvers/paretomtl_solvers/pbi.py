@@ -1,4 +1,4 @@
-"""PBI: penalty-based boundary intersection (Zhang and Li, IEEE Trans. on Evolutionary Computation 11(6), 2007).
+"""PBI: penalty-based boundary intersection (Zhang and Li, IEEE Trans. on Evolutionary Computation, 2007).
 
 The value is d1 + theta d2: d1 is the losses' distance along the preference's ray, d2 their distance from it. With u the
 ray's unit vector, d1 = (l - z)' u and d2 = |l - z - d1 u|.
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from paretomtl.normalisation import Normalisation
 from paretomtl.preference import ray
-from paretomtl.solver import Scalarization, Status, solved_status
+from paretomtl.solver import Confidence, Scalarization, Status, solved_status
 from paretomtl_solvers.tchebycheff import subtract_ideal
 
 ON_RAY = 1e-12  # d2 relative to |l - z|: below, it has no direction
@@ -33,6 +33,8 @@ class PBI(Scalarization):
     theta: float = 5.0
     ideal: tuple[float, ...] | None = None
     from_ideal: ClassVar[bool] = True
+    confidence: ClassVar[Confidence] = "derived"
+    preference_means: ClassVar[str] = "ray"
 
     def __post_init__(self):
         if not 0 <= self.theta < float("inf"):

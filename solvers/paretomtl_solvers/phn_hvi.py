@@ -1,4 +1,4 @@
-"""PHN-HVI: Hoang et al., "Improving Pareto Front Learning via Multi-Sample Hypernetworks", AAAI 2023.
+"""PHN-HVI: Pareto front learning with several preferences a step, by hypervolume (Hoang et al., AAAI 2023).
 
 A step has several preferences, each with a point of its own, and one loss for all of them:
 
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from paretomtl.normalisation import Normalisation
 from paretomtl.objective import check_reference
-from paretomtl.solver import Scalarization, Status, solved_status
+from paretomtl.solver import Confidence, Scalarization, Status, solved_status
 from paretomtl_solvers.cosmos import check_penalty, cosine, cosine_gradient, unit_ray
 from paretomtl_solvers.hypervolume_ascent import ascent_directions
 from paretomtl_solvers.tchebycheff import subtract_ideal
@@ -46,6 +46,8 @@ class PHNHVI(Scalarization):
 
     joint: ClassVar[bool] = True
     from_ideal: ClassVar[bool] = True
+    confidence: ClassVar[Confidence] = "released code"
+    preference_means: ClassVar[str] = "near the ray"
 
     def __post_init__(self):
         check_reference(self.ref_point, len(self.ref_point))

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from paretomtl.autograd.hull import least_norm
+from paretomtl.autograd.hull import least_above, least_norm
 from paretomtl.errors import ParetomtlError
 from paretomtl.point import Code
 
@@ -193,26 +193,81 @@ def _run_clarabel(problem: Any, **options: float) -> bool:
     return problem.status in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE)
 
 
+def least_weights_above(
+    cosines: Float[np.ndarray, "m m"], lower: Float[np.ndarray, "rows m"], backend: Backend = "auto"
+) -> tuple[Float[np.ndarray, "rows m"], Code]:
+    """Return, for each row b, the argmin of v' C v over v >= b, and a `Code` for all rows.
+
+    Its direction is the projection of b's on the dual cone, where no loss rises. The method is non-negative least
+    squares. cvxpy solves it where `backend` says so, or where the first answer fails the check; then the code is "fell
+    back".
+
+    Args:
+        cosines: the Gramian C of gradients of norm 1 or 0.
+        lower: at least 0; each row's largest entry is at most 1.
+
+    Raises:
+        ProgramError: no solver's answer passes the check.
+    """
+    solvers = ((least_above, EXACT), (_solve_clarabel_above, CONVEX))
+    for k, (solve, allowed) in enumerate(solvers if backend == "auto" else solvers[::-1]):
+        v = solve(cosines, lower)
+        if v is None or not np.isfinite(v).all():
+            continue
+        slopes = v @ cosines
+        if max(-slopes.min(), (lower - v).max(), np.abs((v - lower) * slopes).sum(axis=1).max()) <= allowed:
+            return v, Code.SOLVED if k == 0 else Code.FELL_BACK
+    raise ProgramError(f"no solver found the projections on the dual cone of the cosines {cosines.tolist()}")
+
+
 @cache
-def _build_fair(m: int, p: float) -> tuple[Any, Any, Any]:
-    """Build min |F w|^2 / 2 - sum_i w_i^(1-p) / (1-p) over w > 0, log w_i at p = 1; return the problem, w and F."""
+def _build_above(m: int) -> tuple[Any, Any, Any, Any]:
+    """Build min |F v|^2 over v >= b as a parametrised (DPP) cvxpy problem; return the problem, v, F and b."""
     import cvxpy as cp
 
-    w, factor = cp.Variable(m, pos=True), cp.Parameter((m, m))
-    utility = cp.log(w) if p == 1 else cp.power(w, 1 - p) / (1 - p)
-    problem = cp.Problem(cp.Minimize(cp.sum_squares(factor @ w) / 2 - cp.sum(utility)))
+    v, factor, lower = cp.Variable(m), cp.Parameter((m, m)), cp.Parameter(m)
+    constraints: Any = [v >= lower]
+    problem = cp.Problem(cp.Minimize(cp.sum_squares(factor @ v)), constraints)
     assert problem.is_dpp()
-    return problem, w, factor
+    return problem, v, factor, lower
 
 
-def alpha_fair(gramian: Float[np.ndarray, "m m"], p: float) -> Float[np.ndarray, " m"]:
-    """Return the w > 0 with C w = w^-p, through cvxpy, to about 1e-4; C must be of order 1.
+def _solve_clarabel_above(C: np.ndarray, lower: np.ndarray) -> np.ndarray | None:
+    """Solve with an interior-point solver, through cvxpy; None where one row has no answer."""
+    problem, v, factor, bound = _build_above(len(C))
+    factor.value, least = _factorise(C), np.empty_like(lower)
+    for k, row in enumerate(lower):
+        bound.value = row
+        if not _run_clarabel(problem) or v.value is None:
+            return None
+        least[k] = np.maximum(v.value, row)
+    return least
+
+
+@cache
+def _build_fair(m: int, p: float) -> tuple[Any, Any, Any, Any]:
+    """Build min |F w|^2 / 2 - sum_i b_i w_i^(1-p) / (1-p) over w > 0, log w_i at p = 1; return the problem, w, F, b."""
+    import cvxpy as cp
+
+    w, factor, shares = cp.Variable(m, pos=True), cp.Parameter((m, m)), cp.Parameter(m, nonneg=True)
+    utility = cp.log(w) if p == 1 else cp.power(w, 1 - p) / (1 - p)
+    problem = cp.Problem(cp.Minimize(cp.sum_squares(factor @ w) / 2 - shares @ utility))
+    assert problem.is_dpp()
+    return problem, w, factor, shares
+
+
+def alpha_fair(
+    gramian: Float[np.ndarray, "m m"], p: float, shares: Float[np.ndarray, " m"] | None = None
+) -> Float[np.ndarray, " m"]:
+    """Return the w > 0 with C w = b w^-p, through cvxpy, to about 1e-4; C must be of order 1.
+
+    The shares b are 1, or given.
 
     Raises:
         ProgramError: the solver returned no answer.
     """
-    problem, w, factor = _build_fair(len(gramian), p)
-    factor.value = _factorise(gramian)
+    problem, w, factor, weighed = _build_fair(len(gramian), p)
+    factor.value, weighed.value = _factorise(gramian), np.ones(len(gramian)) if shares is None else shares
     if not _run_clarabel(problem) or w.value is None or not (w.value > 0).all():
         raise ProgramError(f"Clarabel found no alpha-fair weights of the Gramian {gramian.tolist()}")
     return w.value

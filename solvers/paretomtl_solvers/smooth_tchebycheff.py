@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paretomtl.normalisation import Normalisation
-from paretomtl.solver import Scalarization, Status, solved_status
+from paretomtl.solver import Confidence, Scalarization, Status, solved_status
 from paretomtl_solvers.tchebycheff import subtract_ideal
 
 
@@ -30,6 +30,8 @@ class SmoothTchebycheff(Scalarization):
     mu: float = 0.1
     ideal: tuple[float, ...] | None = None
     from_ideal: ClassVar[bool] = True
+    confidence: ClassVar[Confidence] = "released code"
+    preference_means: ClassVar[str] = "near the ray"
 
     def __post_init__(self):
         if not 0 < self.mu < float("inf"):

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paretomtl.normalisation import Normalisation
-from paretomtl.solver import Scalarization, Status, solved_status
+from paretomtl.solver import Confidence, Scalarization, Status, solved_status
 
 TIE = 1e-9  # relative: objectives this close to the worst are all worst
 
@@ -29,6 +29,8 @@ class Tchebycheff(Scalarization):
 
     ideal: tuple[float, ...] | None = None
     from_ideal: ClassVar[bool] = True
+    confidence: ClassVar[Confidence] = "derived"
+    preference_means: ClassVar[str] = "ray"
 
     @property
     def follows_ray(self) -> bool:

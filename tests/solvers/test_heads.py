@@ -1,7 +1,4 @@
-"""Heads: plain by default, weighted on request, and what the docs say of each method."""
-
-import re
-from pathlib import Path
+"""Heads: plain by default, weighted on request."""
 
 import pytest
 import torch
@@ -87,10 +84,3 @@ def test_with_weighted_heads_a_balance_step_never_raises_the_non_uniformity():
             rises[heads] += before > 1e-4 and after > before
     print(f"\nsteps of 60 in which mu rose: {rises}")
     assert rises["weighted"] == 0 < rises["plain"]
-
-
-def test_the_docs_name_the_weight_of_heads_for_every_method():
-    text = (Path(__file__).parents[2] / "docs/methods.md").read_text(encoding="utf-8")
-    section = text.partition("\n## Heads\n")[2].partition("\n## ")[0]
-    named = set(re.findall(r"`(\w+)", section))
-    assert {*ps.__all__} - {"ContinuousPareto"} <= named

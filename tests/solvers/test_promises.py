@@ -26,9 +26,6 @@ from tests.catalogue import HOLD_ZERO, JACOBIANS, LOSSES, PREFERENCES
 from tests.solvers.promises.kit import FAULTS, FEW, FINITE, IGNORES, POINTS, Line
 from tests.solvers.promises.table import TABLE
 
-# modules of what methods share
-SHARED = {"adam", "draws", "gramians", "heads", "phase_one", "polish", "qp", "worst_rate"}
-
 
 def cases(line: Line, few: bool) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
     """Each Jacobian with each losses and with each preference, or with a few of them."""
@@ -117,9 +114,16 @@ def complaints(table: Iterable[Line], modules: Iterable[ModuleType], names: Iter
 
 
 def methods() -> list[ModuleType]:
-    """The modules of one method each."""
-    names = [found.name for found in pkgutil.iter_modules(ps.__path__) if found.name not in SHARED]
-    return [importlib.import_module(f"{ps.__name__}.{name}") for name in names]
+    """The modules that define a method; the others hold what methods share."""
+    modules = [importlib.import_module(f"{ps.__name__}.{room.name}") for room in pkgutil.iter_modules(ps.__path__)]
+    return [
+        module
+        for module in modules
+        if any(
+            inspect.isclass(kind) and issubclass(kind, Solver) and kind.__module__ == module.__name__
+            for kind in vars(module).values()
+        )
+    ]
 
 
 def test_every_method_has_a_line_of_promises():

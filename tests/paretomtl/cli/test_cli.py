@@ -177,13 +177,6 @@ def test_show_does_not_let_a_front_drive_the_terminal(tmp_path, capsys):
         assert all(c.isprintable() for c in text.replace("\n", ""))
 
 
-def test_methods(capsys):
-    assert main(["methods"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == sorted(ps.__all__)
-    assert {("EPO", "Weighting"), ("Linear", "Scalarization")} <= {tuple(line.split()[:2]) for line in lines}
-
-
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [

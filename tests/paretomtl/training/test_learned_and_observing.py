@@ -100,6 +100,15 @@ def test_in_a_loop_of_ones_own():
     torch.testing.assert_close(held.detach(), expected)
 
 
+def test_a_scaler_divides_the_gradient_of_learned_numbers_too():
+    losses = toys.losses(toys.initial(), next(iter(toys.loader(1))))
+    plain = pm.Descent(Learning(), {"a": 0.5, "b": 0.5})
+    scaled = pm.Descent(Learning(), {"a": 0.5, "b": 0.5}, scaler=torch.amp.GradScaler("cpu", init_scale=8.0))
+    plain.backward(losses)
+    scaled.backward(toys.losses(toys.initial(), next(iter(toys.loader(1)))))
+    torch.testing.assert_close(scaled.learned[0].grad, 8 * plain.learned[0].grad)
+
+
 def shown_by_hand(steps: int) -> list[torch.Tensor]:
     model, shown = toys.initial(), []
     optimizer = SGD(model.parameters())

@@ -1,0 +1,91 @@
+"""Nash-MTL: the gradients bargain for the step, as in Nash's game (Navon et al., ICML 2022).
+
+The direction d maximises sum_i log g_i' d within a ball. There d = sum_i w_i g_i with C w = 1 / w, entry by entry. It
+is FairGrad at alpha = 1, and its solver's; the released code linearises, and stops at 1e-3. A preference r gives the
+objectives unequal bargaining power: d maximises sum_i r_i log g_i' d, and C w = m r / w. That is this library's; at the
+even preference it is the published system.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from paretomtl.point import Code
+from paretomtl.solver import Confidence, Status, Sweep, Weighting
+from paretomtl_solvers import fairgrad, qp
+from paretomtl_solvers.gramians import weigh_points
+
+SCALINGS = ("equations", "published")
+
+
+@dataclass(frozen=True)
+class NashMTL(Weighting):
+    """Progress shared by Nash's bargaining game; a larger preference is more bargaining power.
+
+    Args:
+        scaling: "equations" solves C w = m r / w, so that each step has the same length, sqrt(m). "published" puts C
+            over its Frobenius norm in place of C, as the released code does; its weights are |C|^(1/2) times as large.
+        backend: "auto" is damped Newton; "cvxpy" forces cvxpy, which is exact to about 1e-4.
+
+    The weights (*points, m) go with 1 / |g|, and by the published scaling with 1. An objective with r_i = 0 has the
+    weight 0, and its loss may rise. `Status`: "stationary" where no direction lowers all losses with r_i > 0; then the
+    weights are min-norm ones, whose direction is zero. "fell back" where the solver did not converge and min-norm
+    weights stand in. The residual is 0.
+
+    Raises:
+        ValueError: the Gramian is not finite.
+    """
+
+    scaling: Literal["equations", "published"] = "equations"
+    backend: qp.Backend = "auto"
+
+    confidence: ClassVar[Confidence] = "released code"
+    preference_means: ClassVar[str] = "bargaining power"
+
+    def __post_init__(self):
+        if self.scaling not in SCALINGS:
+            raise ValueError(f"scaling={self.scaling!r} is not one of {', '.join(SCALINGS)}")
+        qp.check_backend(self.backend)
+
+    def init(self, sweep: Sweep) -> None:
+        """Check that cvxpy finds a solver, if it is forced; there is no state."""
+        if self.backend == "cvxpy":
+            qp.check_installed()
+
+    def update(
+        self,
+        state: Any,
+        losses: Float[Tensor, "*points m"],
+        gramian: Float[Tensor, "*points m m"],
+        preference: Float[Tensor, "*points m"],
+    ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
+        """Return the weights, the unchanged state and the status."""
+        power = -1.0 if self.scaling == "equations" else 0.0
+        weights, status = weigh_points("NashMTL", gramian, self._weigh, preference, power=power)
+        return weights, state, status
+
+    def _weigh(self, C: np.ndarray, preference: np.ndarray) -> tuple[np.ndarray, int]:
+        players = preference > 0
+        weights = np.zeros(len(C))
+        weights[players], code = self._bargain(C[players][:, players], len(C) * preference[players])
+        if self.scaling == "published" and code != Code.STATIONARY:
+            weights *= np.sqrt(np.linalg.norm(C))
+        return weights, code
+
+    def _bargain(self, C: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, int]:
+        """Return the weights of the objectives with some bargaining power, and a code."""
+        (least,), (code,) = fairgrad.find_stationary(C[None])
+        if code == Code.STATIONARY:
+            return least, code
+        if self.backend == "cvxpy":
+            (weights,), (residual,) = fairgrad.solve_with_cvxpy(C[None], 1.0, shares[None])
+            accepted = residual <= fairgrad.ROUGH
+        else:
+            (weights,), (residual,) = fairgrad.newton(C[None], 1.0, shares[None])
+            accepted = residual <= fairgrad.ACCEPTED
+        if not accepted:
+            return least * np.sqrt(shares.sum() / (least @ C @ least)), Code.FELL_BACK
+        return weights, code
