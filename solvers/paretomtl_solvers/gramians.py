@@ -44,6 +44,9 @@ def weigh_points(
         size = np.sqrt(max(np.trace(C[p]), 0) / m)
         if size > 0:
             scaled = (C[p] + C[p].T) / 2 / size / size
+            if scaled.diagonal().min() < 0:  # rounding's, of a gradient that vanishes
+                vanished = scaled.diagonal() < 0
+                scaled[vanished], scaled[:, vanished] = 0, 0
             weights[p], codes[p] = weigh(scaled, *(row[p] for row in rows))
             weights[p] *= size**power
         else:

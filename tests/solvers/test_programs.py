@@ -61,7 +61,7 @@ def test_cagrads_dual_weights():
     rows = tensor(J_B)
     C = (rows @ rows.T).numpy() / 4
     b = C @ np.full(3, 1 / 3)
-    w, z, code = worst_rate.largest_worst_rate(C, b, 0.5 * np.sqrt(b.mean()))
+    w, _, z, code = worst_rate.largest_worst_rate(C, b, 0.5 * np.sqrt(b.mean()))
     assert w == pytest.approx((0.3333333, 0.2988281, 0.3678386), abs=1e-6)
     assert z / z.sum() == pytest.approx(w, abs=1e-12)
     assert code == Code.SOLVED
@@ -238,7 +238,7 @@ def test_the_largest_worst_rate_is_certified(m, apart):
         r = rng.dirichlet(np.ones(m))
         C, b = J @ J.T, J @ (r @ J)
         radius = rng.choice([0.05, 0.5, 0.95]) * np.sqrt(r @ b)
-        w, z, code = worst_rate.largest_worst_rate(C, b, radius)
+        w, _, z, code = worst_rate.largest_worst_rate(C, b, radius)
         assert code == Code.SOLVED
         assert w.min() >= 0
         assert w.sum() == pytest.approx(1, abs=1e-12)
@@ -357,9 +357,12 @@ def test_what_cvxpy_fails_at_is_replaced(unreliable, solver, fault):
 @pytest.mark.fault(42)
 def test_where_nothing_answers(monkeypatch, unreliable):
     unreliable(cp.SolverError("numerical trouble"))
-    monkeypatch.setattr(worst_rate, "_solve_exactly", lambda C, b, radius: None)
-    with pytest.raises(qp.ProgramError, match="no solver found the largest worst rate"):
-        called(ps.CAGrad(), J_B)
+    monkeypatch.setattr(worst_rate._Program, "solve", lambda program: None)
+    mean = tensor(J_B).mean(dim=0)
+    for solver, factor in ((ps.CAGrad(), 1), (ps.CAGrad(2.0), 1), (ps.IMGrad(0.5), 0.8)):
+        given = called(solver, J_B)
+        assert given.status.code == Code.FELL_BACK
+        assert given.direction.tolist() == pytest.approx((factor * mean).tolist())
     monkeypatch.setattr(pmgda, "MOST_PIVOTS", 1)
     given = called(ps.PMGDA(), J_B, L_B, R_B)
     assert given.status.code == Code.FELL_BACK
