@@ -198,9 +198,11 @@ class Descent:
         self, losses: Callable[[], NamedLosses], present: dict[str, Tensor], r: Tensor, parameters: list[Tensor]
     ) -> StepResult:
         def evaluate() -> list[Tensor]:
-            return self._convert(self._select_present(losses()))
+            return self._convert(self._select_present(losses(), with_gradient=torch.is_grad_enabled()))
 
-        closure, names = BatchLosses(evaluate, parameters, squared=_no_samples, model=self._model), list(present)
+        buffers = [] if self._model is None else list(self._model.buffers())
+        closure = BatchLosses(evaluate, parameters, squared=_no_samples, buffers=buffers, model=self._model)
+        names = list(present)
         return follow(self.solver, self.state, closure, self._convert(present), r, parameters, names)  # type: ignore[arg-type]
 
     def _convert(self, present: Mapping[str, Tensor]) -> list[Tensor]:

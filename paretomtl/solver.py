@@ -83,6 +83,13 @@ class Gradients(NamedTuple):
     shared: Bool[Tensor, " n"]
 
 
+class Location(NamedTuple):
+    """Where a parameter stands in the parameters that are laid end to end, and its shape."""
+
+    at: slice
+    shape: torch.Size
+
+
 class Closure(ABC):
     """The losses of one batch as a function of all trained parameters, laid end to end.
 
@@ -114,7 +121,7 @@ class Closure(ABC):
     def squared_gradients(self) -> Float[Tensor, "m n"]:
         """Return the mean of the batch's samples' squared gradients at the current parameters."""
 
-    def locate(self, name: str) -> slice:
+    def locate(self, name: str) -> Location:
         """Return where a parameter, such as "head.weight", stands in the parameters that are laid end to end.
 
         Raises:

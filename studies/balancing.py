@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 import paretomtl as pm
 import paretomtl_solvers as ps
@@ -73,9 +72,9 @@ class Training(NamedTuple):
     optimizer: Callable[[Any], Any] | None = None
 
 
-def with_own_steps(solver: pm.Solver) -> Training:
+def with_own_steps(setting: Setting, solver: pm.Solver) -> Training:
     """Return a method that takes the optimizer's steps itself, and hands in their sum."""
-    return Training(solver, partial(torch.optim.SGD, lr=1.0))
+    return Training(solver, Optimizer("SGD", 1.0).over(setting.steps))
 
 
 # methods of the package that are not of this kind: they move several points, or along a front, or serve one task first
@@ -84,6 +83,17 @@ TRUNK = "trunk"  # the shared module of both models
 # methods that are not built without arguments, and second rows of some; from the setting and the learning rate
 SPECIAL: dict[str, Callable[[Setting, float], Training]] = {
     "MGDA, l2": lambda setting, rate: Training(ps.MGDA("l2")),
+    "MGDAUB": lambda setting, rate: Training(ps.MGDAUB(at=TRUNK)),
+    "MultiBalance": lambda setting, rate: Training(ps.MultiBalance(at=TRUNK)),
+    "RotoGrad": lambda setting, rate: Training(ps.RotoGrad(at=TRUNK, heads=setting.heads)),
+    "DRGrad": lambda setting, rate: Training(ps.DRGrad(heads=setting.heads)),
+    "FSMTL, Linear": lambda setting, rate: Training(ps.FSMTL(ps.Linear())),
+    "FSMTL, MGDA": lambda setting, rate: Training(ps.FSMTL(ps.MGDA())),
+    "FairGrad, alpha=1": lambda setting, rate: Training(ps.FairGrad(alpha=1.0)),
+    "UW": lambda setting, rate: Training(ps.UW(kind="classification")),
+    "DWA": lambda setting, rate: Training(ps.DWA(period=25)),  # steps; an epoch would be most of the training
+    "AlternatingGroups": lambda setting, rate: with_own_steps(setting, ps.AlternatingGroups(rate=rate)),
+    "SelectiveGroups": lambda setting, rate: with_own_steps(setting, ps.SelectiveGroups(rate=rate)),
 }
 
 
@@ -94,7 +104,7 @@ def build_default(name: str, setting: Setting, rate: float) -> Training:
 
 
 METHODS: dict[str, Callable[[Setting, float], Training]] = {
-    name: partial(build_default, name) for name in sorted(ps.__all__) if name not in APART and name not in SPECIAL
+    name: partial(build_default, name) for name in sorted(ps.__all__) if name not in (*APART, *SPECIAL, "FSMTL")
 } | SPECIAL
 
 

@@ -45,7 +45,10 @@ def answer(solver: Solver, losses: Tensor, jacobian: Tensor, preference: Tensor,
     """A first call, from the state that `init` gives in a study of this preference among others."""
     state = solver.init(within or sweep(preference))
     if isinstance(solver, Stepper):
-        return Answer(None, *solver.update(state, closure(losses, jacobian), preference))
+        heads = getattr(solver, "heads", ())
+        here = closure(losses, jacobian, heads if isinstance(heads, tuple) else ())
+        direction, state, status = solver.update(state, here, preference)
+        return Answer(None, direction[: jacobian.shape[-1]], state, status)  # the heads come after the trunk
     if isinstance(solver, Aggregation):
         return Answer(None, *solver.update(state, losses, jacobian, preference))
     if isinstance(solver, Scalarization):
@@ -74,23 +77,38 @@ def unit_rays(preferences: Tensor) -> Tensor:
     return rays / rays.norm(dim=-1, keepdim=True)
 
 
-def closure(losses: Tensor, jacobian: Tensor) -> pm.Closure:
-    """Quadratic losses of a batch of two, with these values and gradients at zero, and curvature along them and across.
+def closure(losses: Tensor, jacobian: Tensor, heads: tuple[str, ...] = ()) -> pm.Closure:
+    """Quadratic losses of a batch of two, with these values and gradients here, and curvature along them and across.
 
-    A common scale of the gradients is one of the curvature, too.
+    A common scale of the gradients is one of the curvature, too. The place is the output of the module "trunk", at
+    zero. With heads it is at one, and each loss sees it through a linear module of its own, at first the identity.
     """
+    m, n = jacobian.shape
     norms = jacobian.norm(dim=1)
     along = jacobian / norms.where(norms > 0, 1)[:, None]
-    across = torch.linspace(0.5, 1, jacobian.shape[1], dtype=torch.float64)
+    across = torch.linspace(0.5, 1, n, dtype=torch.float64)
+
+    class Vector(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.x = nn.Parameter(torch.full((n,), float(bool(heads)), dtype=torch.float64))
+
+        def forward(self) -> Tensor:
+            return self.x
 
     class Place(nn.Module):
         def __init__(self):
             super().__init__()
-            self.x = nn.Parameter(torch.zeros(jacobian.shape[1], dtype=torch.float64))
+            self.trunk = Vector()
+            for name in heads:
+                self.add_module(name, nn.Linear(n, n, bias=False, dtype=torch.float64))
+                nn.init.eye_(self.get_submodule(name).weight)
 
     def evaluate(model: Place, batch: Tensor) -> dict[str, Tensor]:
-        curved = norms / 2 * ((along @ model.x).square() + (across * model.x.square()).sum())
-        values = batch.mean() * (losses + jacobian @ model.x + curved)
+        z = model.trunk()
+        x = torch.stack([model.get_submodule(name)(z) - 1 for name in heads]) if heads else z.expand(m, n)
+        curved = norms / 2 * ((along * x).sum(dim=1).square() + (across * x.square()).sum(dim=1))
+        values = batch.mean() * (losses + (jacobian * x).sum(dim=1) + curved)
         return {str(i): value for i, value in enumerate(values)}
 
     batch = torch.tensor([0.5, 1.5], dtype=torch.float64)

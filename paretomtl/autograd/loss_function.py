@@ -16,7 +16,7 @@ from paretomtl.autograd.representation import gradient_through
 from paretomtl.autograd.units import Units, convert
 from paretomtl.errors import NoLabelError
 from paretomtl.problem import Problem
-from paretomtl.solver import Closure, Combine, Gradients
+from paretomtl.solver import Closure, Combine, Gradients, Location
 
 SAMPLES_AT_ONCE = 32  # samples whose gradients are in memory together
 
@@ -119,7 +119,7 @@ class BatchLosses(Closure):
         with self._standing_at():
             return self._squared()
 
-    def locate(self, name: str) -> slice:
+    def locate(self, name: str) -> Location:
         """Return where a parameter stands in the parameters that are laid end to end."""
         if self._model is None:
             return super().locate(name)
@@ -127,9 +127,11 @@ class BatchLosses(Closure):
         at = 0
         for p in self._trained:
             if p is own:
-                return slice(at, at + p.numel())
+                return Location(slice(at, at + p.numel()), p.shape)
             at += p.numel()
-        raise ValueError(f"{name!r} is no trained parameter of the model")
+        trained = {id(p) for p in self._trained}
+        names = ", ".join(key for key, p in self._model.named_parameters() if id(p) in trained)
+        raise ValueError(f"{name!r} is no trained parameter of the model; it has {names}")
 
     def gradient_through(self, at: str, combine: Combine) -> Float[Tensor, " n"]:
         """Return a direction that is chosen at the output of the module `at`."""

@@ -1,6 +1,7 @@
 """Gradients at a representation: what a module of the model puts out, for methods that balance tasks there."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -29,13 +30,13 @@ def gradient_through(
     outputs: list[Tensor] = []
     leaves: list[Tensor] = []
 
-    def cut(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+    def cut(module: nn.Module, inputs: tuple, output: Any) -> Tensor:
         del module, inputs
         if not isinstance(output, Tensor) or not output.requires_grad:
             raise ValueError(f"at={at!r}: that module's output is no tensor with a gradient; name one whose output is")
         outputs.append(output)
         leaves.append(output.detach().requires_grad_())
-        return leaves[-1]
+        return leaves[-1].clone()  # what follows may change it in place, as ReLU(inplace=True) does
 
     handle = modules[at].register_forward_hook(cut)
     try:
@@ -45,7 +46,7 @@ def gradient_through(
     if len(outputs) != 1:
         raise ValueError(f"at={at!r}: the losses run that module {len(outputs)} times; name one that runs once")
     at_output, *behind = zip(*gradients_of(losses, [*leaves, *parameters]), strict=True)
-    if any(sum(g is not None for g in column) > 1 for column in behind):
+    if any(_is_shared([g for g in column if g is not None]) for column in behind):
         raise ValueError(f"at={at!r}: behind that module losses still share parameters; name the last shared module")
     values = torch.stack([loss.detach() for loss in losses])
     output = leaves[0].detach()
@@ -56,3 +57,8 @@ def gradient_through(
         for p, shared, column in zip(parameters, before, behind, strict=True)
     ]
     return torch.cat(pieces).detach()
+
+
+def _is_shared(gradients: Sequence[Tensor]) -> bool:
+    """Return whether an entry of a parameter has a gradient of two losses; a layer of all heads has a row for each."""
+    return len(gradients) > 1 and bool((sum((g != 0).int() for g in gradients) > 1).any())  # type: ignore[union-attr]

@@ -20,7 +20,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from paretomtl.solver import Aggregation, Confidence, Status, Sweep
-from paretomtl_solvers.tracking import check_jacobian, check_losses, status_where
+from paretomtl_solvers.losses import read_losses
+from paretomtl_solvers.tracking import check_jacobian, status_where
 
 
 class Averages(NamedTuple):
@@ -77,7 +78,7 @@ class DBMTL(Aggregation):
         preference: Float[Tensor, "*points m"],
     ) -> tuple[Float[Tensor, "*points n"], Averages, Status]:
         """Return the direction, the state with the new gradients, and the status."""
-        values = check_losses("DBMTL", losses, "GradientNormScaling, which takes no logarithms")
+        values = read_losses("DBMTL", losses, "positive")
         check_jacobian("DBMTL", jacobian)
         if state is None:
             state = Averages(None, torch.zeros(losses.shape[:-1], dtype=torch.int64))

@@ -17,6 +17,8 @@ from paretomtl.solver import Confidence, Status, Sweep, Weighting
 from paretomtl_solvers import qp
 from paretomtl_solvers.gramians import code_of, weigh_points
 
+LEAST_SIZE = 1e-300  # a divisor that is at least this
+
 
 @dataclass(frozen=True)
 class DualProj(Weighting):
@@ -67,17 +69,20 @@ def project_on_dual_cone(
     squares = C.diagonal()
     norms = np.sqrt(np.where(squares > 0, squares, 1))
     cosines = C / norms / norms[:, None]
-    if cosines.min() >= 0 and backend == "auto":  # nothing conflicts
-        return lower, Code.SOLVED
     cosines *= squares > 0
-    if len(C) == 2 and backend == "auto":
-        bounds = lower * norms
-        raised = np.maximum(bounds, -min(cosines[0, 1], 0.0) * bounds[:, ::-1])
-        return raised / norms, Code.SOLVED
-    sizes = (lower * norms).max(axis=1, keepdims=True)
-    sizes[sizes <= 0] = 1
-    weights, code = qp.least_weights_above(cosines, lower * norms / sizes, backend)
-    return weights * sizes / norms, code
+    bounds = lower * norms
+    if backend == "auto":
+        conflicting = (bounds @ cosines < 0).any(axis=1)
+        if not conflicting.any():
+            return lower, Code.SOLVED
+        if len(C) == 2:
+            return np.maximum(bounds, -min(cosines[0, 1], 0.0) * bounds[:, ::-1]) / norms, Code.SOLVED
+    else:
+        conflicting = np.ones(len(lower), dtype=bool)
+    sizes = np.maximum(bounds.max(axis=1, keepdims=True), LEAST_SIZE)
+    raised, code = qp.least_weights_above(cosines, (bounds / sizes)[conflicting], backend)
+    bounds[conflicting] = raised * sizes[conflicting]
+    return bounds / norms, code
 
 
 def combine(C: Float[np.ndarray, "m m"], weights: Float[np.ndarray, " m"], code: Code) -> tuple[np.ndarray, int]:

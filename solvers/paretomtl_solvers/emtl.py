@@ -19,7 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paretomtl.solver import Confidence, Status, Weighting
-from paretomtl_solvers.tracking import check_losses, gradient_norms, scale_to_sum, shares_of, status_where
+from paretomtl_solvers.losses import factors_of, read_losses
+from paretomtl_solvers.tracking import gradient_norms, scale_to_sum, status_where
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class EMTL(Weighting):
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
         """Return the weights, the unchanged state and the status."""
         norms = gradient_norms("EMTL", gramian)
-        values = check_losses("EMTL", losses, "GradientNormScaling, which does not see losses", zero=True)
+        values = read_losses("EMTL", losses, "nonnegative")
         ratios = torch.where(norms > 0, values / norms.where(norms > 0, 1), 0)
-        weights = shares_of(preference, values) * scale_to_sum(ratios)
+        weights = factors_of(preference, values) * scale_to_sum(ratios)
         return weights, state, status_where((weights * norms == 0).all(dim=-1))

@@ -2,7 +2,7 @@
 
 Of every parameter's gradients one sign is drawn, and those of the other sign are dropped. With m losses,
 
-    P = (1 + sum_i g_i / sum_i |g_i|) / 2      (1/2 where all vanish)
+    P = (1 + sum_i g_i / sum_i |g_i|) / 2      the positive gradients' part of all; 1/2 where all vanish
     d = sum_i [P > U and g_i > 0, or P < U and g_i < 0] g_i,      U uniform on [0, 1]
 
 entry by entry. The expectation of d is sum_i g_i: the method is the sum of the losses with a noise that vanishes where
@@ -22,7 +22,8 @@ from torch import Tensor
 
 from paretomtl.solver import Aggregation, Confidence, Status, Sweep
 from paretomtl_solvers.draws import first_draws, next_generators
-from paretomtl_solvers.tracking import check_jacobian, shares_of, status_where
+from paretomtl_solvers.losses import factors_of
+from paretomtl_solvers.tracking import check_jacobian, status_where
 
 
 class Signs(NamedTuple):
@@ -71,12 +72,12 @@ class GradDrop(Aggregation):
             raise ValueError("GradDrop draws signs: call init(sweep) first, or use explore")
         check_jacobian("GradDrop", jacobian)
         generators, draws = next_generators(state.draws)
-        n = jacobian.shape[-1]
-        uniform = torch.stack([torch.rand(n, generator=g, dtype=torch.float64) for g in generators])
+        n, dtype = jacobian.shape[-1], torch.promote_types(jacobian.dtype, torch.float32)
+        uniform = torch.stack([torch.rand(n, generator=g, dtype=dtype) for g in generators])
         uniform = uniform.reshape(*jacobian.shape[:-2], n).to(jacobian.device)
-        terms = shares_of(preference, jacobian).to(jacobian)[..., None] * jacobian
+        terms = factors_of(preference, losses.double()).to(jacobian)[..., None] * jacobian
         direction = pick_signs(terms, uniform, self._leak(jacobian))
-        return direction, Signs(draws), status_where(~terms.any(dim=-1).any(dim=-1))
+        return direction, Signs(draws), status_where(~terms.flatten(-2).any(dim=-1))
 
     def _leak(self, jacobian: Tensor) -> Tensor:
         leak, m = jacobian.new_tensor(self.leak), jacobian.shape[-2]
@@ -89,11 +90,22 @@ def pick_signs(
     terms: Float[Tensor, "*points m n"], uniform: Float[Tensor, "*points n"], leak: Float[Tensor, "m 1"]
 ) -> Float[Tensor, "*points n"]:
     """Return the sum of the terms of the sign that these numbers from 0 to 1 draw, and of what leaks of the others."""
-    chosen = torch.where((positive_purity(terms) > uniform)[..., None, :], terms > 0, terms < 0)
-    return ((leak + (1 - leak) * chosen) * terms).sum(dim=-2)
+    up, down = sum_by_sign(terms)
+    positive = positive_purity(up, down)
+    if leak.any():
+        up, down = sum_by_sign((1 - leak) * terms)
+    direction = torch.where(positive > uniform, up, torch.where(positive < uniform, down, 0))
+    return direction + (leak * terms).sum(dim=-2) if leak.any() else direction
 
 
-def positive_purity(terms: Float[Tensor, "*points m n"]) -> Float[Tensor, "*points n"]:
-    """Return P, the probability of the positive sign for each parameter, in float64."""
-    total, size = terms.sum(dim=-2).double(), terms.abs().sum(dim=-2).double()
-    return (1 + total / size.where(size > 0, 1)) / 2
+def sum_by_sign(
+    terms: Float[Tensor, "*points m n"],
+) -> tuple[Float[Tensor, "*points n"], Float[Tensor, "*points n"]]:
+    """Return the sum of each parameter's positive terms, and that of its negative ones."""
+    return terms.clamp(min=0).sum(dim=-2), terms.clamp(max=0).sum(dim=-2)
+
+
+def positive_purity(up: Float[Tensor, "*points n"], down: Float[Tensor, "*points n"]) -> Float[Tensor, "*points n"]:
+    """Return P, the probability of the positive sign for each parameter."""
+    size = up - down
+    return torch.where(size > 0, up / size, 0.5)

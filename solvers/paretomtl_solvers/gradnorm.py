@@ -29,10 +29,10 @@ from torch import Tensor
 from paretomtl.solver import Confidence, Status, Sweep, Weighting
 from paretomtl_solvers import adam
 from paretomtl_solvers.adam import Adam
-from paretomtl_solvers.tracking import check_losses, gradient_norms, shares_of, status_where
+from paretomtl_solvers.losses import factors_of, read_losses
+from paretomtl_solvers.tracking import gradient_norms, status_where
 
 FLOOR = 1e-3
-INSTEAD = "GradientNormScaling, which does not compare losses"
 
 
 class Balance(NamedTuple):
@@ -89,11 +89,11 @@ class GradNorm(Weighting):
         """Return the weights, the state after the weights' own step, and the status."""
         norms = gradient_norms("GradNorm", gramian)
         state = _start(losses.shape) if state is None else state
-        values = check_losses("GradNorm", losses, INSTEAD, zero=state.first is not None)
+        values = read_losses("GradNorm", losses, "positive" if state.first is None else "nonnegative")
         first = values if state.first is None else state.first.to(values.device)
         own = Adam(*(part.to(values.device) for part in state.weights))
         mean = norms.mean(dim=-1, keepdim=True)
-        progress = shares_of(preference, values) * values / first
+        progress = factors_of(preference, values) * values / first
         slopes = slopes_of(own.values, norms / mean.where(mean > 0, 1), progress, self.alpha)
         after = adam.step(own, slopes, self.learning_rate)
         w = after.values.clamp(min=FLOOR)

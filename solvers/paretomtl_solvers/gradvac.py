@@ -23,7 +23,7 @@ from paretomtl.solver import Confidence, Status, Sweep, Weighting
 from paretomtl_solvers import qp
 from paretomtl_solvers.draws import first_draws
 from paretomtl_solvers.gramians import code_of, weigh_points
-from paretomtl_solvers.pcgrad import draw_orders
+from paretomtl_solvers.pcgrad import draw_orders, to_lists
 
 NEAREST = 1 - 1e-8  # the largest cosine to turn to; at 1 the turned gradient would be infinitely long
 
@@ -77,19 +77,18 @@ class GradVac(Weighting):
     ) -> tuple[Float[Tensor, "*points m"], GradVacState, Status]:
         """Return the weights, the next state and the status."""
         draws, rho = state or (None, self._first(gramian.shape))
-        orders, draws = draw_orders(draws, gramian)
+        orders, draws = draw_orders(draws, gramian.shape)
         moved = rho.detach().cpu().double().clone()
-        new = moved.numpy()
-
-        def weigh(C: np.ndarray, order: np.ndarray, old: np.ndarray, place: np.ndarray, r: np.ndarray):
-            turned, cosines = turn(C.tolist(), order.astype(int).tolist(), old.tolist(), self.beta)
-            new.reshape(-1, *C.shape)[int(place)] = cosines
-            weights = len(C) * r @ np.array(turned)
-            return weights, code_of(weights, C)
-
-        places = torch.arange(gramian.shape[:-2].numel()).reshape(gramian.shape[:-2])
-        weights, status = weigh_points("GradVac", gramian, weigh, orders, rho, places, preference)
+        # the points' cosines come as views of the clone, where the next ones are written
+        weights, status = weigh_points("GradVac", gramian, self._weigh, preference, moved, *orders)
         return weights, GradVacState(draws, moved), status
+
+    def _weigh(
+        self, C: np.ndarray, preference: np.ndarray, cosines: np.ndarray, *orders: np.ndarray
+    ) -> tuple[np.ndarray, int]:
+        turned, cosines[:] = turn(C.tolist(), to_lists(len(C), orders), cosines.tolist(), self.beta)
+        weights = len(C) * preference @ np.array(turned)
+        return weights, code_of(weights, C)
 
     def _first(self, shape: tuple[int, ...]) -> Tensor:
         return torch.full(shape, self.rho, dtype=torch.float64)

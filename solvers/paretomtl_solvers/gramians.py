@@ -1,7 +1,7 @@
 """What methods that weigh by a Gramian share: each point by itself, in float64, at a scale of 1."""
 
+import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -36,28 +36,31 @@ def weigh_points(
         ValueError: the Gramian, or what is beside it, is not finite.
     """
     points, m = gramian.shape[:-2], gramian.shape[-1]
-    C = gramian.detach().cpu().double().numpy()
+    on_cpu = gramian.detach().cpu().double()
+    C = on_cpu.numpy()
     rows = [row.detach().cpu().double().numpy() for row in beside]
-    qp.check_finite_gramian(method, Gramian=C)
+    if not math.isfinite(on_cpu.sum()):  # a quick look; the sum of large numbers may be infinite, too
+        qp.check_finite_gramian(method, Gramian=C)
     weights, codes = np.full((*points, m), 1 / m), np.zeros(points, dtype=np.int64)
-    for p in np.ndindex(points):
-        size = np.sqrt(max(np.trace(C[p]), 0) / m)
-        if size > 0:
-            scaled = (C[p] + C[p].T) / 2 / size / size
+    for p in np.ndindex(points) if points else ((),):
+        square = float(C[p].trace()) / m
+        if square > 0:
+            scaled = (C[p] + C[p].T) / (2 * square)
             if scaled.diagonal().min() < 0:  # rounding's, of a gradient that vanishes
                 vanished = scaled.diagonal() < 0
                 scaled[vanished], scaled[:, vanished] = 0, 0
-            weights[p], codes[p] = weigh(scaled, *(row[p] for row in rows))
-            weights[p] *= size**power
+            answer, codes[p] = weigh(scaled, *(row[p] for row in rows))
+            weights[p] = answer * square ** (power / 2) if power else answer
         else:
             codes[p] = Code.STATIONARY
-    status = Status(torch.as_tensor(codes), torch.zeros(points, dtype=torch.float64))
+    status = Status(torch.from_numpy(codes), torch.zeros(points, dtype=torch.float64))
     return torch.from_numpy(weights).to(gramian.device), status
 
 
-def code_of(weights: np.ndarray, gramian: np.ndarray) -> Any:
+def code_of(weights: Float[np.ndarray, " m"], gramian: Float[np.ndarray, "m m"]) -> Code:
     """Return "stationary" where the direction of the weights vanishes beside the largest gradient, else "solved"."""
-    return Code.STATIONARY if qp.vanishes(weights, gramian) else Code.SOLVED
+    vanished = weights @ gramian @ weights <= qp.VANISHED**2 * gramian.diagonal().max()
+    return Code.STATIONARY if vanished else Code.SOLVED
 
 
 def decompose(

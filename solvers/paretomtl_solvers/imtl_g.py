@@ -6,6 +6,7 @@ v_i = u_i / |g_i|, so that the gradients' lengths do not matter. Where K is sing
 least norm, and there the projections may differ.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -62,8 +63,13 @@ def weigh_projections(
 ) -> tuple[Float[np.ndarray, " m"], float]:
     """Return the weights of the direction with these projections on the gradients, or nearly so, and its length."""
     squares = C.diagonal()
-    norms = np.sqrt(np.where(squares > 0, squares, 1))
+    if squares.min() <= 0:
+        projections, squares = projections * (squares > 0), np.where(squares > 0, squares, 1)
+    norms = np.sqrt(squares)
     values, vectors = np.linalg.eigh(C / norms / norms[:, None])
-    along = vectors.T @ (projections * (squares > 0))
-    inverse = np.where(values > RANK * values[-1], 1 / np.where(values > 0, values, 1), 0)
-    return vectors @ (inverse * along) / norms, float(np.sqrt(along * along @ inverse))
+    if values[0] <= RANK * values[-1]:
+        kept = values > RANK * values[-1]
+        values, vectors = values[kept], vectors[:, kept]
+    along = projections @ vectors
+    shares = along / values
+    return vectors @ shares / norms, math.sqrt(along @ shares)

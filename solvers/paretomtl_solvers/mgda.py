@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from paretomtl.point import Code
@@ -18,6 +18,7 @@ from paretomtl.solver import Confidence, Status, Sweep, Weighting
 from paretomtl_solvers import qp
 
 NORMALISATIONS = ("none", "l2", "loss", "loss+")
+Normaliser = Literal["none", "l2", "loss", "loss+"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class MGDA(Weighting):
         ValueError: losses or Gramian are not finite, or a loss to divide by is not positive.
     """
 
-    normalisation: Literal["none", "l2", "loss", "loss+"] = "none"
+    normalisation: Normaliser = "none"
     backend: qp.Backend = "auto"
 
     uses_preference: ClassVar[bool] = False
@@ -45,8 +46,7 @@ class MGDA(Weighting):
     needs: ClassVar[str] = 'positive losses, with normalisation="loss" or "loss+"'
 
     def __post_init__(self):
-        if self.normalisation not in NORMALISATIONS:
-            raise ValueError(f"normalisation={self.normalisation!r} is not one of {', '.join(NORMALISATIONS)}")
+        check_normalisation(self.normalisation)
         qp.check_backend(self.backend)
 
     def init(self, sweep: Sweep) -> None:
@@ -62,23 +62,42 @@ class MGDA(Weighting):
         preference: Float[Tensor, "*points m"],
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
         """Return the weights, the unchanged state and the status."""
-        l, C = losses.detach().cpu().double().numpy(), gramian.detach().cpu().double().numpy()
-        qp.check_finite_gramian("MGDA", losses=l, Gramian=C)
-        sizes = self._sizes(l, C)
-        scaled = C / (sizes[..., :, None] * sizes[..., None, :])
-        weights, code = qp.min_norm(scaled, self.backend)
-        code = np.where(qp.vanishes(weights, scaled), Code.STATIONARY, code)
+        weights, code = weigh("MGDA", losses, gramian, self.normalisation, self.backend)
         status = Status(torch.as_tensor(code), torch.zeros(code.shape, dtype=torch.float64))
-        return torch.from_numpy(weights / sizes).to(losses.device), state, status
+        return weights, state, status
 
-    def _sizes(self, l: np.ndarray, C: np.ndarray) -> np.ndarray:
-        """Return each gradient's divisor; 1 in place of the norm of a gradient that vanishes."""
-        sizes = np.ones_like(l)
-        if self.normalisation in ("loss", "loss+"):
-            if not (l > 0).all():
-                raise ValueError(f"MGDA: {self.normalisation!r} needs positive losses and got {l.tolist()}")
-            sizes = sizes * l
-        if self.normalisation in ("l2", "loss+"):
-            norms = np.sqrt(np.diagonal(C, axis1=-2, axis2=-1).clip(0))  # rounding may make a square negative
-            sizes = sizes * np.where(norms > 0, norms, 1)
-        return sizes
+
+def weigh(
+    method: str,
+    losses: Float[Tensor, "*points m"],
+    gramian: Float[Tensor, "*points m m"],
+    normalisation: str,
+    backend: qp.Backend,
+) -> tuple[Float[Tensor, "*points m"], Int[np.ndarray, "*points"]]:
+    """Return the weights of the raw gradients and a `Code` a point; `method` is the name for messages."""
+    l, C = losses.detach().cpu().double().numpy(), gramian.detach().cpu().double().numpy()
+    qp.check_finite_gramian(method, losses=l, Gramian=C)
+    sizes = _sizes(method, l, C, normalisation)
+    scaled = C / (sizes[..., :, None] * sizes[..., None, :])
+    weights, code = qp.min_norm(scaled, backend)
+    code = np.where(qp.vanishes(weights, scaled), Code.STATIONARY, code)
+    return torch.from_numpy(weights / sizes).to(losses.device), code
+
+
+def check_normalisation(normalisation: str) -> None:
+    """Raise unless it is one of `NORMALISATIONS`."""
+    if normalisation not in NORMALISATIONS:
+        raise ValueError(f"normalisation={normalisation!r} is not one of {', '.join(NORMALISATIONS)}")
+
+
+def _sizes(method: str, l: np.ndarray, C: np.ndarray, normalisation: str) -> np.ndarray:
+    """Return each gradient's divisor; 1 in place of the norm of a gradient that vanishes."""
+    sizes = np.ones_like(l)
+    if normalisation in ("loss", "loss+"):
+        if not (l > 0).all():
+            raise ValueError(f"{method}: {normalisation!r} needs positive losses and got {l.tolist()}")
+        sizes = sizes * l
+    if normalisation in ("l2", "loss+"):
+        norms = np.sqrt(np.diagonal(C, axis1=-2, axis2=-1).clip(0))  # rounding may make a square negative
+        sizes = sizes * np.where(norms > 0, norms, 1)
+    return sizes

@@ -20,7 +20,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from paretomtl.solver import Aggregation, Confidence, Status, Sweep
-from paretomtl_solvers.tracking import check_jacobian, check_losses, project_on_simplex, status_where
+from paretomtl_solvers.losses import read_losses
+from paretomtl_solvers.tracking import check_jacobian, project_on_simplex, status_where
 
 
 class Tracked(NamedTuple):
@@ -105,7 +106,7 @@ class MoCo(Aggregation):
         """Return the gradients, or with `scale_to_loss` those of the losses' norms; one that vanishes stays 0."""
         if not self.scale_to_loss:
             return jacobian.detach()
-        values = check_losses("MoCo", losses, "scale_to_loss=False", zero=True)
+        values = read_losses("MoCo", losses, "nonnegative")
         norms = torch.linalg.vector_norm(jacobian.detach(), dim=-1, dtype=torch.float64)
         return jacobian.detach() * (values / norms.where(norms > 0, 1)).to(jacobian)[..., None]
 

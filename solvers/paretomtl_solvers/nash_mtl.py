@@ -79,7 +79,7 @@ class NashMTL(Weighting):
         """Return the weights of the objectives with some bargaining power, and a code."""
         (least,), (code,) = fairgrad.find_stationary(C[None])
         if code == Code.STATIONARY:
-            return least, code
+            return least, int(code)
         if self.backend == "cvxpy":
             (weights,), (residual,) = fairgrad.solve_with_cvxpy(C[None], 1.0, shares[None])
             accepted = residual <= fairgrad.ROUGH
@@ -88,4 +88,4 @@ class NashMTL(Weighting):
             accepted = residual <= fairgrad.ACCEPTED
         if not accepted:
             return least * np.sqrt(shares.sum() / (least @ C @ least)), Code.FELL_BACK
-        return weights, code
+        return weights, int(code)

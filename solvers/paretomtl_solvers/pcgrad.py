@@ -47,13 +47,13 @@ class PCGrad(Weighting):
         preference: Float[Tensor, "*points m"],
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
         """Return the weights, the next state and the status."""
-        orders, state = draw_orders(state, gramian)
-        weights, status = weigh_points("PCGrad", gramian, _weigh, orders, preference)
+        orders, state = draw_orders(state, gramian.shape)
+        weights, status = weigh_points("PCGrad", gramian, _weigh, preference, *orders)
         return weights, state, status
 
 
-def _weigh(C: np.ndarray, order: np.ndarray, preference: np.ndarray) -> tuple[np.ndarray, int]:
-    projected = project_conflicts(C.tolist(), order.astype(int).tolist())
+def _weigh(C: np.ndarray, preference: np.ndarray, *orders: np.ndarray) -> tuple[np.ndarray, int]:
+    projected = project_conflicts(C.tolist(), to_lists(len(C), orders))
     weights = len(C) * preference @ np.array(projected)
     return weights, code_of(weights, C)
 
@@ -74,15 +74,20 @@ def project_conflicts(C: list[list[float]], orders: list[list[int]]) -> list[lis
 
 
 def draw_orders(
-    draws: Int[Tensor, "*points 2"] | None, gramian: Float[Tensor, "*points m m"]
-) -> tuple[Int[Tensor, "*points m m"], Int[Tensor, "*points 2"] | None]:
-    """Return an order of the objectives for each one of each point, and the next draws; theirs where nothing is drawn.
+    draws: Int[Tensor, "*points 2"] | None, shape: torch.Size
+) -> tuple[list[Int[Tensor, "*points m m"]], Int[Tensor, "*points 2"] | None]:
+    """Return an order of the objectives for each one of each point, if it is drawn, in a list; and the next draws.
 
     Two objectives leave nothing to draw.
     """
-    m = gramian.shape[-1]
+    m = shape[-1]
     if draws is None or m == 2:
-        return torch.arange(m).expand(gramian.shape), draws
+        return [], draws
     generators, draws = next_generators(draws)
     orders = [torch.rand(m, m, generator=generator).argsort() for generator in generators]
-    return torch.stack(orders).reshape(gramian.shape), draws
+    return [torch.stack(orders).reshape(shape)], draws
+
+
+def to_lists(m: int, orders: tuple[np.ndarray, ...]) -> list[list[int]]:
+    """Return a point's orders; that of the objectives where none was drawn."""
+    return orders[0].astype(int).tolist() if orders else [list(range(m))] * m

@@ -212,10 +212,11 @@ def least_weights_above(
     solvers = ((least_above, EXACT), (_solve_clarabel_above, CONVEX))
     for k, (solve, allowed) in enumerate(solvers if backend == "auto" else solvers[::-1]):
         v = solve(cosines, lower)
-        if v is None or not np.isfinite(v).all():
+        if v is None:
             continue
-        slopes = v @ cosines
-        if max(-slopes.min(), (lower - v).max(), np.abs((v - lower) * slopes).sum(axis=1).max()) <= allowed:
+        above, slopes = v - lower, v @ cosines
+        # NaN is first, so that it stays the largest
+        if max(np.abs(above * slopes).sum(axis=1).max(), -above.min(), -slopes.min()) <= allowed:
             return v, Code.SOLVED if k == 0 else Code.FELL_BACK
     raise ProgramError(f"no solver found the projections on the dual cone of the cosines {cosines.tolist()}")
 

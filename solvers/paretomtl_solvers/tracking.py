@@ -1,4 +1,4 @@
-"""What methods share that keep what they saw: shares, norms, checks of the losses, weights on a simplex."""
+"""What methods share that keep what they saw: checks and norms of gradients, a status, weights on a simplex."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -7,11 +7,6 @@ from torch import Tensor
 from paretomtl.point import Code
 from paretomtl.solver import Status
 from paretomtl_solvers import qp
-
-
-def shares_of(preference: Float[Tensor, "*points m"], like: Tensor) -> Float[Tensor, "*points m"]:
-    """Return m r, in float64 on the device of `like`: 1 for every loss at the even preference."""
-    return preference.shape[-1] * preference.to(like.device, torch.float64)
 
 
 def gradient_norms(method: str, gramian: Float[Tensor, "*points m m"]) -> Float[Tensor, "*points m"]:
@@ -26,38 +21,12 @@ def gradient_norms(method: str, gramian: Float[Tensor, "*points m m"]) -> Float[
 
 def check_jacobian(method: str, jacobian: Float[Tensor, "*points m n"]) -> None:
     """Raise unless all gradients are finite; the message names the method and the rows, not their many numbers."""
+    if jacobian.sum().isfinite():  # as it is only where all are; and it may overflow where all are
+        return
     finite = jacobian.isfinite().all(dim=-1)
     if not finite.all():
         *_, rows = finite.logical_not().nonzero(as_tuple=True)
         raise ValueError(f"{method}: the gradients of losses {sorted(set(rows.tolist()))} are not finite")
-
-
-def check_losses(
-    method: str, losses: Float[Tensor, "*points m"], instead: str, zero: bool = False
-) -> Float[Tensor, "*points m"]:
-    """Return the losses in float64.
-
-    Args:
-        method: its name, for messages.
-        losses: they must be finite and positive.
-        instead: what to use for losses that are not.
-        zero: whether losses may be 0.
-
-    Raises:
-        ValueError: a loss is not; the message names the first one.
-    """
-    values = losses.detach().double()
-    if not values.isfinite().all():
-        raise ValueError(f"{method}: the losses {losses.tolist()} are not finite")
-    bad = values < 0 if zero else values <= 0
-    if bad.any():
-        where = tuple(bad.nonzero()[0].tolist())
-        needed = "losses of at least 0" if zero else "positive losses"
-        value = float(values[where])
-        raise ValueError(
-            f"{method}: it needs {needed}, and loss {where[-1]} is {value:.4g}; shift it, or use {instead}"
-        )
-    return values
 
 
 def status_where(stationary: Bool[Tensor, "*points"]) -> Status:

@@ -71,6 +71,39 @@ def test_fishers_samples_are_not_known_here():
         train(step)
 
 
+class Normed(toys.TwoHeads):
+    """With running statistics behind the trunk, and noise before it."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(1, affine=False)
+
+    def forward(self, x):
+        z = self.norm(self.trunk(nn.functional.dropout(x, 0.5, self.training)))
+        return self.a(z)[:, 0], self.b(z)[:, 0]
+
+
+def test_with_the_model_methods_can_name_modules_of_it():
+    front = pm.explore(
+        toys.two_regressions(train=BATCHES), ps.MGDAUB("trunk"), preferences=[ASKED], epochs=2, optimizer=SGD
+    )
+    explored, model = front.load_model(front.points[0], toys.TwoHeads), toys.initial()
+    assert apart(train(pm.Descent(ps.MGDAUB("trunk"), ASKED, model=model), model=model), explored) < 1e-6
+    other = toys.initial()
+    with pytest.raises(ValueError, match=r"at='trunk': the losses run that module 0 times"):  # of another model
+        train(pm.Descent(ps.MGDAUB("trunk"), ASKED, model=other))
+    with pytest.raises(ValueError, match=r"at='trunk': modules are not known here; .* give Descent\(…, model=model\)"):
+        train(pm.Descent(ps.MGDAUB("trunk"), ASKED))
+
+
+def test_with_the_model_its_running_statistics_count_a_batch_once():
+    model = Normed()
+    step = pm.Descent(ps.MGDAUB("trunk"), ASKED, model=model)
+    for k, batch in enumerate(BATCHES):
+        step.backward(lambda batch=batch: toys.losses(model, batch))
+        assert int(model.norm.num_batches_tracked) == k + 1
+
+
 def test_a_loop_of_ones_own_trains():
     step = pm.Descent(ps.EPO(), {"a": 0.3, "b": 0.7})
     model = toys.initial()

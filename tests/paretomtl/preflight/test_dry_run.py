@@ -313,3 +313,54 @@ def test_a_loader_that_can_be_read_once(tmp_path):
 
 def test_data_that_cannot_be_iterated_over(tmp_path):
     assert_names(refusal(tmp_path, TypeError, validate=lambda: 5), "validate", "int", "give batches")
+
+
+@pytest.mark.parametrize(
+    ("at", "named"),
+    [
+        ("encoder", ("at='encoder'", "no module", "it has trunk, a, b")),
+        ("", ("at=''", "give the name of a module")),
+        ("a", ("at='a'", "losses still share parameters", "name the last shared module")),
+    ],
+)
+def test_a_module_that_a_method_names_and_cannot_use(tmp_path, at, named):
+    """What a stepper raises, it raises in the rehearsal."""
+    if at == "":
+        with pytest.raises(ValueError) as caught:
+            ps.MGDAUB(at)
+        assert_names(str(caught.value), *named)
+    elif at == "a":
+        message = refusal(tmp_path, solver=ps.MGDAUB(at), losses=both_by_a, model=Chained)
+        assert_names(message, *named)
+    else:
+        assert_names(refusal(tmp_path, solver=ps.MGDAUB(at)), *named)
+
+
+def both_by_a(model, batch):
+    x, y = batch
+    z = model.b(model.a(model.trunk(x)))[:, 0]
+    return {"a": (z - y[:, 0]).square().mean(), "b": (z - y[:, 1]).square().mean()}
+
+
+class Chained(toys.TwoHeads):
+    """Both heads in a row."""
+
+
+class Counting(pm.Stepper):
+    """Changes the model, as a stepper may, and counts its calls."""
+
+    calls = 0
+
+    def update(self, state, closure, preference):
+        type(self).calls += 1
+        closure.move(closure.parameters + 0.01)
+        return torch.zeros_like(closure.parameters), state, pm.solver.status_of(0)
+
+
+def test_the_rehearsal_of_a_stepper_leaves_the_study_alone():
+    before = toys.initial()
+    front = pm.explore(toys.two_regressions(), Counting(), preferences=[[0.5, 0.5]], steps=2)
+    assert Counting.calls == 3  # one of them in the rehearsal
+    model = front.load_model(front.points[0], toys.TwoHeads)
+    for p, q in zip(model.parameters(), before.parameters(), strict=True):
+        assert torch.allclose(p, q + 0.02)

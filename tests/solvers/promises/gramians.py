@@ -151,9 +151,11 @@ def assert_turned(solver: Solver, losses: Tensor, jacobian: Tensor, preference: 
     """The direction is the published one, on the gradients themselves, in the orders of the point's draws."""
     found = answer(solver, losses, jacobian, preference).direction
     state = solver.init(sweep(preference))
-    orders, _ = draw_orders(getattr(state, "draws", state), jacobian @ jacobian.T)
+    m = len(jacobian)
+    drawn, _ = draw_orders(getattr(state, "draws", state), torch.Size((m, m)))
+    orders = drawn[0].tolist() if drawn else [range(m)] * m
     turned = jacobian.clone()
-    for i, order in enumerate(orders.tolist()):
+    for i, order in enumerate(orders):
         for j in order:
             h, g = turned[i], jacobian[j]
             if j == i or not g.any() or h.norm() <= 1e-7 * jacobian[i].norm():

@@ -12,9 +12,14 @@ from tests.solvers.promises.kit import (
     ALL,
     AT_ZERO,
     IGNORES,
+    IN_HULL,
     LINEAR,
+    NONE_RISES,
+    SCALE,
+    SIMPLEX,
     TWINS,
     Line,
+    least_norm,
     named,
     scale,
 )
@@ -92,4 +97,12 @@ TABLE = [
     Line(ps.GradNorm(), [*ALL, AT_ZERO, scale(0), TWINS, published(sum_of_gradients)]),
     Line(ps.GradientNormScaling(), [*SEES_NONE, scale(0), TWINS, norms_go_with(lambda losses, r: losses**0)]),
     Line(ps.EMTL(), [*SHARES, scale(0), TWINS, LINEAR, norms_go_with(lambda losses, r: r * losses)]),
+    Line(ps.ExcessMTL(), [*SHARES, scale(0), LINEAR, published(sum_of_gradients)]),
+    # gamma is in units of |g|^-2: no scale law
+    Line(ps.MoDo(), [*SEES_NONE, TWINS, SIMPLEX]),
+    Line(ps.MoDo(rho=0.5), [*SEES_NONE, TWINS, SIMPLEX]),
+    # on a first call it is the method within
+    Line(ps.CRMOGM(), [*ALL, TWINS, NONE_RISES, IN_HULL, IGNORES, *least_norm(None, 0)]),
+    Line(ps.CRMOGM(ps.EMTL(), 0.5), [*ALL, TWINS, scale(0), LINEAR, norms_go_with(lambda losses, r: r * losses)]),
+    Line(ps.CRMOGM(ps.ParetoMTL(phase_one=0.0), 0.5), [*ALL, SCALE, NONE_RISES]),
 ]
