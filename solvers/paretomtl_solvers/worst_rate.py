@@ -48,25 +48,25 @@ def largest_worst_rate(
     """
     if radius <= 0:
         w = _least_on_face(C, b)
-        return WorstRate(w, _Program(C, b, radius).vanishes(w), np.zeros(len(b)), Code.SOLVED)
-    program = _Program(C, b, radius)
+        return WorstRate(w, _Dual(C, b, radius).vanishes(w), np.zeros(len(b)), Code.SOLVED)
+    dual = _Dual(C, b, radius)
     if len(b) == 2 and backend == "auto":
         w = _of_two(C, b, radius)
-        if not program.vanishes(w):
+        if not dual.vanishes(w):
             return WorstRate(w, False, w * (radius / _length(C, w)), Code.SOLVED)
-    solvers = [(program.solve, qp.EXACT), (lambda: qp.linear_plus_norm(C, b, radius), qp.CONVEX)]
+    solvers = [(dual.solve, qp.EXACT), (lambda: qp.linear_plus_norm(C, b, radius), qp.CONVEX)]
     for k, (solve, allowed) in enumerate(solvers if backend == "auto" else solvers[::-1]):
         w = solve()
         if w is None:
             continue
-        vanishes = program.vanishes(w)
+        vanishes = dual.vanishes(w)
         if not vanishes:
             w = qp.average_twins(C, w)
-            z, off = w * (radius / _length(C, w)), program.residual(w)
+            z, off = w * (radius / _length(C, w)), dual.residual(w)
         else:
             exact = allowed == qp.EXACT
-            z, off = program.shortest(
-                float(b @ w), TIE * program.sizes if exact else np.full(len(b), allowed * program.sizes.max())
+            z, off = dual.shortest(
+                float(b @ w), TIE * dual.sizes if exact else np.full(len(b), allowed * dual.sizes.max())
             )
             w, z = qp.average_twins(C, w), qp.average_twins(C, z)
         if off <= allowed:
@@ -74,8 +74,8 @@ def largest_worst_rate(
     return WorstRate(np.full(len(b), 1 / len(b)), True, np.zeros(len(b)), Code.FELL_BACK)
 
 
-class _Program:
-    """The program, and what its solution is checked against."""
+class _Dual:
+    """The dual, and what its solution is checked against."""
 
     def __init__(self, C: np.ndarray, b: np.ndarray, radius: float):
         self.C, self.b, self.radius = C, b, radius

@@ -357,7 +357,7 @@ def test_what_cvxpy_fails_at_is_replaced(unreliable, solver, fault):
 @pytest.mark.fault(42)
 def test_where_nothing_answers(monkeypatch, unreliable):
     unreliable(cp.SolverError("numerical trouble"))
-    monkeypatch.setattr(worst_rate._Program, "solve", lambda program: None)
+    monkeypatch.setattr(worst_rate._Dual, "solve", lambda program: None)
     mean = tensor(J_B).mean(dim=0)
     for solver, factor in ((ps.CAGrad(), 1), (ps.CAGrad(2.0), 1), (ps.IMGrad(0.5), 0.8)):
         given = called(solver, J_B)

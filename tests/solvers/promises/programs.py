@@ -147,7 +147,7 @@ def assert_correction(solver: Solver, losses: Tensor, jacobian: Tensor, preferen
     rows = jacobian[jacobian.any(dim=1)]
     columns, sizes = unit(torch.cat([rows, gradient[None]])), rows.norm(dim=1)
     least = sizes.min()
-    found = linprog(
+    best = linprog(
         [0.0] * len(columns) + [-1.0],
         A_ub=np.vstack(
             [
@@ -161,11 +161,11 @@ def assert_correction(solver: Solver, losses: Tensor, jacobian: Tensor, preferen
         bounds=[(0, None)] * len(columns) + [(None, None)],
     )
     d = given.direction
-    assert found.success, found.message
+    assert best.success, best.message
     assert in_cone(d, [columns]) <= LEFT, f"{d}"
     assert unit(gradient) @ d >= sigma - 1e-8, f"{unit(gradient) @ d}"
     worst = float(((unit(rows) @ d) / (least / sizes)).min())
-    assert worst >= -found.fun - 1e-7 * max(1, abs(found.fun)), f"{worst} for {-found.fun}"
+    assert worst >= -best.fun - 1e-7 * max(1, abs(best.fun)), f"{worst} for {-best.fun}"
 
 
 def assert_kept_to_ray(solver: Solver, losses: Tensor, jacobian: Tensor, preference: Tensor) -> None:
