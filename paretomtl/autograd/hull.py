@@ -86,6 +86,7 @@ def least_distance(
     factor = np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
     # a rate far below all others' never binds; as it is, it would coarsen the solver's tolerance
     lowest = np.clip(rates / sizes, -FARTHEST, None)
+    lowest[(norms <= 0) & (rates <= 0)] = -FARTHEST  # no y changes this rate, and it is met
     try:
         x, _ = nnls(np.vstack([factor, lowest]), np.append(np.zeros(k), 1.0), maxiter=100 * k)
     except RuntimeError:  # too many iterations

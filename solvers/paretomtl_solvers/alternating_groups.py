@@ -78,8 +78,9 @@ class AlternatingGroups(Stepper):
         """Return the direction to the end of the steps, the next state and the status."""
         m, phi = len(preference), closure.parameters
         self._check(m)
-        drawn, *moments = Alternation(virtual_steps.even_draws()) if state is None else state
-        mean, square, steps, depends = _start(closure, m) if moments[0] is None else moments
+        drawn, mean, square, steps, depends = Alternation(virtual_steps.even_draws()) if state is None else state
+        if mean is None or square is None or steps is None or depends is None:
+            mean, square, steps, depends = _start(closure, m)
         (generator,), drawn = draws.next_generators(drawn)
         mean, square = mean.clone(), square.clone()
         for group in torch.randperm(m, generator=generator).tensor_split(self.groups):

@@ -46,6 +46,9 @@ def weigh_points(
         square = float(C[p].trace()) / m
         if square > 0:
             scaled = (C[p] + C[p].T) / (2 * square)
+            if scaled.diagonal().min() < 0:  # rounding's, of a gradient that vanishes
+                vanished = scaled.diagonal() < 0
+                scaled[vanished], scaled[:, vanished] = 0, 0
             answer, codes[p] = weigh(scaled, *(row[p] for row in rows))
             weights[p] = answer * square ** (power / 2) if power else answer
         else:

@@ -26,7 +26,6 @@ from tests.catalogue import HOLD_ZERO, JACOBIANS, LOSSES, PREFERENCES
 from tests.solvers.promises.kit import FAULTS, FEW, FINITE, IGNORES, POINTS, Line
 from tests.solvers.promises.table import TABLE
 
-
 WRAPPERS = {"foreign"}  # modules whose methods are another library's
 
 
