@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from paretomtl.autograd.bounds import undone_by_bounds
-from paretomtl.autograd.gradients import gramian_of
+from paretomtl.autograd.jacobian import gramian_of
 
 ROUNDING = 1e-9  # of the terms of a sum: below, the sum is 0
 FARTHEST = 100.0  # how far off a rate may be that binds, in units of |y| and a gradient's norm

@@ -21,7 +21,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from paretomtl.autograd.bounds import held_at_bounds
-from paretomtl.autograd.gradients import gramian_of, renormalise
+from paretomtl.autograd.gradients import renormalise
+from paretomtl.autograd.jacobian import gramian_of
 from paretomtl.normalisation import Normalisation
 from paretomtl.point import Code
 from paretomtl.solver import (

@@ -106,7 +106,7 @@ def _min_norm_of_two(C: np.ndarray) -> np.ndarray:
     first, second = C[..., 1, 1] - C[..., 0, 1], C[..., 0, 0] - C[..., 0, 1]
     distance = first + second  # |g_1 - g_2|^2
     both = np.maximum(C[..., 0, 0], C[..., 1, 1])
-    ends = np.clip(np.stack([first, second], axis=-1), 0, None)
+    ends = np.maximum(np.stack([first, second], axis=-1), 0)
     ends = np.where((distance <= TWINS * both)[..., None], 1.0, ends)
     return ends / ends.sum(axis=-1, keepdims=True)
 

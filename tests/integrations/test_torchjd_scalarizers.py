@@ -46,80 +46,82 @@ def begin(solver: pm.Solver, losses: Tensor) -> object:
     return solver.init(sweep)
 
 
-def constant(l: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
-    return ps.Linear()(l, r), gradient(theirs.Constant(r), l)
+def constant(losses: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+    return ps.Linear()(losses, r), gradient(theirs.Constant(r), losses)
 
 
-def mean(l: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
-    return ps.Linear()(l, even(l)), gradient(theirs.Mean(), l)
+def mean(losses: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+    return ps.Linear()(losses, even(losses)), gradient(theirs.Mean(), losses)
 
 
-def geometric_mean(l: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
-    return ps.GeometricMean()(l, even(l)), gradient(theirs.GeometricMean(), l)
+def geometric_mean(losses: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+    return ps.GeometricMean()(losses, even(losses)), gradient(theirs.GeometricMean(), losses)
 
 
-def smooth_tchebycheff(l: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
-    ideal = tuple((l / 2).tolist())
-    return ps.SmoothTchebycheff(0.1, ideal)(l, r), gradient(theirs.STCH(0.1, r, torch.tensor(ideal).double()), l)
+def smooth_tchebycheff(losses: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+    ideal = tuple((losses / 2).tolist())
+    return ps.SmoothTchebycheff(0.1, ideal)(losses, r), gradient(
+        theirs.STCH(0.1, r, torch.tensor(ideal).double()), losses
+    )
 
 
-def pbi(l: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+def pbi(losses: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
     """TorchJD's weights are the ray; on it, where the distance has a kink, its slope is that of rounding."""
-    ray, l = 1 / r.clamp(min=1e-6), l + 1e-2 * torch.linspace(0, 1, len(l)).to(l)
-    return ps.PBI(5.0)(l, r), gradient(theirs.PBI(5.0, ray), l)
+    ray, losses = 1 / r.clamp(min=1e-6), losses + 1e-2 * torch.linspace(0, 1, len(losses)).to(losses)
+    return ps.PBI(5.0)(losses, r), gradient(theirs.PBI(5.0, ray), losses)
 
 
-def cosmos(l: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
-    return ps.COSMOS(2.0, "published")(l, r), gradient(theirs.COSMOS(2.0, r), l)
+def cosmos(losses: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+    return ps.COSMOS(2.0, "published")(losses, r), gradient(theirs.COSMOS(2.0, r), losses)
 
 
-def rlw(l: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+def rlw(losses: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
     """It draws from a generator of its own: what is compared is the rule, at the same numbers."""
-    draws = torch.randn(len(l), dtype=torch.float64)
+    draws = torch.randn(len(losses), dtype=torch.float64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "randn", lambda *shape, **options: draws)
-        return ps.RLW().update(begin(ps.RLW(), l), l, even(l))[0], gradient(theirs.Random(), l)
+        return ps.RLW().update(begin(ps.RLW(), losses), losses, even(losses))[0], gradient(theirs.Random(), losses)
 
 
-def learned(solver: pm.Solver, scalarizer: torch.nn.Module, l: Tensor) -> tuple[Tensor, Tensor]:
+def learned(solver: pm.Solver, scalarizer: torch.nn.Module, losses: Tensor) -> tuple[Tensor, Tensor]:
     """The weights and the learned numbers' gradients, at numbers away from 0."""
     [parameter] = scalarizer.double().parameters()
-    numbers = torch.linspace(-0.5, 0.7, len(l), dtype=torch.float64)
+    numbers = torch.linspace(-0.5, 0.7, len(losses), dtype=torch.float64)
     state = numbers.clone().requires_grad_()
     with torch.no_grad():
         parameter.copy_(numbers)
-    weights = solver.update(state, l, even(l))[0]
-    leaf = l.clone().requires_grad_()
+    weights = solver.update(state, losses, even(losses))[0]
+    leaf = losses.clone().requires_grad_()
     return torch.cat([weights, state.grad]), torch.cat(torch.autograd.grad(scalarizer(leaf), (leaf, parameter)))
 
 
-def uw(l: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
-    return learned(ps.UW(), theirs.UW(len(l)), l)
+def uw(losses: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+    return learned(ps.UW(), theirs.UW(len(losses)), losses)
 
 
-def imtl_l(l: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
-    return learned(ps.IMTLL(), theirs.IMTLL(len(l)), l)
+def imtl_l(losses: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+    return learned(ps.IMTLL(), theirs.IMTLL(len(losses)), losses)
 
 
-def dwa(l: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+def dwa(losses: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
     """The weights of the third epoch; two steps an epoch."""
     solver, scalarizer = ps.DWA(period=2), theirs.DWA()
-    state, factors = begin(solver, l), torch.linspace(1, 0.3, len(l), dtype=torch.float64)
+    state, factors = begin(solver, losses), torch.linspace(1, 0.3, len(losses), dtype=torch.float64)
     for epoch in range(3):
         for step in range(2):
-            batch = l * factors**epoch * (1 + 0.1 * step)
-            ours, state, _ = solver.update(state, batch, even(l))
+            batch = losses * factors**epoch * (1 + 0.1 * step)
+            ours, state, _ = solver.update(state, batch, even(losses))
             weights = gradient(scalarizer, batch)
         scalarizer.step()
     return ours, weights
 
 
-def famo(l: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+def famo(losses: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
     """The weights after three steps that lower the losses unlike."""
-    solver, scalarizer = ps.FAMO(), theirs.FAMO(len(l)).double()
-    state, factors = begin(solver, l), torch.linspace(0.95, 0.6, len(l), dtype=torch.float64)
+    solver, scalarizer = ps.FAMO(), theirs.FAMO(len(losses)).double()
+    state, factors = begin(solver, losses), torch.linspace(0.95, 0.6, len(losses), dtype=torch.float64)
     for step in range(4):
-        batch = l * factors**step
+        batch = losses * factors**step
         ours, state, _ = solver.update(state, batch, r)
         weights = gradient(scalarizer, batch)
         state = solver.observe(state, batch * factors)
@@ -130,8 +132,10 @@ def famo(l: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
 PAIRS = [constant, mean, geometric_mean, smooth_tchebycheff, pbi, cosmos, rlw, uw, imtl_l, dwa, famo]
 
 
-@pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.__name__)
-def test_both_weigh_the_losses_alike(pair, case):
-    ours, weights = pair(*CASES[case])
-    assert float((ours - weights).norm()) <= 1e-5 * float(max(ours.norm(), weights.norm()))
+def test_both_weigh_the_losses_alike(pair):
+    apart = {}
+    for case, (losses, r) in CASES.items():
+        ours, weights = pair(losses, r)
+        apart[case] = float((ours - weights).norm() / max(ours.norm(), weights.norm()))
+    assert {case: distance for case, distance in apart.items() if not distance <= 1e-5} == {}
