@@ -248,7 +248,7 @@ ENDS = (
     "loss_balancing",
     "programs",
     "representations",
-    "rotograd",
+    "rotograd_in_use",
     "steppers_ends",
     "tracking_states",
 )
