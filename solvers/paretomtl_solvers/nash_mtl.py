@@ -63,7 +63,7 @@ class NashMTL(Weighting):
         preference: Float[Tensor, "*points m"],
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
         """Return the weights, the unchanged state and the status."""
-        weights, status = weigh_points("NashMTL", gramian, self._weigh, preference, power=-1)
+        weights, status = weigh_points("NashMTL", gramian, self._weigh, preference, power=-1.0)
         return weights, state, status
 
     def _weigh(self, C: np.ndarray, preference: np.ndarray) -> tuple[np.ndarray, int]:

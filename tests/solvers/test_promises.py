@@ -9,7 +9,7 @@ import math
 import pickle
 import pkgutil
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import FrozenInstanceError
 from types import ModuleType
@@ -61,6 +61,17 @@ def tensor(values) -> Tensor:
     return torch.as_tensor(values, dtype=torch.float64)
 
 
+FIRST = {type(line.solver): line for line in reversed(TABLE)}  # of several variants
+
+
+def is_slow(line: Line, promise: Callable) -> bool:
+    """Whether a promise is left to `make test-all`: of a stepper's further variants, what takes several calls a case."""
+    if isinstance(line.solver, ps.CoGrad):
+        return line.solver.hessian != "paper"
+    again = isinstance(line.solver, Stepper) and line is not FIRST[type(line.solver)]
+    return again and getattr(promise, "func", promise) in FEW
+
+
 PROMISED = [
     pytest.param(
         line,
@@ -68,7 +79,7 @@ PROMISED = [
         id=f"{line.solver} {promise.__name__}",
         marks=[
             *(pytest.mark.fault(row) for row in FAULTS.get(getattr(promise, "func", promise), ())),
-            *([pytest.mark.slow] if isinstance(line.solver, ps.CoGrad) and line.solver.hessian != "paper" else []),
+            *([pytest.mark.slow] if is_slow(line, promise) else []),
         ],
     )
     for line in TABLE
