@@ -6,6 +6,9 @@ It takes a few minutes. The losses are those of RotoGrad's paper (Javaloy and Va
 (1.5, 1.5) and "right" at (-1.5, -1.5), with local minima around them. The representation z is the parameters
 themselves; the heads are the identity, are not trained, and turn with RotoGrad alone. As the two places are equally far
 from the origin, one z is the best for both once a head has turned. Plain gradient descent takes the steps.
+
+RotoGrad alone reaches both, from half of the starts; a local minimum of one loss holds the others. As the heads go on
+turning, more steps change this both ways: by 8,000 another start stays at both, and one comes there and leaves again.
 """
 
 import argparse
