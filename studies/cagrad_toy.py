@@ -2,8 +2,8 @@
 
     python -m studies.cagrad_toy
 
-It takes a few minutes. The losses are those of CAGrad's paper (Liu et al., NeurIPS 2021): as FairGrad's toy, both of
-one scale. All methods have an even preference and Adam at 5e-3; CAGrad has c = .5.
+It takes some ten minutes. The losses are those of CAGrad's paper (Liu et al., NeurIPS 2021): as FairGrad's toy, both of
+one scale. All methods have an even preference and Adam at 1e-3; CAGrad has c = .5.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from studies.fairgrad_toy import EVERY, Paths, descend, draw_panels
 
 STARTS = ((-8.5, 7.5), (-8.5, -5.0), (9.0, 9.0))
 BEST = (0.0, -8.36)  # the least mean loss
-STEPS = 15_000
+STEPS, LEARNING_RATE = 150_000, 1e-3
 SHARE = 1.0  # of the first loss
 NEAR = 0.1  # of `BEST`: closer places are there
 METHODS: dict[str, pm.Weighting | pm.Scalarization] = {
@@ -31,7 +31,7 @@ METHODS: dict[str, pm.Weighting | pm.Scalarization] = {
 
 def run(name: str, starts: Sequence[tuple[float, float]], steps: int) -> Paths:
     """Run one method from all starts at once."""
-    return descend(METHODS[name], starts, steps, SHARE)
+    return descend(METHODS[name], starts, steps, SHARE, LEARNING_RATE)
 
 
 def arrivals(paths: Paths) -> list[int | None]:

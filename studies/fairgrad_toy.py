@@ -85,11 +85,15 @@ def run(alpha: float, starts: Sequence[tuple[float, float]], steps: int) -> Run:
 
 
 def descend(
-    solver: pm.Weighting | pm.Scalarization, starts: Sequence[tuple[float, float]], steps: int, share: float = SHARE
+    solver: pm.Weighting | pm.Scalarization,
+    starts: Sequence[tuple[float, float]],
+    steps: int,
+    share: float = SHARE,
+    learning_rate: float = LEARNING_RATE,
 ) -> Paths:
     """Take a method's steps from all starts at once, at an even preference."""
     x = torch.tensor(starts, dtype=torch.float64)
-    optimizer = torch.optim.Adam([x], lr=LEARNING_RATE)
+    optimizer = torch.optim.Adam([x], lr=learning_rate)
     state = solver.init(_sweep(len(starts), steps))
     preference = torch.full_like(x, 0.5)
     places = [x.clone()]
