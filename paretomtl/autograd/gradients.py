@@ -6,14 +6,17 @@ loss depends on belongs to that loss's head and keeps its plain gradient, unless
 the same for a `Stepper`.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
+from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from paretomtl.autograd.bounds import Within, take_out_held
+from paretomtl.autograd.jacobian import clip_rows, cut_blocks, gramian_of, stack_gradients
 from paretomtl.errors import NegativeLossError, NonFiniteError
 from paretomtl.point import Code
 from paretomtl.solver import Aggregation, Closure, Scalarization, Solver, Status, Stepper, Weighting, solved_status
@@ -75,12 +78,14 @@ def descend(
         weights, state, status = solver.update(state, values, preference)
         if solver.learned and scale != 1:  # the scaler divides its gradient, too
             state.grad *= scale
-        # backward sums in the losses' own dtype
-        torch.stack(list(losses), dim=-1).mul(weights.to(values) * scale).sum().backward()
+        # in the losses' own dtype; one pass for all
+        shares = weights.to(values) if scale == 1 else weights.to(values) * scale
+        trained = [(loss, share) for loss, share in zip(losses, shares.unbind(-1), strict=True) if loss.requires_grad]
+        torch.autograd.backward([loss for loss, _ in trained], [share for _, share in trained])
         return StepResult(weights, state, status)
     if not isinstance(solver, (Weighting, Aggregation)):
         raise TypeError(f"{type(solver).__name__} is neither a Scalarization, a Weighting nor an Aggregation")
-    gradients = gradients_of([loss * scale for loss in losses], parameters)
+    gradients = gradients_of(losses if scale == 1 else [loss * scale for loss in losses], parameters)
     return _set_shared_gradients(solver, state, values, gradients, preference, parameters, names, clip, scale, within)
 
 
@@ -114,9 +119,8 @@ def _set_shared_gradients(
     solver, state, values, gradients, preference, parameters, names, clip, scale, within
 ) -> StepResult:
     """Give the heads their plain gradients, and the shared parameters the solver's direction."""
-    jacobian, shared, heads_move, has_shared_gradient = _split_gradients(
-        values.unbind(-1), gradients, parameters, solver.weighs_heads
-    )
+    columns, shared, heads = _split_gradients(gradients, parameters, solver.weighs_heads)
+    has_shared_gradient = [any(column[i] is not None for column in columns) for i in range(len(gradients))]
     if solver.stateful and not all(has_shared_gradient):
         missing = [name for name, has_one in zip(names, has_shared_gradient, strict=True) if not has_one]
         raise ValueError(f"{type(solver).__name__} carries its state from step to step and needs every loss to reach "
@@ -125,40 +129,55 @@ def _set_shared_gradients(
         return StepResult(torch.ones_like(values, dtype=torch.float64), state, solved_status(values))
     # a loss that does not depend on the shared parameters takes no part in their direction
     rows = [i for i, has_one in enumerate(has_shared_gradient) if has_one]
-    r = renormalise(preference, rows)
+    r, seen = renormalise(preference, rows), _pick(values, rows)
+    # weights need no more than a part of the Jacobian at a time, and a small one finds its memory at once
+    blocks = cut_blocks(shared, columns) if isinstance(solver, Weighting) and within is None else [(shared, columns)]
+    parts = [stack_gradients(seen.unbind(-1), held, [[c[i] for i in rows] for c in some]) for held, some in blocks]
     if within is not None:
-        jacobian = take_out_held(within, shared, jacobian)
-    gramian = gramian_of(jacobian) / scale**2
+        parts = [take_out_held(within, shared, parts[0])]
+    gramian = reduce(torch.add, map(gramian_of, parts))
+    gramian = gramian if scale == 1 else gramian / scale**2
     norms = torch.diagonal(gramian, dim1=-2, dim2=-1).sqrt()
     check_finite(norms, [names[i] for i in rows], before="the gradient of ")
     if clip is not None:
-        jacobian, gramian = clip_rows(jacobian, gramian, norms, clip)
+        clipped = [clip_rows(part, gramian, norms, clip) for part in parts]
+        parts, gramian = [part for part, _ in clipped], clipped[0][1]
     weights = None
     if isinstance(solver, Weighting):
-        shares, state, status = solver.update(state, values[..., rows], gramian, r)
-        direction = (shares.to(jacobian)[..., None, :] @ jacobian)[..., 0, :]
-        weights = shares.new_zeros(values.shape)
-        weights[..., rows] = shares
+        shares, state, status = solver.update(state, seen, gramian, r)
+        directions = [(shares.to(part)[..., None, :] @ part)[..., 0, :] for part in parts]
+        weights = _spread(shares, rows, values.shape)
+    elif scale == 1:
+        direction, state, status = solver.update(state, seen, parts[0], r)
+        directions = [direction]
     else:
-        direction, state, status = solver.update(state, values[..., rows], jacobian / scale, r)
-        direction = direction * scale
-    heads_unfinished = (status.code == Code.STATIONARY) & heads_move.to(status.code.device)
-    status = status._replace(code=torch.where(heads_unfinished, int(Code.SOLVED), status.code))
-    _add_direction(direction, shared)
-    all_norms = norms.new_zeros(values.shape)
-    all_norms[..., rows] = norms
-    return StepResult(weights, state, status, all_norms)
+        direction, state, status = solver.update(state, seen, parts[0] / scale, r)
+        directions = [direction * scale]
+    stationary = status.code == Code.STATIONARY
+    if heads and stationary.any():  # but their parameters move on
+        heads_move = torch.stack([g.reshape(*values.shape[:-1], -1).any(dim=-1) for g in heads]).any(dim=0)
+        unfinished = stationary & heads_move.to(stationary.device)
+        status = status._replace(code=torch.where(unfinished, int(Code.SOLVED), status.code))
+    for direction, (held, _) in zip(directions, blocks, strict=True):
+        # a product of ours is nobody else's; a method may hold on to its direction
+        _add_direction(direction, held, copied=isinstance(solver, Weighting))
+    return StepResult(weights, state, status, _spread(norms, rows, values.shape))
 
 
-def clip_rows(
-    jacobian: Float[Tensor, "*points m n"],
-    gramian: Float[Tensor, "*points m m"],
-    norms: Float[Tensor, "*points m"],
-    clip: float,
-) -> tuple[Float[Tensor, "*points m n"], Float[Tensor, "*points m m"]]:
-    """Return both with the rows of norm above `clip` shortened to `clip`."""
-    shorter = (clip / norms.clamp(min=clip)).to(jacobian)
-    return jacobian * shorter[..., None], gramian * (shorter[..., None] * shorter[..., None, :]).double()
+def _pick(values: Float[Tensor, "*points m"], rows: Sequence[int]) -> Float[Tensor, "*points k"]:
+    """Return the values of these losses."""
+    return values if len(rows) == values.shape[-1] else values[..., rows]
+
+
+def _spread(
+    values: Float[Tensor, "*points k"], rows: Sequence[int], shape: Sequence[int]
+) -> Float[Tensor, "*points m"]:
+    """Return the values of these losses among all, with 0 for the others."""
+    if len(rows) == shape[-1]:
+        return values
+    among_all = values.new_zeros(shape)
+    among_all[..., rows] = values
+    return among_all
 
 
 def renormalise(preference: Float[Tensor, "*points m"], present: Sequence[int]) -> Float[Tensor, "*points k"]:
@@ -199,6 +218,8 @@ def follow(
 
 def check_finite(values: Float[Tensor, "*points m"], names: Sequence[str], before: str = "", after: str = "") -> None:
     """Raise `NonFiniteError` and name the first value that is NaN or infinite."""
+    if math.isfinite(values.sum()):  # so is every one; a sum may overflow where no value is infinite
+        return
     finite = torch.isfinite(values)
     if not finite.all():
         *point, i = finite.logical_not().nonzero()[0].tolist()
@@ -256,15 +277,18 @@ def depends_on(losses: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[l
 def leaf_parameters(losses: Sequence[Tensor]) -> list[Tensor]:
     """Return the parameters that the losses depend on, in the order of the graph."""
     leaves = {id(loss): loss for loss in losses if loss.is_leaf and loss.requires_grad}
-    seen, pending = set(), [loss.grad_fn for loss in losses]
+    seen: set[Any] = {None}
+    pending: list[Any] = [loss.grad_fn for loss in losses]
     while pending:
-        node: Any = pending.pop()
-        if node is None or node in seen:
+        node = pending.pop()
+        if node in seen:
             continue
         seen.add(node)
-        if hasattr(node, "variable"):
+        parents = node.next_functions
+        if parents:
+            pending += [parent for parent, _ in parents]
+        elif hasattr(node, "variable"):
             leaves[id(node.variable)] = node.variable
-        pending += [parent for parent, _ in node.next_functions]
     return list(leaves.values())
 
 
@@ -276,11 +300,6 @@ def gradient_of(loss: Tensor, parameters: Sequence[Tensor], again: bool = False)
     return torch.autograd.grad(loss, parameters, create_graph=again, allow_unused=True)
 
 
-def jacobian_by_sample(losses: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Any]:
-    """Turn `losses(parameters, sample)` into its Jacobian on the parameters, for each sample of a batch."""
-    return torch.vmap(torch.func.jacrev(losses), in_dims=(None, 0), randomness="different")
-
-
 def gradients_of(losses: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[tuple[Tensor | None, ...]]:
     """Gradient of each loss with respect to each parameter; None where the loss does not depend on it.
 
@@ -288,91 +307,32 @@ def gradients_of(losses: Sequence[Tensor], parameters: Sequence[Tensor]) -> list
     """
     last = len(losses) - 1
     return [
-        torch.autograd.grad(loss.sum(), parameters, retain_graph=i < last, allow_unused=True)
+        torch.autograd.grad(loss.sum() if loss.ndim else loss, parameters, retain_graph=i < last, allow_unused=True)
         for i, loss in enumerate(losses)
     ]
 
 
 def _split_gradients(
-    losses: Sequence[Float[Tensor, "*points"]],
-    gradients: Sequence[Sequence[Tensor | None]],
-    parameters: Sequence[Tensor],
-    weigh_heads: bool,
-) -> tuple[Float[Tensor, "*points k n"], list[Tensor], Bool[Tensor, "*points"], list[bool]]:
-    """Lay out the Jacobian on the shared parameters, and give the heads their gradients.
+    gradients: Sequence[Sequence[Tensor | None]], parameters: Sequence[Tensor], weigh_heads: bool
+) -> tuple[list[Sequence[Tensor | None]], list[Tensor], list[Tensor]]:
+    """Give the heads their gradients.
 
     Where autograd returns None, a loss does not depend on a parameter; so each step shows which parameters are shared.
     Where the method weighs heads, these count as shared.
 
     Returns:
-        The Jacobian, with a row for each loss that depends on shared parameters; the shared parameters; whether a head
-        has a gradient other than 0; which losses depend on shared parameters.
+        The losses' gradients of each shared parameter; the shared parameters; the heads' gradients.
     """
-    columns, shared = [], []
-    heads_move = torch.zeros_like(losses[0], dtype=torch.bool)
+    columns, shared, heads = [], [], []
     for parameter, column in zip(parameters, zip(*gradients, strict=True), strict=True):
         present = [g for g in column if g is not None]
         if len(present) == 1 and not weigh_heads:
-            heads_move = heads_move | present[0].reshape(*losses[0].shape, -1).any(dim=-1)
+            heads.append(present[0])
             _add_gradient(parameter, present[0])
         elif present:
             shared.append(parameter)
             columns.append(column)
-    has_shared_gradient = [any(column[i] is not None for column in columns) for i in range(len(losses))]
-    rows = [i for i, has_one in enumerate(has_shared_gradient) if has_one]
-    columns = [[column[i] for i in rows] for column in columns]
-    empty = losses[0].new_zeros(*losses[0].shape, 0, 0)
-    jacobian = stack_gradients([losses[i] for i in rows], shared, columns) if shared else empty
-    return jacobian, shared, heads_move, has_shared_gradient
-
-
-def stack_gradients(
-    losses: Sequence[Float[Tensor, "*points"]],
-    parameters: Sequence[Tensor],
-    columns: Sequence[Sequence[Tensor | None]],
-) -> Float[Tensor, "*points m n"]:
-    """Lay the parameters' columns side by side; zero where a loss does not depend on a parameter."""
-    points = losses[0].shape
-    # float16 gradients would underflow in their products
-    dtype = torch.promote_types(losses[0].dtype, torch.float32)
-    sizes = [p.numel() // points.numel() for p in parameters]
-    jacobian = losses[0].new_zeros((*points, len(losses), sum(sizes)), dtype=dtype)
-    at = 0
-    for size, column in zip(sizes, columns, strict=True):
-        for i, gradient in enumerate(column):
-            if gradient is not None:
-                jacobian[..., i, at : at + size] = gradient.reshape(*points, -1)
-        at += size
-    return jacobian
-
-
-def gramian_of(jacobian: Float[Tensor, "*points m n"]) -> Float[Tensor, "*points m m"]:
-    """Compute J J' in float64, from products in the Jacobian's own precision.
-
-    Where that precision is too narrow for the products, each row is first divided by its largest entry.
-    """
-    gramian = (jacobian @ jacobian.mT).double()
-    squares = torch.diagonal(gramian, dim1=-2, dim2=-1)
-    tiny = torch.finfo(jacobian.dtype).tiny
-    if squares.isfinite().all() and (squares > tiny / torch.finfo(jacobian.dtype).eps).all():
-        return gramian
-    sizes = jacobian.abs().amax(dim=-1)
-    rows = jacobian / torch.where((sizes > 0) & sizes.isfinite(), sizes, 1)[..., None]
-    sizes = sizes.double()
-    return (rows @ rows.mT).double() * sizes[..., None] * sizes[..., None, :]
-
-
-def jacobian_by_point(losses: Float[Tensor, "p k"], rows: Sequence[Tensor]) -> Float[Tensor, "p k n"]:
-    """Jacobian of each point's losses with respect to its own row of each tensor in `rows`, (p, *shape) each.
-
-    No loss depends on another point's row, so the gradient of the sum keeps the points apart.
-    """
-    by_loss = []
-    for j in range(losses.shape[1]):
-        gradients = torch.autograd.grad(losses[:, j].sum(), rows, retain_graph=True, allow_unused=True)
-        pieces = [torch.zeros_like(row) if g is None else g for row, g in zip(rows, gradients, strict=True)]
-        by_loss.append(torch.cat([piece.reshape(len(losses), -1) for piece in pieces], dim=1))
-    return torch.stack(by_loss, dim=1)
+    return columns, shared, heads
 
 
 def pull_back(tensors: Sequence[Tensor], directions: Sequence[Tensor]) -> None:
@@ -380,11 +340,18 @@ def pull_back(tensors: Sequence[Tensor], directions: Sequence[Tensor]) -> None:
     torch.autograd.backward(tensors, [d.reshape(t.shape).to(t) for t, d in zip(tensors, directions, strict=True)])
 
 
-def _add_direction(direction: Float[Tensor, "*points n"], parameters: Sequence[Tensor]) -> None:
-    """Cut a direction into pieces and add them to the parameters' gradients."""
+def _add_direction(direction: Float[Tensor, "*points n"], parameters: Sequence[Tensor], copied: bool = False) -> None:
+    """Cut a direction into pieces and add them to the parameters' gradients.
+
+    One that is `copied` already belongs to the gradients from now on.
+    """
     sizes = [p.numel() // direction.shape[:-1].numel() for p in parameters]
     for parameter, piece in zip(parameters, direction.split(sizes, dim=-1), strict=True):
-        _add_gradient(parameter, piece.view_as(parameter).to(parameter.dtype))
+        gradient = piece.view_as(parameter).to(parameter.dtype)
+        if copied and parameter.grad is None and direction.ndim == 1:  # of points, pieces have gaps between them
+            parameter.grad = gradient
+        else:
+            _add_gradient(parameter, gradient)
 
 
 def _add_gradient(parameter: Tensor, gradient: Tensor) -> None:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from paretomtl.autograd.bounds import undone_by_bounds
-from paretomtl.autograd.gradients import gramian_of
+from paretomtl.autograd.jacobian import gramian_of
 
 ROUNDING = 1e-9  # of the terms of a sum: below, the sum is 0
 FARTHEST = 100.0  # how far off a rate may be that binds, in units of |y| and a gradient's norm
@@ -86,6 +86,7 @@ def least_distance(
     factor = np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
     # a rate far below all others' never binds; as it is, it would coarsen the solver's tolerance
     lowest = np.clip(rates / sizes, -FARTHEST, None)
+    lowest[(norms <= 0) & (rates <= 0)] = -FARTHEST  # no y changes this rate, and it is met
     try:
         x, _ = nnls(np.vstack([factor, lowest]), np.append(np.zeros(k), 1.0), maxiter=100 * k)
     except RuntimeError:  # too many iterations

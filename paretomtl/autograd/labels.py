@@ -60,7 +60,7 @@ class LabelCounts:
 
         It is divided by the frequency of each label, this batch included, if the method balances labels.
         """
-        r = preference[..., list(present)]
+        r = preference if list(present) == [*range(preference.shape[-1])] else preference[..., list(present)]
         if not solver.balances_labels:
             return r
         frequencies = (self._seen[list(present)] + 1) / (self._batches + 1)
@@ -68,7 +68,10 @@ class LabelCounts:
 
     def add(self, present: Sequence[int]) -> None:
         """Add a batch; `present` are the objectives that have a label in it."""
-        self._seen[list(present)] += 1
+        if len(present) == len(self._seen):
+            self._seen += 1
+        else:
+            self._seen[list(present)] += 1
         self._batches += 1
 
     def warnings_of(self, names: Sequence[str]) -> list[str]:

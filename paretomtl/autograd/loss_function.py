@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from paretomtl.autograd.bounds import within_bounds
-from paretomtl.autograd.gradients import gradient_of, gradients_of, jacobian_by_sample, stack_gradients
+from paretomtl.autograd.gradients import gradient_of, gradients_of
+from paretomtl.autograd.jacobian import jacobian_by_sample, stack_gradients
 from paretomtl.autograd.representation import gradient_through
 from paretomtl.autograd.units import Units, convert
 from paretomtl.errors import NoLabelError

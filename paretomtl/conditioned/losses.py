@@ -15,14 +15,8 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
-from paretomtl.autograd.gradients import (
-    check_finite,
-    clear_rounding,
-    clip_rows,
-    gramian_of,
-    jacobian_by_point,
-    pull_back,
-)
+from paretomtl.autograd.gradients import check_finite, clear_rounding, pull_back
+from paretomtl.autograd.jacobian import clip_rows, gramian_of, jacobian_by_point
 from paretomtl.autograd.labels import LabelCounts, check_labels
 from paretomtl.autograd.loss_function import LossModule
 from paretomtl.autograd.units import Units, convert

@@ -31,6 +31,7 @@ class AlphaFairLosses(Scalarization):
     alpha: float = 0.5
 
     confidence: ClassVar[Confidence] = "derived"
+    needs: ClassVar[str] = "positive losses"
 
     def __post_init__(self):
         if not 0 <= self.alpha < float("inf"):

@@ -26,20 +26,14 @@ from paretomtl.solver import Closure, Confidence, Status, Stepper, Sweep
 from paretomtl_solvers import adam, draws, virtual_steps
 
 
-class Moments(NamedTuple):
-    """Each task's moments, the number of steps, and what its loss depends on."""
-
-    mean: Float[Tensor, "m n"]
-    square: Float[Tensor, "m n"]
-    steps: Int[Tensor, "1"]
-    depends: Bool[Tensor, "m n"]
-
-
 class Alternation(NamedTuple):
-    """The draws, and the moments: None before the first step."""
+    """The draws; each task's moments, the number of steps, and what its loss depends on: None before the first step."""
 
     draws: Int[Tensor, "2"]
-    moments: Moments | None
+    mean: Float[Tensor, "m n"] | None = None
+    square: Float[Tensor, "m n"] | None = None
+    steps: Int[Tensor, "1"] | None = None
+    depends: Bool[Tensor, "m n"] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +70,7 @@ class AlternatingGroups(Stepper):
     def init(self, sweep: Sweep) -> Alternation:
         """Return the state before the first step."""
         self._check(sweep.preferences.shape[-1])
-        return Alternation(draws.first_draws(sweep), None)
+        return Alternation(draws.first_draws(sweep))
 
     def update(
         self, state: Any, closure: Closure, preference: Float[Tensor, " m"]
@@ -84,8 +78,9 @@ class AlternatingGroups(Stepper):
         """Return the direction to the end of the steps, the next state and the status."""
         m, phi = len(preference), closure.parameters
         self._check(m)
-        drawn, moments = (virtual_steps.even_draws(), None) if state is None else state
-        mean, square, steps, depends = _start(closure, m) if moments is None else moments
+        drawn, mean, square, steps, depends = Alternation(virtual_steps.even_draws()) if state is None else state
+        if mean is None or square is None or steps is None or depends is None:
+            mean, square, steps, depends = _start(closure, m)
         (generator,), drawn = draws.next_generators(drawn)
         mean, square = mean.clone(), square.clone()
         for group in torch.randperm(m, generator=generator).tensor_split(self.groups):
@@ -95,16 +90,16 @@ class AlternatingGroups(Stepper):
             mean[group], square[group] = end.mean, end.square
             phi = closure.within(torch.where(depends[group].any(dim=0), end.values, phi))
         direction, status = virtual_steps.lead_to(closure, phi)
-        return direction, Alternation(drawn, Moments(mean, square, steps + 1, depends)), status
+        return direction, Alternation(drawn, mean, square, steps + 1, depends), status
 
     def _check(self, m: int) -> None:
         if self.groups > m:
             raise ValueError(f"AlternatingGroups: groups={self.groups} for {m} losses; give at most {m}")
 
 
-def _start(closure: Closure, m: int) -> Moments:
+def _start(closure: Closure, m: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return moments of zero. A parameter without any gradient now may be any loss's."""
     _, jacobian, shared = closure.gradients()
     zeros, own = closure.parameters.new_zeros(m, len(shared)), jacobian != 0
     steps = torch.zeros(1, dtype=torch.int64, device=zeros.device)
-    return Moments(zeros, zeros, steps, own | shared | ~own.any(dim=0))
+    return zeros, zeros, steps, own | shared | ~own.any(dim=0)

@@ -41,10 +41,11 @@ class CAGrad(Weighting):
 
     The weights (*points, m) are r + c |g_0| / |g_w| w, times the rescaling; at the even preference those of the paper.
     `Status`: "stationary" where g_0 vanishes, and from c = 1 on wherever no direction lowers all losses; "fell back"
-    where the first solver's answer failed the check and the other solver's stands in; the residual is 0.
+    where the first solver's answer failed the check, and the other solver's, or at last g_0, stands in; the residual
+    is 0.
 
     Raises:
-        ValueError: the Gramian or the preference is not finite.
+        ValueError: the Gramian is not finite.
     """
 
     c: float = 0.5
@@ -83,8 +84,8 @@ class CAGrad(Weighting):
         radius = self.c * sqrt(r @ b)
         if not radius:
             return r, Code.SOLVED
-        w, z, code = largest_worst_rate(C, b, radius, self.backend)
-        if self.c >= 1 and qp.vanishes(w, C):
+        w, _, z, code = largest_worst_rate(C, b, radius, self.backend)
+        if self.c >= 1 and code == Code.SOLVED and qp.vanishes(w, C):
             return w, Code.STATIONARY
         factors = {"none": 1.0, "1/(1+c^2)": 1 / (1 + self.c**2), "1/(1+c)": 1 / (1 + self.c)}
         return factors[self.rescale] * (r + z), code

@@ -43,10 +43,10 @@ class ConicGrad(Weighting):
     The weights (*points, m) are those of d at the length of g_0 = sum_i r_i g_i; they are not on the simplex. g_0' d is
     at least c |g_0|^2, so the preferred mean of the losses falls. `Status`: "stationary" where no direction lowers all
     losses; then the weights are the min-norm ones, whose direction is zero. "fell back" where the first solver's answer
-    failed the check and the other solver's stands in. The residual is 0.
+    failed the check, and the other solver's, or at last g_0, stands in. The residual is 0.
 
     Raises:
-        ValueError: the Gramian or the preference is not finite.
+        ValueError: the Gramian is not finite.
     """
 
     c: float = 0.5
@@ -84,7 +84,10 @@ class ConicGrad(Weighting):
         along = along / length  # of each gradient, along g_0
         if least @ along >= self.c * shortest:
             return least * (length / shortest), int(code)
-        across, radius = C - np.outer(along, along), sqrt(1 - self.c**2)
-        _, z, code = largest_worst_rate(across, self.c * along, radius, self.backend)
+        across = C - np.outer(along, along)
+        parallel = across.diagonal() <= qp.VANISHED**2 * C.diagonal()  # to g_0; what is left is rounding
+        across[parallel], across[:, parallel] = 0, 0
+        radius = sqrt(1 - self.c**2)
+        _, _, z, code = largest_worst_rate(across, self.c * along, radius, self.backend)
         e = z + r * ((self.c - along @ z) / length)
         return e * (length / sqrt(e @ C @ e)), code

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from paretomtl.autograd.bounds import held_at_bounds
-from paretomtl.autograd.gradients import gramian_of
+from paretomtl.autograd.jacobian import gramian_of
 from paretomtl.point import Code
 from paretomtl.solver import Closure, Confidence, Status, Walker, status_of
 from paretomtl_solvers import qp

@@ -53,6 +53,7 @@ class DBMTL(Aggregation):
     uses_preference: ClassVar[bool] = False
     stateful: ClassVar[bool] = True
     confidence: ClassVar[Confidence] = "released code"
+    needs: ClassVar[str] = "positive losses"
     cost: ClassVar[str] = "m backward passes, memory 2 m n"
 
     def __post_init__(self):

@@ -51,6 +51,7 @@ class DWA(Scalarization):
 
     stateful: ClassVar[bool] = True
     confidence: ClassVar[Confidence] = "released code"
+    needs: ClassVar[str] = "positive losses"
 
     def __post_init__(self):
         if not 0 < self.temperature < float("inf"):

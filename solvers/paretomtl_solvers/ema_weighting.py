@@ -33,6 +33,7 @@ class EMAWeighting(Scalarization):
 
     stateful: ClassVar[bool] = True
     confidence: ClassVar[Confidence] = "derived"
+    needs: ClassVar[str] = "positive losses"
 
     def __post_init__(self):
         if not 0 <= self.beta < 1:

@@ -59,6 +59,7 @@ class FAMO(Scalarization):
     observes: ClassVar[bool] = True
     from_ideal: ClassVar[bool] = True
     confidence: ClassVar[Confidence] = "released code"
+    needs: ClassVar[str] = "losses above its ideal, 0 by default"
     cost: ClassVar[str] = "1 backward pass, 1 more pass forward"
 
     def __post_init__(self):

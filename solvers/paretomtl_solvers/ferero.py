@@ -30,7 +30,7 @@ from paretomtl.preference import raise_to_floor, ray
 from paretomtl.solver import Confidence, Status, Weighting
 from paretomtl_solvers import qp
 
-DEPENDENT = 1e-12  # an eigenvalue of the gradients' cosines: below, they are linearly dependent
+DEPENDENT = 1e-10  # an eigenvalue of the gradients' cosines: below, they are dependent, to a Gramian's rounding
 MET = 1e-5  # relative: rates this close to those that a step can have are met
 
 
@@ -98,26 +98,34 @@ def _weigh(C: np.ndarray, l: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, int
     values, vectors = np.linalg.eigh(C / np.outer(sizes, sizes))
     free = values > DEPENDENT
     root, gap = vectors[:, free].T / np.sqrt(values[free])[:, None] / sizes, vectors[:, ~free].T / sizes
-    t, off = _rate_along_ray(root, gap, across, u)
-    weights[present] = root.T @ (root @ (across + t * u))
-    if off > MET * np.linalg.norm((np.abs(across) + np.abs(t * u)) / sizes):
+    weights[present], off = _follow_ray(root, gap, across, u, sizes)
+    if off > MET:
         return weights, Code.RELAXED
     return weights, Code.STATIONARY if on_ray and qp.vanishes(weights[present], C) else Code.SOLVED
 
 
-def _rate_along_ray(
-    inverse_root: np.ndarray, gap: np.ndarray, across: np.ndarray, u: np.ndarray
-) -> tuple[float, float]:
-    """Return the rate t along the ray, and the size of what dependent gradients leave of the rates across + t u."""
-    (missed, p), (slant, b) = ((gap @ x, inverse_root @ x) for x in (across, u))
-    if np.linalg.norm(slant) > MET * np.linalg.norm(np.concatenate([slant, b])):
+def _follow_ray(
+    root: np.ndarray, gap: np.ndarray, across: np.ndarray, u: np.ndarray, sizes: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Return the weights, and the share of the rates across + t u that dependent gradients leave out.
+
+    root' root is the inverse of the Gramian, and the rows of gap are orthogonal to all rates that a step can have.
+    """
+    onto, along = (root.T @ (root @ x) for x in (across, u))  # the weights that have these rates
+    missed, slant = gap @ across, gap @ u
+    scales = np.linalg.norm(np.stack([across, u]) / sizes, axis=1)
+    if np.linalg.norm(slant) > MET * scales[1]:
         t = -float(slant @ missed) / float(slant @ slant)
-        return t, float(np.linalg.norm(missed + t * slant))
-    curvature = float(b @ b)
+        off = np.linalg.norm(missed + t * slant)
+        return onto + t * along, float(off / max(scales[0] + abs(t) * scales[1], 1e-300))
     # from the least |d| on: each loss's own optimum, and where two losses' rates cross
-    start = -float(p @ b) / curvature
+    curvature = float(u @ along)
+    start = -float(u @ onto) / curvature
     rates = across + start * u
     i, j = np.nonzero(u[:, None] > u)
     steps = np.concatenate([u / curvature, (rates[j] - rates[i]) / (u[i] - u[j])])
     worst = (rates + steps[:, None] * u).min(axis=1)
-    return start + float(steps[(worst - curvature * steps**2 / 2).argmax()]), float(np.linalg.norm(missed))
+    step = steps[(worst - curvature * steps**2 / 2).argmax()]
+    least = onto + start * along
+    least = least - (u @ least) / curvature * along  # rounding of t, far larger in the weight of a small gradient
+    return least + step * along, float(np.linalg.norm(missed) / max(scales[0], 1e-300))

@@ -10,7 +10,7 @@ losses, one their sharpness. Heads have the gradient g_i(theta + e_i). The adapt
 measures the distance relative to the parameters: e_i = rho theta² o g_i / ||theta| o g_i|.
 
 As in the released code. A variant aggregates once, g_i + h_i. Ours: each of the two calls of Agg has a state of its
-own; and a change h_i that is within rounding of g_i is none.
+own; a change h_i that is within rounding of g_i is none; and a look stays within the model's bounds.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +20,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from paretomtl.autograd.gradients import gramian_of, renormalise
+from paretomtl.autograd.bounds import held_at_bounds
+from paretomtl.autograd.gradients import renormalise
+from paretomtl.autograd.jacobian import gramian_of
 from paretomtl.normalisation import Normalisation
 from paretomtl.point import Code
 from paretomtl.solver import (
@@ -140,9 +142,12 @@ class FSMTL(Stepper):
                              f"shared parameters; losses {sorted({*range(len(losses))} - {*rows})} do not")  # fmt: skip
         r = renormalise(preference, rows)
         worst = jacobian if self.rho == 0 else self.look(closure, found)
+        held = torch.zeros_like(shared)
+        if not isinstance(self.base, Scalarization):  # as in the engine, which hides from a base what bounds hold
+            held = held_at_bounds(closure.within, closure.parameters, jacobian[rows]) if rows else held
 
         def combine(its_state: Any, matrix: Tensor) -> tuple[Tensor, Any, Status]:
-            return _combine(self.base, its_state, losses[rows], matrix[rows][:, shared], r)
+            return _combine(self.base, its_state, losses[rows], (matrix[rows] * ~held)[:, shared], r)
 
         direction = (worst * ~shared).sum(dim=0)
         if not rows:
@@ -174,7 +179,8 @@ class FSMTL(Stepper):
         for i, row in enumerate(gradients.jacobian):
             length = (scale * row).norm()
             if length > 0:
-                row = closure.gradient(one[i], parameters + (self.rho * scale.square() * row / length).to(parameters))
+                at = parameters + (self.rho * scale.square() * row / length).to(parameters)
+                row = closure.gradient(one[i], closure.within(at))
             rows.append(row)
         return torch.stack(rows)
 

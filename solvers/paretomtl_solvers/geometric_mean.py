@@ -27,6 +27,7 @@ class GeometricMean(Scalarization):
     """
 
     confidence: ClassVar[Confidence] = "derived"
+    needs: ClassVar[str] = "positive losses"
 
     @property
     def nonnegative(self) -> bool:

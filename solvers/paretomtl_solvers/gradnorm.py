@@ -62,6 +62,7 @@ class GradNorm(Weighting):
 
     stateful: ClassVar[bool] = True
     confidence: ClassVar[Confidence] = "derived"
+    needs: ClassVar[str] = "positive losses"
     preference_means: ClassVar[str] = "r_i l_i / l_i(0) equal"
 
     def __post_init__(self):

@@ -46,9 +46,11 @@ def weigh_points(
         square = float(C[p].trace()) / m
         if square > 0:
             scaled = (C[p] + C[p].T) / (2 * square)
-            answer, code = weigh(scaled, *(row[p] for row in rows))
+            if scaled.diagonal().min() < 0:  # rounding's, of a gradient that vanishes
+                vanished = scaled.diagonal() < 0
+                scaled[vanished], scaled[:, vanished] = 0, 0
+            answer, codes[p] = weigh(scaled, *(row[p] for row in rows))
             weights[p] = answer * square ** (power / 2) if power else answer
-            codes[p] = int(code)  # numpy takes ten times as long over a `Code`
         else:
             codes[p] = Code.STATIONARY
     status = Status(torch.from_numpy(codes), torch.zeros(points, dtype=torch.float64))

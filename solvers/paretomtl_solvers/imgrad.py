@@ -39,10 +39,11 @@ class IMGrad(Weighting):
 
     The weights (*points, m) are (r + c |g_0| / |g_w| w) / (1 + c^2); at the even preference those of the paper. The
     preferred mean of the losses falls at every step. `Status`: "stationary" where g_0 vanishes; "fell back" where a
-    first solver's answer failed the check and the other solver's stands in; the residual is 0.
+    first solver's answer failed the check, and the other solver's, or at last g_0 / (1 + c^2), stands in; the residual
+    is 0.
 
     Raises:
-        ValueError: the Gramian or the preference is not finite.
+        ValueError: the Gramian is not finite.
     """
 
     c: float = 0.8
@@ -78,8 +79,8 @@ class IMGrad(Weighting):
         length = sqrt(r @ b)
         least, least_code = qp.min_norm(C, self.backend)
         shortest = sqrt(max(least @ C @ least, 0))
-        q = 0.0 if qp.vanishes(least, C) else (least @ b) / (shortest * length)
-        w, _, code = largest_worst_rate(C, b, q * self.c * length / (1.5 - q), self.backend)
-        if not qp.vanishes(w, C):
+        q = 0.0 if qp.vanishes(least, C) else float(least @ b) / (shortest * length)
+        w, vanishes, _, code = largest_worst_rate(C, b, q * self.c * length / (1.5 - q), self.backend)
+        if not vanishes:
             r = r + w * (self.c * length / sqrt(w @ C @ w))
         return r / (1 + self.c**2), max(int(least_code), code)

@@ -3,14 +3,15 @@
 Weights w of the simplex are learned along with the model: below, the model descends the weighted sum d = J'w; above,
 w descends |J'w|^2 / 2, whose gradient is C w, C = J J'. C w takes no Gramian, as it is the losses' slope along d:
 
-    C w ~ [L(theta + mu d / |d|) - L(theta)] |d| / mu,        w <- Proj(w - b C w / s),
+    C w ~ [L(theta) - L(theta - mu d / |d|)] |d| / mu,        w <- Proj(w - b C w / s),
 
 with Proj onto the simplex: one backward pass for d, and passes forward for the rest. Where w stops, d is the min-norm
 point of the gradients' hull, as with MGDA.
 
-Derived from the abstract, which names the two levels and the zeroth-order trick. Ours: mu is a length, whatever |d|;
-and b is measured in 1 / s, s = |C w| / |w|, the largest of late, a lower bound of the largest eigenvalue of C. So a
-common scale of the losses changes nothing.
+Derived from the abstract, which names the two levels and the zeroth-order trick. Ours: mu is a length, whatever |d|,
+and the look is downhill, within the model's bounds, where a step leads; what the bounds undo is no slope. And b is
+measured in 1 / s, s = |C w| / |w|, the largest of late, a lower bound of the largest eigenvalue of C. So a common scale
+of the losses changes nothing.
 """
 
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from paretomtl.point import Code
 from paretomtl.solver import Closure, Confidence, Status, Stepper, Sweep, solved_status
 
 FADING = 0.99  # of the largest slope so far, a step
-ROUNDING = 2  # units in the last place of a loss: below, its rise is rounding
+ROUNDING = 2  # units in the last place of a loss: below, its fall is rounding
 VANISHED = 1e-7  # a direction's norm beside the steepest slope along it: below, it is zero
 
 
@@ -88,13 +89,13 @@ class MARIGOLD(Stepper):
     def slopes(self, closure: Closure, direction: Float[Tensor, " n"]) -> Float[Tensor, " m"]:
         """Return each loss's slope along the direction, to O(mu): |d| times them is C w where d = J'w."""
         length = direction.norm()
-        ahead = closure.parameters + self.mu * direction / length.where(length > 0, 1)
-        there, losses = closure(ahead), closure()
-        rises = (there - losses).double().cpu()
-        if not rises.isfinite().all():
+        ahead = closure.within(closure.parameters - self.mu * direction / length.where(length > 0, 1))
+        losses, there = closure(), closure(ahead)
+        falls = (losses - there).double().cpu()
+        if not falls.isfinite().all():
             raise ValueError(f"MARIGOLD: the losses at the distance mu={self.mu} are not finite; give a smaller mu")
         rounding = ROUNDING * torch.finfo(losses.dtype).eps * losses.abs().double().cpu()
-        return torch.where(rises.abs() > rounding, rises, 0) / self.mu
+        return torch.where(falls.abs() > rounding, falls, 0) / self.mu
 
 
 def project(point: Float[Tensor, " m"]) -> Float[Tensor, " m"]:

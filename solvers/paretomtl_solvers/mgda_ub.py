@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from paretomtl.autograd.gradients import gramian_of
+from paretomtl.autograd.jacobian import gramian_of
 from paretomtl.solver import Closure, Confidence, Status, Stepper, Sweep
 from paretomtl_solvers import mgda, qp
 from paretomtl_solvers.representations import check_at, weigh_at

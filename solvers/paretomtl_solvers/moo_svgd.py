@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from paretomtl.autograd.gradients import gramian_of
+from paretomtl.autograd.jacobian import gramian_of
 from paretomtl.solver import Aggregation, Confidence, Status, Sweep, solved_status
 from paretomtl_solvers.mgda import MGDA
 from paretomtl_solvers.phase_one import check_share, steps_of_phase_one

@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from paretomtl.autograd.gradients import gramian_of
+from paretomtl.autograd.jacobian import gramian_of
 from paretomtl.solver import Closure, Confidence, Status, Stepper, Sweep
 from paretomtl_solvers import mgda
 from paretomtl_solvers.representations import check_at, weigh_at

@@ -26,11 +26,11 @@ class NashMTL(Weighting):
     """Progress shared by Nash's bargaining game; a larger preference is more bargaining power.
 
     Args:
-        scaling: "equations" solves C w = m r / w, so that each step has the same length, sqrt(m). "published" puts C
-            over its Frobenius norm in place of C, as the released code does; its weights are |C|^(1/2) times as large.
+        scaling: "equations" solves C w = m r / w, so that each direction has the same length, sqrt(m). "published" has
+            length 1, to which the released code clips it.
         backend: "auto" is damped Newton; "cvxpy" forces cvxpy, which is exact to about 1e-4.
 
-    The weights (*points, m) go with 1 / |g|, and by the published scaling with 1. An objective with r_i = 0 has the
+    The weights (*points, m) go with 1 / |g|. An objective with r_i = 0 has the
     weight 0, and its loss may rise. `Status`: "stationary" where no direction lowers all losses with r_i > 0; then the
     weights are min-norm ones, whose direction is zero. "fell back" where the solver did not converge and min-norm
     weights stand in. The residual is 0.
@@ -63,8 +63,7 @@ class NashMTL(Weighting):
         preference: Float[Tensor, "*points m"],
     ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
         """Return the weights, the unchanged state and the status."""
-        power = -1.0 if self.scaling == "equations" else 0.0
-        weights, status = weigh_points("NashMTL", gramian, self._weigh, preference, power=power)
+        weights, status = weigh_points("NashMTL", gramian, self._weigh, preference, power=-1)
         return weights, state, status
 
     def _weigh(self, C: np.ndarray, preference: np.ndarray) -> tuple[np.ndarray, int]:
@@ -72,7 +71,7 @@ class NashMTL(Weighting):
         weights = np.zeros(len(C))
         weights[players], code = self._bargain(C[players][:, players], len(C) * preference[players])
         if self.scaling == "published" and code != Code.STATIONARY:
-            weights *= np.sqrt(np.linalg.norm(C))
+            weights /= np.sqrt(len(C))
         return weights, code
 
     def _bargain(self, C: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, int]:

@@ -29,7 +29,8 @@ from paretomtl_solvers.ferero import sine_off_ray
 
 MOST_PIVOTS = 200
 STEEPEST = 50  # pivots by the largest coefficient; then by the first, which cannot cycle
-ROUNDING = 1e-12
+FLAT = 1e-5  # |g_h| relative to the terms that add up to g_h: below, a Gramian does not resolve it
+ROUNDING = 1e-15
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,12 @@ class PMGDA(Weighting):
         tolerance: the distance from the ray, in the losses' units, below which a step is MGDA's.
         backend: "auto" is a simplex method and, for MGDA's steps, as in `MGDA`; "cvxpy" forces cvxpy.
 
-    The ray starts at 0; a zero preference entry counts as 1e-6. The weights (*points, m) are MGDA's, on the simplex,
-    near the ray and where g_h vanishes. Else they are those of d, in units of 1 / |g|, as d mixes unit vectors: the
-    optimizer's learning rate is the step's length. They may be negative. `Status`: "stationary" where a step of MGDA's
-    vanishes; "fell back" where the first solver's answer failed the check and another's stands in, min-norm weights if
-    none answers; the residual is the sine of the angle between the losses and the ray.
+    The ray starts at 0; a zero preference entry counts as 1e-6. Near the ray, and where g_h vanishes to 1e-5 of what
+    adds up to it, the weights (*points, m) are MGDA's, on the simplex. Else they are those of d, in units of 1 / |g|,
+    as d mixes unit vectors: the optimizer's learning rate is the step's length. They may be negative. `Status`:
+    "stationary" where a step of MGDA's vanishes; "fell back" where the first solver's answer failed the check and
+    another's stands in, min-norm weights if none answers; the residual is the sine of the angle between the losses and
+    the ray.
 
     Raises:
         ValueError: the losses or the Gramian are not finite.
@@ -98,8 +100,8 @@ class PMGDA(Weighting):
         h = np.linalg.norm(across)
         if h >= self.tolerance:
             towards = across / h
-            squared = towards @ C @ towards
-            if squared > qp.VANISHED**2 * C.diagonal().max():
+            squared, terms = towards @ C @ towards, np.abs(towards) @ np.sqrt(C.diagonal().clip(0))
+            if squared > (FLAT * terms) ** 2:
                 return self._correct(C, towards / np.sqrt(squared))
         w, code = qp.min_norm(C, self.backend)
         return w, Code.STATIONARY if qp.vanishes(w, C) else int(code)

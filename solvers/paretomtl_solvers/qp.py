@@ -106,7 +106,7 @@ def _min_norm_of_two(C: np.ndarray) -> np.ndarray:
     first, second = C[..., 1, 1] - C[..., 0, 1], C[..., 0, 0] - C[..., 0, 1]
     distance = first + second  # |g_1 - g_2|^2
     both = np.maximum(C[..., 0, 0], C[..., 1, 1])
-    ends = np.clip(np.stack([first, second], axis=-1), 0, None)
+    ends = np.maximum(np.stack([first, second], axis=-1), 0)
     ends = np.where((distance <= TWINS * both)[..., None], 1.0, ends)
     return ends / ends.sum(axis=-1, keepdims=True)
 
@@ -293,10 +293,13 @@ def linear_plus_norm(
     size = max(np.abs(linear).max(), radius * np.sqrt(scale_of(gramian)))
     problem, w, b, factor = _build_linear_plus_norm(len(gramian))
     b.value, factor.value = linear / size, _factorise(gramian) * (radius / size)
-    # the weights are as good as the square root of the optimum
-    return (
-        _on_simplex(w.value) if _run_clarabel(problem, tol_gap_abs=TIGHT, tol_gap_rel=TIGHT, tol_feas=TIGHT) else None
-    )
+    # the weights are as good as the square root of the optimum, and those of an interior point are never 0
+    solved = _run_clarabel(problem, tol_gap_abs=TIGHT, tol_gap_rel=TIGHT, tol_feas=TIGHT)
+    weights = _on_simplex(w.value) if solved else None
+    if weights is None:
+        return None
+    weights[weights < FEASIBLE] = 0
+    return weights / weights.sum()
 
 
 @cache

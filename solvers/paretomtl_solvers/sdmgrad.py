@@ -37,7 +37,7 @@ class SDMGrad(Weighting):
     is 0.
 
     Raises:
-        ValueError: the Gramian or the preference is not finite.
+        ValueError: the Gramian is not finite.
     """
 
     pull: float = 0.3

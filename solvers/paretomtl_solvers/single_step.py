@@ -58,7 +58,8 @@ class SingleStep(Stepper):
         direction = (jacobian * ~shared).sum(dim=0)
         one = torch.eye(len(losses), dtype=torch.float64)
         for i, weight in enumerate((len(losses) * preference).tolist()):
-            ahead = closure.gradient(one[i], parameters - self.look_ahead * common[i].to(parameters)) * shared
+            at = closure.within(parameters - self.look_ahead * common[i].to(parameters))
+            ahead = closure.gradient(one[i], at) * shared
             if self.second_order:
                 ahead = ahead - self.look_ahead * closure.hessian_product(one[i], ahead) * shared
             direction = direction + weight * ahead

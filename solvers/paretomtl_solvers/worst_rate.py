@@ -7,8 +7,9 @@ With rates b_i at the ball's centre, a radius s and the Gramian C of the gradien
 y is s times the unit vector of sum_i w_i g_i. Where that sum vanishes w does not tell y; then it is the shortest y that
 reaches the optimum. Either way y = sum_i z_i g_i with z >= 0.
 
-On the plane of some gradients the dual has a closed form, which is all there is to do at m = 2 and where no weight is
-zero. Else non-negative least squares finds the shortest y that reaches an upper bound of the optimum. Its z, on the
+On the plane of some gradients the dual has a closed form. At m = 2 it is the answer, clipped to the simplex. Else
+gradients with negative weights are left out until there are none, which ends at the answer more often than not. Where
+it does not, non-negative least squares finds the shortest y that reaches an upper bound of the optimum; its z, on the
 simplex, is a w with a lower bound: Newton's method, whose bounds fall to the optimum.
 """
 
@@ -29,9 +30,10 @@ TIE = 1e-12  # relative: rates this close to the least are all least
 
 
 class WorstRate(NamedTuple):
-    """The dual's weights on the simplex, the multipliers z >= 0 of y, and a code."""
+    """The dual's weights on the simplex, whether their gradients' sum vanishes, the multipliers z >= 0 of y, a code."""
 
     weights: Float[np.ndarray, " m"]
+    vanishes: bool
     multipliers: Float[np.ndarray, " m"]
     code: Code
 
@@ -42,45 +44,118 @@ def largest_worst_rate(
     """Solve the program; equal gradients get equal weights.
 
     C is symmetric and of order 1. "fell back" says that the first solver's answer failed the check, and the other's
-    stands in.
-
-    Raises:
-        ProgramError: no solver's answer passes the check.
+    stands in; where that fails, too, the ball's centre does: y = 0.
     """
     if radius <= 0:
-        return WorstRate(_least_on_face(C, b), np.zeros(len(b)), Code.SOLVED)
-    solvers = [(_solve_exactly, qp.EXACT), (_solve_with_cvxpy, qp.CONVEX)]
+        w = _least_on_face(C, b)
+        return WorstRate(w, _Dual(C, b, radius).vanishes(w), np.zeros(len(b)), Code.SOLVED)
+    dual = _Dual(C, b, radius)
+    if len(b) == 2 and backend == "auto":
+        w = _of_two(C, b, radius)
+        if not dual.vanishes(w):
+            return WorstRate(w, False, w * (radius / _length(C, w)), Code.SOLVED)
+    solvers = [(dual.solve, qp.EXACT), (lambda: qp.linear_plus_norm(C, b, radius), qp.CONVEX)]
     for k, (solve, allowed) in enumerate(solvers if backend == "auto" else solvers[::-1]):
-        w = solve(C, b, radius)
+        w = solve()
         if w is None:
             continue
-        length = _length(C, w)
-        if length > qp.VANISHED * sqrt(C.diagonal().max()):
-            z, off = w * (radius / length), kkt_residual(C, b, radius, w)
+        vanishes = dual.vanishes(w)
+        if not vanishes:
+            w = qp.average_twins(C, w)
+            z, off = w * (radius / _length(C, w)), dual.residual(w)
         else:
-            z, off = _shortest(C, b, radius, float(b @ w))
+            exact = allowed == qp.EXACT
+            z, off = dual.shortest(
+                float(b @ w), TIE * dual.sizes if exact else np.full(len(b), allowed * dual.sizes.max())
+            )
+            w, z = qp.average_twins(C, w), qp.average_twins(C, z)
         if off <= allowed:
-            return WorstRate(qp.average_twins(C, w), qp.average_twins(C, z), Code.FELL_BACK if k else Code.SOLVED)
-    raise qp.ProgramError(f"no solver found the largest worst rate of the Gramian {C.tolist()} and rates {b.tolist()}")
+            return WorstRate(w, vanishes, z, Code.FELL_BACK if k else Code.SOLVED)
+    return WorstRate(np.full(len(b), 1 / len(b)), True, np.zeros(len(b)), Code.FELL_BACK)
 
 
-def kkt_residual(
-    C: Float[np.ndarray, "m m"], b: Float[np.ndarray, " m"], radius: float, w: Float[np.ndarray, " m"]
-) -> float:
-    """Return how far a rate is below the weights' mean rate, relative to the terms that add up to either.
+class _Dual:
+    """The dual, and what its solution is checked against."""
 
-    It is for weights whose gradients' sum does not vanish.
-    """
-    rates = b + C @ w * (radius / _length(C, w))
-    sizes = np.abs(b) + radius * np.sqrt(C.diagonal().clip(0))
-    return float(((w @ rates - rates) / np.maximum(sizes + w @ sizes, 1e-300)).max())
+    def __init__(self, C: np.ndarray, b: np.ndarray, radius: float):
+        self.C, self.b, self.radius = C, b, radius
+        self.lengths = np.sqrt(C.diagonal().clip(0))
+        self.sizes = np.abs(b) + radius * self.lengths  # the terms that add up to a rate
 
+    def solve(self) -> np.ndarray | None:
+        """Return the dual's weights."""
+        if len(self.b) == 2:
+            return _of_two(self.C, self.b, self.radius)
+        support = np.arange(len(self.b))
+        while len(support):
+            on_plane = _on_plane(self.C[support[:, None], support], self.b[support], self.radius)
+            if on_plane is None:
+                break
+            if on_plane.min() >= 0:
+                w = self._spread(on_plane, support)
+                if self.vanishes(w) or self.residual(w) > qp.EXACT / 10:
+                    break
+                return w
+            support = support[on_plane > 0]
+        return self._newton()
 
-def _solve_exactly(C: np.ndarray, b: np.ndarray, radius: float) -> np.ndarray | None:
-    if len(b) == 2:
-        return _of_two(C, b, radius)
-    w = _on_plane(C, b, radius)
-    return w if w is not None and w.min() > 0 else _of_many(C, b, radius)
+    def _newton(self) -> np.ndarray | None:
+        """Return the dual's weights by Newton's method on the upper bound of the optimum."""
+        ends = self.b + self.radius * self.lengths
+        bound, w = float(ends.min()), np.eye(len(ends))[ends.argmin()]
+        for _ in range(MOST_STEPS):
+            answer = least_distance(self.C, (bound - self.b) / self.radius)
+            if answer is None or not answer[0].any():
+                return w
+            x, t = answer
+            lower = self._better(w, x / x.sum())
+            if t > UNMET and _length(self.C, x) <= t * (1 + INSIDE):
+                return lower
+            support = np.flatnonzero(x > 0)
+            on_plane = _on_plane(self.C[support[:, None], support], self.b[support], self.radius)
+            if on_plane is not None and on_plane.min() >= 0:
+                lower = self._better(lower, self._spread(on_plane, support))
+            value = self.value(lower)
+            if self.vanishes(lower):  # whatever rounding left of the sum is no part of the bound
+                value = float(self.b @ lower) - TIE * float(ends.max() - ends.min())
+            elif self.residual(lower) <= qp.EXACT / 10:
+                return lower
+            if not value < bound:
+                return lower
+            bound, w = value, lower
+        return w
+
+    def shortest(self, optimum: float, slack: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return the multipliers of the shortest y that reaches the optimum, and how far it is beyond the ball."""
+        answer = least_distance(self.C, (optimum - slack - self.b) / self.radius)
+        if answer is None or answer[1] <= UNMET:
+            return np.zeros_like(self.b), np.inf
+        x, t = answer
+        return x * (self.radius / t), max(_length(self.C, x) / t - 1 - qp.VANISHED, 0.0)
+
+    def residual(self, w: np.ndarray) -> float:
+        """Return how far a rate is below the weights' mean rate, relative to the terms that add up to either.
+
+        It is for weights whose gradients' sum does not vanish.
+        """
+        rates = self.b + self.C @ w * (self.radius / _length(self.C, w))
+        return float(((w @ rates - rates) / np.maximum(self.sizes + w @ self.sizes, 1e-300)).max())
+
+    def value(self, w: np.ndarray) -> float:
+        """Return the dual's value."""
+        return float(self.b @ w) + self.radius * _length(self.C, w)
+
+    def vanishes(self, w: np.ndarray) -> bool:
+        """Return whether the gradients' sum is zero, to rounding, beside the terms that add up to it."""
+        return _length(self.C, w) <= qp.VANISHED * float(w @ self.lengths)
+
+    def _better(self, w: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return other if self.value(other) <= self.value(w) else w
+
+    def _spread(self, weights: np.ndarray, support: np.ndarray) -> np.ndarray:
+        w = np.zeros_like(self.b)
+        w[support] = weights
+        return w
 
 
 def _of_two(C: np.ndarray, b: np.ndarray, radius: float) -> np.ndarray:
@@ -103,36 +178,6 @@ def _of_two(C: np.ndarray, b: np.ndarray, radius: float) -> np.ndarray:
     return np.array([end / total for end in ends])
 
 
-def _of_many(C: np.ndarray, b: np.ndarray, radius: float) -> np.ndarray | None:
-    """Return the dual's weights at any m, by Newton's method on the upper bound of the optimum."""
-    ends = b + radius * np.sqrt(C.diagonal().clip(0))
-    bound, w = float(ends.min()), np.eye(len(b))[ends.argmin()]
-    vanished = qp.VANISHED * sqrt(C.diagonal().max())
-    for _ in range(MOST_STEPS):
-        answer = least_distance(C, (bound - b) / radius)
-        if answer is None or not answer[0].any():
-            return w
-        x, t = answer
-        lower = _better(C, b, radius, w, x / x.sum())
-        if t > UNMET and _length(C, x) <= t * (1 + INSIDE):
-            return lower
-        support = np.flatnonzero(x > 0)
-        on_plane = _on_plane(C[np.ix_(support, support)], b[support], radius)
-        if on_plane is not None and on_plane.min() >= 0:
-            spread = np.zeros_like(b)
-            spread[support] = on_plane
-            lower = _better(C, b, radius, lower, spread)
-        value, vanishes = _value(C, b, radius, lower), _length(C, lower) <= vanished
-        if vanishes:  # whatever rounding left of the sum is no part of the bound
-            value = float(b @ lower) - TIE * float(ends.max() - ends.min())
-        elif kkt_residual(C, b, radius, lower) <= qp.EXACT / 10:
-            return lower
-        if not value < bound:
-            return lower
-        bound, w = value, lower
-    return w
-
-
 def _on_plane(C: np.ndarray, b: np.ndarray, radius: float) -> np.ndarray | None:
     """Return the dual's minimiser over all w with sum 1, of any sign; None where there is none, or it is not unique.
 
@@ -140,17 +185,17 @@ def _on_plane(C: np.ndarray, b: np.ndarray, radius: float) -> np.ndarray | None:
     """
     if len(b) == 1:
         return np.ones(1)
-    base = int(C.diagonal().argmin())
-    rest = np.delete(np.arange(len(b)), base)
+    squares = C.diagonal()
+    base = int(squares.argmin())
+    rest = np.flatnonzero(np.arange(len(b)) != base)
     row = C[base, rest]
-    spans = C[np.ix_(rest, rest)] - row[:, None] - row + C[base, base]
-    squares = spans.diagonal()
-    if squares.min() <= qp.TWINS * C.diagonal().max():
+    spans = C[rest[:, None], rest] - row[:, None] - row + squares[base]
+    sizes = np.sqrt(spans.diagonal().clip(0))
+    if sizes.min() <= sqrt(qp.TWINS * squares.max()):
         return None
-    sizes = np.sqrt(squares)
-    right = np.stack([(C[base, base] - row) / sizes, (b[base] - b[rest]) / sizes], axis=1)
+    right = np.stack([(squares[base] - row) / sizes, (b[base] - b[rest]) / sizes], axis=1)
     try:
-        solved = np.linalg.solve(spans / np.outer(sizes, sizes), right)
+        solved = np.linalg.solve(spans / (sizes[:, None] * sizes), right)
     except np.linalg.LinAlgError:
         return None
     slant = float(solved[:, 1] @ right[:, 1])  # the squared share of the ball that evens the rates out
@@ -163,16 +208,6 @@ def _on_plane(C: np.ndarray, b: np.ndarray, radius: float) -> np.ndarray | None:
     return foot + way * (_length(C, foot) / sqrt(radius**2 - slant))
 
 
-def _shortest(C: np.ndarray, b: np.ndarray, radius: float, optimum: float) -> tuple[np.ndarray, float]:
-    """Return the multipliers of the shortest y that reaches the optimum, and how far it is beyond the ball."""
-    sizes = np.abs(b) + radius * np.sqrt(C.diagonal().clip(0))
-    answer = least_distance(C, (optimum - TIE * sizes - b) / radius)
-    if answer is None or answer[1] <= UNMET:
-        return np.zeros_like(b), np.inf
-    x, t = answer
-    return x * (radius / t), max(_length(C, x) / t - 1 - qp.VANISHED, 0.0)
-
-
 def _least_on_face(C: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the weights in a ball of radius 0: of the least rates, the min-norm point of their gradients."""
     face = np.flatnonzero(b <= b.min() + TIE * np.abs(b).max())
@@ -180,18 +215,6 @@ def _least_on_face(C: np.ndarray, b: np.ndarray) -> np.ndarray:
     least = least_norm(C[np.ix_(face, face)]) if len(face) > 1 else np.ones(1)
     w[face] = 1 / len(face) if least is None else least
     return qp.average_twins(C, w)
-
-
-def _solve_with_cvxpy(C: np.ndarray, b: np.ndarray, radius: float) -> np.ndarray | None:
-    return qp.linear_plus_norm(C, b, radius)
-
-
-def _better(C: np.ndarray, b: np.ndarray, radius: float, w: np.ndarray, other: np.ndarray) -> np.ndarray:
-    return other if _value(C, b, radius, other) <= _value(C, b, radius, w) else w
-
-
-def _value(C: np.ndarray, b: np.ndarray, radius: float, w: np.ndarray) -> float:
-    return float(b @ w) + radius * _length(C, w)
 
 
 def _length(C: np.ndarray, w: np.ndarray) -> float:

@@ -90,8 +90,9 @@ def test_aligned_gradients_are_orthogonal_and_of_one_length(scale):
 def test_nash_mtl_is_fairgrad_at_1(gramian):
     weights = even(ps.NashMTL(), gramian)[0]
     assert weights.tolist() == pytest.approx(even(ps.FairGrad(1.0), gramian)[0].tolist(), rel=1e-12)
-    released = weights * np.linalg.norm(gramian) ** 0.5
-    assert even(ps.NashMTL("published"), gramian)[0].tolist() == pytest.approx(released.tolist(), rel=1e-12)
+    clipped = even(ps.NashMTL("published"), gramian)[0]
+    assert clipped.tolist() == pytest.approx((weights / len(weights) ** 0.5).tolist(), rel=1e-12)
+    assert clipped @ tensor(gramian) @ clipped == pytest.approx(1)
 
 
 def test_bargaining_power_is_a_preference():

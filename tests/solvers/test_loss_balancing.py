@@ -247,7 +247,7 @@ def test_a_call_outside_a_study_draws_by_torchs_generator():
         (ps.UW(("regression", "classification", "regression")), lambda losses: losses * tensor((1, 2, 1))),
         (ps.IMTLL(), lambda losses: 1 / losses),
     ],
-    ids=repr,
+    ids=["regression", "classification", "a kind a loss", "IMTLL"],
 )
 @pytest.mark.parametrize("build", [torch.optim.Adam, torch.optim.SGD])
 def test_the_optimizer_leads_to_the_fixed_point(solver, at, build):

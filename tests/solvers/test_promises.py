@@ -26,6 +26,8 @@ from tests.catalogue import HOLD_ZERO, JACOBIANS, LOSSES, PREFERENCES
 from tests.solvers.promises.kit import FAULTS, FEW, FINITE, IGNORES, POINTS, Line
 from tests.solvers.promises.table import TABLE
 
+WRAPPERS = {"foreign"}  # modules whose methods are another library's
+
 
 def cases(line: Line, few: bool) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
     """Each Jacobian with each losses and with each preference, or with a few of them."""
@@ -115,7 +117,8 @@ def complaints(table: Iterable[Line], modules: Iterable[ModuleType], names: Iter
 
 def methods() -> list[ModuleType]:
     """The modules that define a method; the others hold what methods share."""
-    modules = [importlib.import_module(f"{ps.__name__}.{room.name}") for room in pkgutil.iter_modules(ps.__path__)]
+    names = [room.name for room in pkgutil.iter_modules(ps.__path__) if room.name not in WRAPPERS]
+    modules = [importlib.import_module(f"{ps.__name__}.{name}") for name in names]
     return [
         module
         for module in modules

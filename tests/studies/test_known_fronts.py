@@ -1,7 +1,9 @@
 """Where every method comes to on problems whose front is known. A method joins by a line of `LINES`."""
 
+import re
 from collections.abc import Callable
 from functools import cache, partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ from paretomtl.preference import control_error, ray
 from studies import known_fronts as study
 from studies.analytic import fonseca
 from studies.known_fronts import ADAM, CONSTANT, FONSECA, ONE_POINT, QUADRATICS, REGRESSION, SGD, ZDT1, ZDT2
+from tests.every_method import EVERY
 
 EXACT = {FONSECA.title: 0.50322, ZDT1.title: 0.82462}  # the hypervolume of the points on the rays
 SOONER = FONSECA._replace(steps=400)  # enough for what is smooth
@@ -238,10 +241,27 @@ def test_phn_hvi_spreads_points_over_the_front(penalty, volume, worst):
     assert off.max() <= worst
 
 
+# where the methods that balance tasks end, on quadratics and on Fonseca: on the front, or why not
+ENDS = (
+    "drgrad",
+    "gramians",
+    "loss_balancing",
+    "programs",
+    "representations",
+    "rotograd_in_use",
+    "steppers_ends",
+    "tracking_states",
+)
+
+
 def test_every_method_has_a_line():
-    """But for those that see several points at once, which have a test of their own above."""
-    apart = {name for name in ps.__all__ if not getattr(getattr(ps, name), "joint", False)}
-    assert {type(line.solver).__name__ for line in LINES.values()} == apart
+    """Here, or in a test of where it ends; those that see several points at once have a test of their own above."""
+    solvers = Path(__file__).parents[1] / "solvers"
+    texts = {name: (solvers / f"test_{name}.py").read_text(encoding="utf-8") for name in ENDS}
+    assert all("fonseca" in text.lower() and "quadratics" in text for text in texts.values())
+    apart = {name for name, solver in EVERY.items() if not solver.joint}
+    lines = {type(line.solver).__name__ for line in LINES.values()}
+    assert apart - lines <= {name for text in texts.values() for name in re.findall(r"ps\.(\w+)", text)}
 
 
 @pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.slow)])

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import paretomtl_solvers as ps
+from paretomtl.autograd import jacobian as jacobian_module
 from paretomtl.autograd.gradients import descend, leaf_parameters
 from paretomtl.errors import NonFiniteError
 from paretomtl.point import Code
@@ -50,6 +51,24 @@ def test_a_weighting_moves_the_shared_parameters_by_its_weights_and_heads_by_the
     assert torch.allclose(gramian, jacobian @ jacobian.T, rtol=1e-10)
     assert torch.allclose(found.norms, jacobian.norm(dim=1), rtol=1e-10)
     assert torch.equal(preference, PREFERENCE)
+
+
+@pytest.mark.parametrize("solver", [Fixed((0.5, -2.0, 3.0)), ps.EPO(heads="weighted"), ps.MGDA()], ids=repr)
+@pytest.mark.parametrize("clip", [None, 0.1])
+def test_the_jacobian_in_blocks_moves_parameters_alike(solver, clip, monkeypatch):
+    """With weighted heads, some losses do not depend on some of the parameters."""
+    moved = []
+    for size in (jacobian_module.BLOCK, 1):
+        monkeypatch.setattr(jacobian_module, "BLOCK", size)
+        torch.manual_seed(0)
+        model = ThreeHeads()
+        parameters = list(model.parameters())
+        result = descend(solver, None, model.losses(), PREFERENCE, parameters, NAMES, clip=clip)
+        moved.append(
+            (torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]), result.weights, result.norms)
+        )
+    for whole, in_blocks in zip(*moved, strict=True):
+        torch.testing.assert_close(in_blocks, whole, rtol=1e-10, atol=1e-12)
 
 
 def test_an_aggregation_moves_the_shared_parameters_by_its_direction_and_heads_by_their_own_gradient():

@@ -20,6 +20,7 @@ from paretomtl.training import watch
 from paretomtl.training.checkpoint import Checkpointer, decode, encode, is_identical
 from studies.analytic import fonseca
 from tests import toys
+from tests.every_method import EVERY
 from tests.networks import Tied
 from tests.one_point import partly
 from tests.stopped import Elsewhere, Steps, assert_equal, assert_goes_on, outcome, study_of
@@ -122,24 +123,32 @@ def test_what_was_not_encoded_is_an_error(found):
 # --- points ---
 
 ALONE = [
-    ps.Linear(), ps.EPO(), ps.EPO(backend="cvxpy"), ps.Tchebycheff(), ps.AugmentedTchebycheff(), ps.PBI(),
-    ps.SmoothTchebycheff(), ps.COSMOS(), ps.MGDA(), ps.FairGrad(), ps.ParetoMTL(0.9), ps.CoGrad(),
-    ps.CoGrad(hessian="hvp"), ps.ContinuousPareto(), toys.Turned(),
+    *(solver for solver in EVERY.values() if not solver.joint),
+    ps.EPO(backend="cvxpy"), ps.CoGrad(hessian="hvp"), toys.Turned(),
 ]  # fmt: skip
 TOGETHER = [ps.HypervolumeAscent((4.0, 4.0), 0.9), ps.MOOSVGD(phase_one=0.9), ps.ParetoMTL(0.9), ps.EPO(), ps.Linear()]
 OF_A_NETWORK = [ps.PHNHVI((4.0, 4.0)), ps.EPO(), ps.Linear(), ps.COSMOS()]
 THREE = ((0.2, 0.8), (0.5, 0.5), (0.7, 0.3))
 
 
-def test_every_method_has_its_case():
-    cases = {type(solver).__name__ for solver in (*ALONE, *TOGETHER, *OF_A_NETWORK)}
-    assert set(ps.__all__) <= cases
+class Wider(toys.TwoHeads):
+    """With two shared units, which can be rotated."""
+
+    def __init__(self):
+        super().__init__()
+        self.trunk, self.a, self.b = nn.Linear(4, 2), nn.Linear(2, 1), nn.Linear(2, 1)
+
+
+def test_every_joint_method_has_its_case():
+    joint = {name for name, solver in EVERY.items() if solver.joint}
+    assert joint <= {type(solver).__name__ for solver in (*TOGETHER, *OF_A_NETWORK)}
 
 
 @pytest.mark.parametrize("solver", ALONE, ids=toys.named)
 def test_a_point_of_every_method(solver):
     preferences = THREE if solver.uses_preference else THREE[:1]
-    assert_goes_on(study_of(toys.two_regressions(), solver, preferences, epochs=1), last=2)
+    problem = toys.two_regressions(model=Wider) if isinstance(solver, ps.RotoGrad) else toys.two_regressions()
+    assert_goes_on(study_of(problem, solver, preferences, epochs=1), last=2)
 
 
 @pytest.mark.parametrize("last", [1, 4, 5, 8])

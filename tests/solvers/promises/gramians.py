@@ -62,14 +62,13 @@ def unit(jacobian: Tensor) -> Tensor:
 
 
 def assert_bargain(solver: Solver, losses: Tensor, jacobian: Tensor, preference: Tensor, published: bool) -> None:
-    """C w = m r / w up to a share of what C w is summed from, and w = 0 where r = 0; published: C over its norm."""
+    """C w = m r / w up to a share of what C w is summed from, and w = 0 where r = 0; published: C w = r / w."""
     found = answer(solver, losses, jacobian, preference)
-    players, shares = preference > 0, len(preference) * preference
+    players, shares = preference > 0, preference * (1 if published else len(preference))
     if found.stationary:
         return
     assert (found.weights[~players] == 0).all(), f"{found.weights}"
     C = jacobian @ jacobian.T
-    C = C / C.norm() if published else C
     w, slopes, terms = found.weights, C @ found.weights, C.abs() @ found.weights
     assert (w[players] > 0).all(), f"{w}"
     assert ((slopes - shares / w).abs() <= 1e-8 * terms)[players].all(), f"{slopes} for {shares / w}"
@@ -196,7 +195,7 @@ TABLE = [
     # with r_i = 0 objective i has no say: its loss may rise, and its gradient may be opposed
     Line(ps.NashMTL(), [*NASH, scale(-1), bargain(published=False)]),
     Line(ps.NashMTL(), [ALL_FALL, IN_HULL], inside),
-    Line(ps.NashMTL("published"), [*NASH, scale(0), bargain(published=True)]),
+    Line(ps.NashMTL("published"), [*NASH, scale(-1), bargain(published=True)]),
     Line(ps.NashMTL("published"), [ALL_FALL, IN_HULL], inside),
     # cvxpy does not resolve small shares
     Line(ps.NashMTL(backend="cvxpy"), [FINITE, REPEATABLE], two_even),
