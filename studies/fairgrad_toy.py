@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.points.score import distinct_front
 
@@ -28,6 +29,7 @@ LEARNING_RATE = 5e-3
 RANGE = np.array([2.0, 20.0])  # the losses' range along the front
 NEAR = 1e-3  # share of the range: closer places are on the front
 LOWEST = 5e-6  # the least argument of the logarithm
+SHARE = 0.1  # the factor of the first loss
 
 # End points of an independent implementation, for comparison; None is off the front.
 REFERENCE = {
@@ -41,16 +43,23 @@ MARKERS = ("o", "s", "^", "D", "v")
 GREY = "#aaaaaa"
 
 
+class Paths(NamedTuple):
+    """Runs from several starts: the places every `EVERY` steps from the start on, and their losses."""
+
+    places: Float[np.ndarray, "times points 2"]
+    losses: Float[np.ndarray, "times points 2"]
+
+
 class Run(NamedTuple):
-    """The runs of one alpha from all starts: the places every `EVERY` steps from the start on, and their losses."""
+    """The runs of one alpha from all starts."""
 
     alpha: float
     places: Float[np.ndarray, "times points 2"]
     losses: Float[np.ndarray, "times points 2"]
 
 
-def losses(x: Float[Tensor, "*points 2"]) -> Float[Tensor, "*points 2"]:
-    """Return both losses at places (x, y)."""
+def losses(x: Float[Tensor, "*points 2"], share: float = SHARE) -> Float[Tensor, "*points 2"]:
+    """Return both losses at places (x, y), the first one times `share`."""
     x, y = x.unbind(dim=-1)
     above, below = (y / 2).tanh().clamp(min=0), (-y / 2).tanh().clamp(min=0)
     valleys = [(-x - 7) / 2 + y.tanh(), (-x + 3) / 2 + y.tanh() + 2]
@@ -59,32 +68,54 @@ def losses(x: Float[Tensor, "*points 2"]) -> Float[Tensor, "*points 2"]:
         + below * (((x - centre) ** 2 + 0.1 * (y + 8) ** 2) / 10 - 20)
         for valley, centre in zip(valleys, (7, -7), strict=True)
     )
-    return torch.stack([0.1 * first, second], dim=-1)
+    return torch.stack([share * first, second], dim=-1)
 
 
-def jacobian(x: Float[Tensor, "points 2"]) -> Float[Tensor, "points 2 2"]:
+def jacobian(x: Float[Tensor, "points 2"], share: float = SHARE) -> Float[Tensor, "points 2 2"]:
     """Return the gradients of both losses, a row each."""
     twice = x.detach().expand(2, *x.shape).clone().requires_grad_()  # a copy a loss: one backward pass for both
-    values = losses(twice)
+    values = losses(twice, share)
     (rows,) = torch.autograd.grad(values[0, :, 0].sum() + values[1, :, 1].sum(), twice)
     return rows.swapaxes(0, 1)
 
 
 def run(alpha: float, starts: Sequence[tuple[float, float]], steps: int) -> Run:
     """Run one alpha from all starts at once."""
+    return Run(alpha, *descend(ps.FairGrad(alpha=alpha), starts, steps))
+
+
+def descend(
+    solver: pm.Weighting | pm.Scalarization,
+    starts: Sequence[tuple[float, float]],
+    steps: int,
+    share: float = SHARE,
+    learning_rate: float = LEARNING_RATE,
+) -> Paths:
+    """Take a method's steps from all starts at once, at an even preference."""
     x = torch.tensor(starts, dtype=torch.float64)
-    optimizer, solver = torch.optim.Adam([x], lr=LEARNING_RATE), ps.FairGrad(alpha=alpha)
+    optimizer = torch.optim.Adam([x], lr=learning_rate)
+    state = solver.init(_sweep(len(starts), steps))
     preference = torch.full_like(x, 0.5)
     places = [x.clone()]
     for step in range(1, steps + 1):
-        rows = jacobian(x)
-        weights, _, _ = solver.update(None, losses(x), rows @ rows.mT, preference)
+        rows = jacobian(x, share)
+        given = [losses(x, share), rows @ rows.mT, preference]
+        if isinstance(solver, pm.Scalarization):
+            del given[1]
+        weights, state, _ = solver.update(state, *given)
         x.grad = (weights[:, None] @ rows)[:, 0]
         optimizer.step()
         if step % EVERY == 0:
             places.append(x.clone())
     path = torch.stack(places)
-    return Run(alpha, path.numpy(), losses(path).numpy())
+    return Paths(path.numpy(), losses(path, share).numpy())
+
+
+def _sweep(points: int, steps: int) -> pm.Sweep:
+    """Return a study of an even preference from several starts, for methods that draw."""
+    generators = tuple(torch.Generator().manual_seed(k) for k in range(points))
+    even = torch.full((1, 2), 0.5, dtype=torch.float64)
+    return pm.Sweep(even, torch.zeros(points, dtype=torch.int64), steps, True, generators)
 
 
 def front() -> Float[np.ndarray, "N 2"]:
@@ -131,43 +162,60 @@ def table(runs: Sequence[Run]) -> str:
 
 def draw(runs: Sequence[Run], path: Path) -> None:
     """Draw the trajectories over the contours of the mean loss, a panel an alpha."""
+    draw_panels([(f"alpha = {trajectory.alpha:g}", trajectory.places) for trajectory in runs], STARTS, path)
+
+
+def draw_panels(
+    panels: Sequence[tuple[str, np.ndarray]],
+    starts: Sequence[tuple[float, float]],
+    path: Path,
+    share: float = SHARE,
+    minimum: tuple[float, float] | None = None,
+) -> None:
+    """Draw four panels of trajectories over the contours of the mean loss, and its minimum if it is given."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     with mpl.rc_context({"svg.hashsalt": "paretomtl", "font.size": 9, "path.simplify_threshold": 1.0}):
         figure = Figure(figsize=(7.0, 7.8), layout="constrained")
-        panels = figure.subplots(2, 2, sharex=True, sharey=True)
-        for axes, trajectory in zip(panels.flat, runs, strict=True):
-            _draw_panel(axes, trajectory)
-        for axes in panels[-1]:
+        grid = figure.subplots(2, 2, sharex=True, sharey=True)
+        for axes, (title, places) in zip(grid.flat, panels, strict=True):
+            _draw_panel(axes, title, places, share, minimum)
+        for axes in grid[-1]:
             axes.set_xlabel("x")
-        for axes in panels[:, 0]:
+        for axes in grid[:, 0]:
             axes.set_ylabel("y")
         handles = [
             Line2D([], [], color=colour, marker=marker, ms=6, label=f"from ({x:g}, {y:g})")
-            for (x, y), colour, marker in zip(STARTS, COLOURS, MARKERS, strict=True)
+            for (x, y), colour, marker in zip(starts, COLOURS, MARKERS, strict=False)
         ]
         handles.append(Line2D([], [], color=GREY, lw=5, label="Pareto set"))
         handles.append(Line2D([], [], color=GREY, lw=0.6, label="contours of the mean loss"))
         handles.append(Line2D([], [], color=GREY, marker="o", mfc="white", ls="", label="start; filled: end"))
+        if minimum is not None:
+            handles.append(Line2D([], [], color="black", marker="*", ls="", ms=10, label="least mean loss"))
         figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
         metadata = {"Date": None} if path.suffix == ".svg" else {}  # no time: equal bytes
         figure.savefig(path, dpi=130, metadata=metadata)
 
 
-def _draw_panel(axes, trajectory: Run) -> None:
+def _draw_panel(axes, title: str, places: np.ndarray, share: float, minimum: tuple[float, float] | None) -> None:
     ticks = np.linspace(-10, 10, 161)
     grid = torch.from_numpy(np.stack(np.meshgrid(ticks, ticks), axis=-1))
-    axes.contour(ticks, ticks, losses(grid).mean(dim=-1), levels=14, colors=GREY, linewidths=0.4, linestyles="-")
+    axes.contour(ticks, ticks, losses(grid, share).mean(dim=-1), levels=14, colors=GREY, linewidths=0.4, linestyles="-")
     axes.plot([-7, 7], [-8.36, -8.36], color=GREY, lw=5, solid_capstyle="butt")
+    if minimum is not None:
+        axes.plot(*minimum, "*", color="black", ms=10, zorder=4)
     for k, (colour, marker) in enumerate(zip(COLOURS, MARKERS, strict=True)):
-        x, y = trajectory.places[:, k].T
+        if k >= places.shape[1]:
+            break
+        x, y = places[:, k].T
         axes.plot(x, y, color=colour, lw=1.2)
         axes.plot(x[0], y[0], marker, color=colour, mfc="white", ms=6)
         # lower markers are larger, so that all ends in one place show
         axes.plot(x[-1], y[-1], marker, color=colour, mec="white", mew=0.7, ms=15 - 2.5 * k, zorder=3)
-    axes.set(title=f"alpha = {trajectory.alpha:g}", xlim=(-10, 10), ylim=(-10, 10), aspect="equal")
+    axes.set(title=title, xlim=(-10, 10), ylim=(-10, 10), aspect="equal")
     axes.set(xticks=range(-10, 11, 5), yticks=range(-10, 11, 5))
 
 

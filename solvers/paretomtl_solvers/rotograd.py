@@ -8,9 +8,9 @@ With z the shared representation and U_k the gradient of loss k at z over the ba
 Head k sees R_k z in place of z. R_k is the exponential of a skew matrix, trained by an Adam of its own.
 
 Here a rotation is folded into the first weights of its head, so that the model stays the plain one: where a head's
-first layer computes V z, the published form computes W R z, with V = W R. A step from R to R' is V <- V R' R', with the
-first factor R transposed; the gradient of V, taken before, is turned in the same way. What the head computes is then
-what it would compute with z rotated, and plain SGD on V takes the steps of SGD on W exactly, weight decay included.
+first layer computes V z, the published form computes W R z, with V = W R. A step from R to Q is V <- V R^T Q; the
+gradient of V, taken before, is turned in the same way. What the head computes is then what it would compute with z
+rotated, and plain SGD on V takes the steps of SGD on W exactly, weight decay included.
 An optimizer with momentum holds moments of V, which do not turn with it; the published form's are of W. As rotations
 are slow, the two stay close.
 
@@ -142,8 +142,9 @@ class RotoGrad(Stepper):
     def _start(self, state: Rotations, norms: Tensor, shape: torch.Size) -> Rotations:
         """Return the state with the norms at t_0, and with rotations if it has none."""
         if state.values is None:
-            size = shape[-1] if self.size is None else self.size
-            if not shape or not 2 <= size <= shape[-1]:
+            d = shape[-1] if shape else 0
+            size = d if self.size is None else self.size
+            if not 2 <= size <= d:
                 raise ValueError(
                     f"size={self.size!r}: the output of {self.at!r} has the shape {tuple(shape)}; its last dimension "
                     "must be at least 2, and size at most that"
@@ -156,7 +157,7 @@ class RotoGrad(Stepper):
         return state._replace(norms=state.norms.where(state.norms > 0, norms))  # type: ignore[union-attr]
 
     def _rotate(self, state: Rotations, rows: Float[Tensor, "m b d"], r: Tensor) -> tuple[Tensor, Rotations]:
-        """Take a step of the rotations; return R_k' R_k'^T of old and new ones, as (m, size, size), and the state."""
+        """Take a step; return the old rotations' transposes times the new ones, (m, size, size), and the state."""
         before = state.moments
         units = rows / _divisors(rows.reshape(len(rows), -1).norm(dim=1))[:, None, None]
         skew = before.values.clone().requires_grad_()

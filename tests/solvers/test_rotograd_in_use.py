@@ -100,6 +100,23 @@ def test_what_does_not_fit_the_model():
         ps.RotoGrad("trunk", ("a", "ends.b", "c"))(closure(built()), EVEN)
 
 
+@pytest.mark.parametrize("x", [torch.tensor(0.5), torch.tensor([0.5])], ids=["a number", "one number"])
+def test_a_representation_that_cannot_turn(x):
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.trunk = Values(x)
+            for name in NAMES:
+                self.add_module(name, nn.Linear(1, 1))
+
+    def of_heads(model, _):
+        z = model.trunk().reshape(1)
+        return {name: model.get_submodule(name)(z).square().sum() for name in NAMES}
+
+    with pytest.raises(ValueError, match=r"size=None: the output of 'trunk' has the shape .*; its last dimension must"):
+        solver()(closure(Model(), losses=of_heads), EVEN)
+
+
 @pytest.mark.parametrize("between", [nn.ReLU(), nn.Dropout(0.5), nn.LayerNorm(D, elementwise_affine=False)], ids=str)
 def test_something_between_the_representation_and_the_heads(between):
     model = Net(between)
