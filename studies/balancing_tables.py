@@ -146,13 +146,31 @@ def write_csv(cells: Sequence[Cell], path: Path) -> None:
     """Write one row a problem, method, seed and task; trainings of the tuning seed included."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["problem", "method", "seed", "lr", "task", "validate", "test", "seconds", "reason"])
+        columns = ["problem", "method", "tuning", "seed", "lr", "task", "validate", "test", "seconds", "reason"]
+        writer.writerow(columns)
         for cell in cells:
-            for run in (*cell.trials, *cell.runs):
+            for k, run in enumerate((*cell.trials, *cell.runs)):
+                tuning = "tuning" if k < len(cell.trials) else ""
                 losses = list(zip(run.validate, run.test, strict=True)) or [("", "")]
                 for task, (validate, test) in enumerate(losses):
-                    row = [cell.problem, cell.method, run.seed, run.rate, task, validate, test]
+                    row = [cell.problem, cell.method, tuning, run.seed, run.rate, task, validate, test]
                     writer.writerow([*row, round(run.seconds, 2), run.reason])
+
+
+def read_csv(path: Path) -> list[Cell]:
+    """Return the cells that `write_csv` wrote."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    cells: dict[tuple[str, str], Cell] = {}
+    for row in rows:
+        cell = cells.setdefault((row["problem"], row["method"]), Cell(row["problem"], row["method"], [], []))
+        runs = cell.trials if row["tuning"] else cell.runs
+        if row["task"] == "0" or not row["validate"]:
+            runs.append(Run(int(row["seed"]), float(row["lr"]), [], [], row["reason"], float(row["seconds"])))
+        if row["validate"]:
+            runs[-1].validate.append(float(row["validate"]))
+            runs[-1].test.append(float(row["test"]))
+    return list(cells.values())
 
 
 def draw(results: dict[str, list[Figures]], path: Path) -> None:
@@ -178,11 +196,16 @@ def draw(results: dict[str, list[Figures]], path: Path) -> None:
     figure.savefig(path)
 
 
-def write_tables(cells: Sequence[Cell], folder: Path) -> str:
-    """Write balancing.csv and balancing.svg into a folder, and return the tables."""
+def format_tables(cells: Sequence[Cell]) -> str:
+    """Return the tables of all problems, and how many methods are better."""
     results = all_figures(cells)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_csv(cells, folder / "balancing.csv")
-    draw(results, folder / "balancing.svg")
     parts = [part for problem, rows in results.items() for part in (f"### {problem}", problem_table(rows))]
     return "\n\n".join([*parts, "### How many", count_table(results)])
+
+
+def write_tables(cells: Sequence[Cell], folder: Path) -> str:
+    """Write balancing.csv and balancing.svg into a folder, and return the tables."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_csv(cells, folder / "balancing.csv")
+    draw(all_figures(cells), folder / "balancing.svg")
+    return format_tables(cells)

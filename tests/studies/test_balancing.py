@@ -2,6 +2,7 @@
 
 import csv
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,19 @@ import pytest
 import paretomtl_solvers as ps
 from studies import balancing, data
 from studies.balancing import APART, METHODS, SETTINGS, Setting, Training, cell_of, train_point
-from studies.balancing_tables import LINEAR, SINGLE, TUNED, Cell, Run, all_figures, count_table, write_tables
+from studies.balancing_tables import (
+    LINEAR,
+    SINGLE,
+    TUNED,
+    Cell,
+    Run,
+    all_figures,
+    count_table,
+    format_tables,
+    read_csv,
+    write_csv,
+    write_tables,
+)
 from tests import toys
 
 
@@ -93,6 +106,18 @@ def test_the_command_writes_the_table_the_runs_and_the_figure(tmp_path, monkeypa
         rows = list(csv.DictReader(file))
     assert {r["method"] for r in rows} == {LINEAR, "MGDA", TUNED, SINGLE}
     assert (docs / "balancing.svg").read_text().startswith("<?xml")
+
+
+def test_the_page_has_the_tables_of_the_stored_runs():
+    docs = Path(__file__).parents[2] / "docs"
+    assert format_tables(read_csv(docs / "balancing.csv")) in (docs / "balancing.md").read_text(encoding="utf-8")
+
+
+def test_stored_runs_are_read_as_they_were(tmp_path):
+    cells = [cell(LINEAR, (0.4, 0.2), (0.6, 0.2)), cell("Failed", (), (0.1, 0.1))]
+    cells[0].trials.append(Run(100, 0.3, [0.5, 0.25], [1.0, 2.0], "", 2.0))
+    write_csv(cells, tmp_path / "runs.csv")
+    assert read_csv(tmp_path / "runs.csv") == cells
 
 
 def test_missing_data_end_the_command_with_the_remedy(tmp_path, monkeypatch, capsys):
