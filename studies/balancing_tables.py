@@ -175,9 +175,11 @@ def read_csv(path: Path) -> list[Cell]:
 
 def draw(results: dict[str, list[Figures]], path: Path) -> None:
     """Draw each method's worst loss against its mean loss, with lines through Linear's."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4 * len(results), 6.4), layout="constrained")
+    figure = Figure(figsize=(6.4 * len(results), 6.4), layout="tight")
+    names, canvas = [], FigureCanvasAgg(figure)  # which measures the names
     for axes, (problem, rows) in zip(np.ravel(figure.subplots(1, len(results))), results.items(), strict=True):
         linear = next(f for f in rows if f.cell.method == LINEAR)
         axes.axvline(linear.mean, color="#999999", linewidth=0.8)
@@ -188,12 +190,28 @@ def draw(results: dict[str, list[Figures]], path: Path) -> None:
         for f in inside:
             reference = f.cell.method in (LINEAR, TUNED, SINGLE)
             axes.plot(f.mean, f.worst, "D" if reference else "o", color="#d55e00" if reference else "#0072b2", ms=4)
-            axes.annotate(f.cell.method, (f.mean, f.worst), (3, 2), textcoords="offset points", fontsize=6)
+        names.append((axes, sorted(inside, key=lambda f: f.cell.method not in (LINEAR, TUNED, SINGLE))))
         left_out = len(rows) - len(inside)
         axes.set_title(problem + (f" ({left_out} beyond the frame)" if left_out else ""))
         axes.set_xlabel("mean test loss (nats)")
         axes.set_ylabel("worst test loss (nats)")
+    canvas.draw()  # now the axes are where they stay
+    for axes, rows in names:
+        _write_names(axes, canvas.get_renderer(), rows)
     figure.savefig(path)
+
+
+def _write_names(axes: Any, renderer: Any, rows: Sequence[Figures]) -> None:
+    """Write the methods' names beside their points, where there is room."""
+    boxes: list[Any] = []
+    for f in rows:
+        name = axes.annotate(f.cell.method, (f.mean, f.worst), (3, 2), textcoords="offset points", fontsize=6)
+        box = name.get_window_extent(renderer)
+        is_inside = axes.bbox.contains(*box.min) and axes.bbox.contains(*box.max)
+        if is_inside and not any(box.overlaps(other) for other in boxes):
+            boxes.append(box)
+        else:
+            name.remove()
 
 
 def format_tables(cells: Sequence[Cell]) -> str:
