@@ -1,4 +1,4 @@
-"""From losses to gradients: the only file that knows autograd.
+"""From losses to gradients, as a method wants them.
 
 `descend` fills the parameters' `.grad`. A scalarization costs one backward pass. A weighting costs one vector-Jacobian
 product a loss; the direction w'J becomes the shared parameters' gradient with no second pass. A parameter that only one

@@ -5,12 +5,14 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from functools import partial
 from itertools import zip_longest
-from textwrap import wrap
+from textwrap import wrap as wrap_text
 from typing import Any, NamedTuple
 
 from paretomtl.solver import Aggregation, Scalarization, Solver, Stepper, Weighting
 
+wrap = partial(wrap_text, break_on_hyphens=False)  # "worst-off" is one word
 KINDS = (Scalarization, Weighting, Aggregation, Stepper)
 PAPER = re.compile(r"\(([^()]*\b(?:19|20)\d\d\b[^()]*)\)")
 HEADER = ("name", "class", "preference", "state", "confidence", "about")

@@ -294,7 +294,8 @@ def linear_plus_norm(
     problem, w, b, factor = _build_linear_plus_norm(len(gramian))
     b.value, factor.value = linear / size, _factorise(gramian) * (radius / size)
     # the weights are as good as the square root of the optimum, and those of an interior point are never 0
-    solved = _run_clarabel(problem, tol_gap_abs=TIGHT, tol_gap_rel=TIGHT, tol_feas=TIGHT)
+    # from anew: what an earlier program left would be in the last digits of this answer
+    solved = _run_clarabel(problem, warm_start=False, tol_gap_abs=TIGHT, tol_gap_rel=TIGHT, tol_feas=TIGHT)
     weights = _on_simplex(w.value) if solved else None
     if weights is None:
         return None

@@ -375,9 +375,10 @@ def test_importing_is_light():
     assert in_a_process(code).strip() == "[]"
 
 
-def test_only_gradients_knows_autograd():
-    knows = {path.name for path in (ROOT / "paretomtl").rglob("*.py") if autograd_in(ast.parse(path.read_text()))}
-    assert knows == {"gradients.py"}
+def test_three_files_know_autograd():
+    package = ROOT / "paretomtl"
+    knows = {str(p.relative_to(package)) for p in package.rglob("*.py") if autograd_in(ast.parse(p.read_text()))}
+    assert knows == {f"autograd/{name}.py" for name in ("gradients", "jacobian", "representation")}
 
 
 def autograd_in(code: ast.Module) -> bool:

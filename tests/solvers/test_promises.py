@@ -65,11 +65,10 @@ FIRST = {type(line.solver): line for line in reversed(TABLE)}  # of several vari
 
 
 def is_slow(line: Line, promise: Callable) -> bool:
-    """Whether a promise is left to `make test-all`: of a stepper's later variants, what takes several calls a case."""
+    """Whether a promise is left to `make test-all`: of a later variant, what takes several calls a case."""
     if isinstance(line.solver, ps.CoGrad):
         return line.solver.hessian != "paper"
-    again = isinstance(line.solver, Stepper) and line is not FIRST[type(line.solver)]
-    return again and getattr(promise, "func", promise) in FEW
+    return line.solver != FIRST[type(line.solver)].solver and getattr(promise, "func", promise) in FEW
 
 
 PROMISED = [
