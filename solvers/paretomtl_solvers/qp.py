@@ -180,7 +180,7 @@ def _factorise(C: np.ndarray) -> np.ndarray:
     return np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
 
 
-def _run_clarabel(problem: Any, **options: float) -> bool:
+def _run_clarabel(problem: Any, **options: float | bool) -> bool:
     """Run Clarabel, and return whether it reports an answer."""
     import cvxpy as cp
 
