@@ -7,20 +7,18 @@ even preference.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
-from torch import Tensor
 
-from paretomtl.solver import Confidence, Status, Weighting
-from paretomtl_solvers.gramians import code_of, decompose, weigh_points
+from paretomtl.solver import Confidence
+from paretomtl_solvers.gramians import GramianWeighting, code_of, decompose
 
 SCALES = ("min", "median", "rmse")
 
 
 @dataclass(frozen=True)
-class AlignedMTL(Weighting):
+class AlignedMTL(GramianWeighting):
     """The preference's sum of gradients that were made orthogonal and of one length.
 
     Args:
@@ -42,18 +40,8 @@ class AlignedMTL(Weighting):
         if self.scale not in SCALES:
             raise ValueError(f"scale={self.scale!r} is not one of {', '.join(SCALES)}")
 
-    def update(
-        self,
-        state: Any,
-        losses: Float[Tensor, "*points m"],
-        gramian: Float[Tensor, "*points m m"],
-        preference: Float[Tensor, "*points m"],
-    ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
-        """Return the weights, the unchanged state and the status."""
-        weights, status = weigh_points("AlignedMTL", gramian, self._weigh, preference)
-        return weights, state, status
-
-    def _weigh(self, C: np.ndarray, preference: np.ndarray) -> tuple[np.ndarray, int]:
+    def weigh(self, C: np.ndarray, preference: np.ndarray) -> tuple[np.ndarray, int]:
+        """Return a point\'s weights and code."""
         values, vectors = decompose(C)
         if self.scale == "rmse":
             squared = values.mean()

@@ -13,23 +13,21 @@ determined by w: then it is the optimum that is nearest to g_0. That, too, is th
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
-from torch import Tensor
 
 from paretomtl.point import Code
-from paretomtl.solver import Confidence, Status, Sweep, Weighting
+from paretomtl.solver import Confidence
 from paretomtl_solvers import qp
-from paretomtl_solvers.gramians import weigh_points
+from paretomtl_solvers.gramians import GramianWeighting
 from paretomtl_solvers.worst_rate import largest_worst_rate
 
 RESCALES = ("none", "1/(1+c^2)", "1/(1+c)")
 
 
 @dataclass(frozen=True)
-class CAGrad(Weighting):
+class CAGrad(GramianWeighting):
     """The direction near the preferred mean gradient that lowers the worst-off loss most.
 
     Args:
@@ -61,23 +59,8 @@ class CAGrad(Weighting):
             raise ValueError(f"rescale={self.rescale!r} is not one of {', '.join(RESCALES)}")
         qp.check_backend(self.backend)
 
-    def init(self, sweep: Sweep) -> None:
-        """Check that cvxpy finds a solver, if it is forced; there is no state."""
-        if self.backend == "cvxpy":
-            qp.check_installed()
-
-    def update(
-        self,
-        state: Any,
-        losses: Float[Tensor, "*points m"],
-        gramian: Float[Tensor, "*points m m"],
-        preference: Float[Tensor, "*points m"],
-    ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
-        """Return the weights, the unchanged state and the status."""
-        weights, status = weigh_points("CAGrad", gramian, self._weigh, preference)
-        return weights, state, status
-
-    def _weigh(self, C: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, int]:
+    def weigh(self, C: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, int]:
+        """Return a point\'s weights and code."""
         if qp.vanishes(r, C):
             return r, Code.STATIONARY
         b = C @ r

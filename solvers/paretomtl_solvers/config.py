@@ -7,21 +7,19 @@ m r in place of 1: the projections g_i' d / |g_i| go with r_i.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float
-from torch import Tensor
 
 from paretomtl.point import Code
-from paretomtl.solver import Confidence, Status, Weighting
+from paretomtl.solver import Confidence
 from paretomtl_solvers import qp
-from paretomtl_solvers.gramians import code_of, weigh_points
+from paretomtl_solvers.gramians import GramianWeighting, code_of
 from paretomtl_solvers.imtl_g import weigh_projections
 
 
 @dataclass(frozen=True)
-class ConFIG(Weighting):
+class ConFIG(GramianWeighting):
     """The direction whose projections on the gradients go with the preference, as long as theirs on it together.
 
     The weights (*points, m) are in the scale of a sum of the gradients; some may be negative. `Status`: "stationary"
@@ -35,21 +33,10 @@ class ConFIG(Weighting):
     confidence: ClassVar[Confidence] = "derived"
     preference_means: ClassVar[str] = "shares of the progress"
 
-    def update(
-        self,
-        state: Any,
-        losses: Float[Tensor, "*points m"],
-        gramian: Float[Tensor, "*points m m"],
-        preference: Float[Tensor, "*points m"],
-    ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
-        """Return the weights, the unchanged state and the status."""
-        weights, status = weigh_points("ConFIG", gramian, _weigh, preference)
-        return weights, state, status
-
-
-def _weigh(C: np.ndarray, preference: np.ndarray) -> tuple[np.ndarray, int]:
-    v, length = weigh_projections(C, len(C) * preference)
-    if length <= qp.VANISHED:
-        return np.zeros(len(C)), Code.STATIONARY
-    weights = v * ((C @ v).sum() / length**2)
-    return weights, code_of(weights, C)
+    def weigh(self, C: np.ndarray, preference: np.ndarray) -> tuple[np.ndarray, int]:
+        """Return a point's weights and code."""
+        v, length = weigh_projections(C, len(C) * preference)
+        if length <= qp.VANISHED:
+            return np.zeros(len(C)), Code.STATIONARY
+        weights = v * ((C @ v).sum() / length**2)
+        return weights, code_of(weights, C)

@@ -6,22 +6,21 @@ It is solved by non-negative least squares on the cosines, and checked by its co
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
 from paretomtl.point import Code
-from paretomtl.solver import Confidence, Status, Sweep, Weighting
+from paretomtl.solver import Confidence
 from paretomtl_solvers import qp
-from paretomtl_solvers.gramians import code_of, weigh_points
+from paretomtl_solvers.gramians import GramianWeighting, code_of
 
 LEAST_SIZE = 1e-300  # a divisor that is at least this
 
 
 @dataclass(frozen=True)
-class DualProj(Weighting):
+class DualProj(GramianWeighting):
     """The preference's sum of the gradients, projected to where no loss rises.
 
     Args:
@@ -41,23 +40,8 @@ class DualProj(Weighting):
     def __post_init__(self):
         qp.check_backend(self.backend)
 
-    def init(self, sweep: Sweep) -> None:
-        """Check that cvxpy finds a solver, if it is forced; there is no state."""
-        if self.backend == "cvxpy":
-            qp.check_installed()
-
-    def update(
-        self,
-        state: Any,
-        losses: Float[Tensor, "*points m"],
-        gramian: Float[Tensor, "*points m m"],
-        preference: Float[Tensor, "*points m"],
-    ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
-        """Return the weights, the unchanged state and the status."""
-        weights, status = weigh_points("DualProj", gramian, self._weigh, preference)
-        return weights, state, status
-
-    def _weigh(self, C: np.ndarray, preference: np.ndarray) -> tuple[np.ndarray, int]:
+    def weigh(self, C: np.ndarray, preference: np.ndarray) -> tuple[np.ndarray, int]:
+        """Return a point\'s weights and code."""
         weights, code = project_on_dual_cone(C, preference[None], self.backend)
         return combine(C, weights[0], code)
 

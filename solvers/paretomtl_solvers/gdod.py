@@ -10,15 +10,13 @@ so that one of them is along the projection of r on their space; the choice matt
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float
-from torch import Tensor
 
 from paretomtl.point import Code
-from paretomtl.solver import Confidence, Status, Weighting
-from paretomtl_solvers.gramians import code_of, decompose, weigh_points
+from paretomtl.solver import Confidence
+from paretomtl_solvers.gramians import GramianWeighting, code_of, decompose
 
 ZERO = 1e-10  # an entry of an eigenvector: below, it has no sign
 LEAST_SIZE = 1e-300  # a divisor that is at least this
@@ -26,7 +24,7 @@ TIE = 1e-9  # a difference of eigenvalues relative to the largest: below, they a
 
 
 @dataclass(frozen=True)
-class GDOD(Weighting):
+class GDOD(GramianWeighting):
     """The preference's sum of the gradients, on the principal directions on which they agree.
 
     The weights (*points, m) are at least 0, to rounding, in the scale of a sum of the gradients. `Status`: "stationary"
@@ -39,27 +37,16 @@ class GDOD(Weighting):
 
     confidence: ClassVar[Confidence] = "interpretation"
 
-    def update(
-        self,
-        state: Any,
-        losses: Float[Tensor, "*points m"],
-        gramian: Float[Tensor, "*points m m"],
-        preference: Float[Tensor, "*points m"],
-    ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
-        """Return the weights, the unchanged state and the status."""
-        weights, status = weigh_points("GDOD", gramian, _weigh, preference)
-        return weights, state, status
-
-
-def _weigh(C: np.ndarray, preference: np.ndarray) -> tuple[np.ndarray, int]:
-    values, vectors = decompose(C)
-    parts = vectors * (len(C) * preference @ vectors)
-    apart = np.diff(values) > TIE * values[-1]
-    code = Code.SOLVED
-    if not apart.all():
-        code = Code.RELAXED
-        parts = np.add.reduceat(parts, np.flatnonzero(np.append(True, apart)), axis=1)
-        vectors = parts / np.maximum(np.sqrt((parts * parts).sum(axis=0)), LEAST_SIZE)
-    shared = (vectors >= -ZERO).all(axis=0) | (vectors <= ZERO).all(axis=0)
-    weights = parts @ shared
-    return weights, Code.STATIONARY if code_of(weights, C) == Code.STATIONARY else code
+    def weigh(self, C: np.ndarray, preference: np.ndarray) -> tuple[np.ndarray, int]:
+        """Return a point's weights and code."""
+        values, vectors = decompose(C)
+        parts = vectors * (len(C) * preference @ vectors)
+        apart = np.diff(values) > TIE * values[-1]
+        code = Code.SOLVED
+        if not apart.all():
+            code = Code.RELAXED
+            parts = np.add.reduceat(parts, np.flatnonzero(np.append(True, apart)), axis=1)
+            vectors = parts / np.maximum(np.sqrt((parts * parts).sum(axis=0)), LEAST_SIZE)
+        shared = (vectors >= -ZERO).all(axis=0) | (vectors <= ZERO).all(axis=0)
+        weights = parts @ shared
+        return weights, Code.STATIONARY if code_of(weights, C) == Code.STATIONARY else code

@@ -1,7 +1,9 @@
 """What methods that weigh by a Gramian share: each point by itself, in float64, at a scale of 1."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -9,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paretomtl.point import Code
-from paretomtl.solver import Status
+from paretomtl.solver import Status, Sweep, Weighting
 from paretomtl_solvers import qp
 
 RANK = 1e-13  # an eigenvalue relative to the largest: below, it is rounding
@@ -55,6 +57,32 @@ def weigh_points(
             codes[p] = Code.STATIONARY
     status = Status(torch.from_numpy(codes), torch.zeros(points, dtype=torch.float64))
     return torch.from_numpy(weights).to(gramian.device), status
+
+
+class GramianWeighting(Weighting):
+    """A method without state that weighs each point by its Gramian, and by its preference at most."""
+
+    power: ClassVar[float] = 0.0  # the weights go with this power of a common scale of the gradients
+
+    @abstractmethod
+    def weigh(self, C: Float[np.ndarray, "m m"], preference: Float[np.ndarray, " m"], /) -> tuple[np.ndarray, int]:
+        """Return a point's weights and code; its gradients have a mean squared norm of 1."""
+
+    def init(self, sweep: Sweep) -> None:
+        """Check that cvxpy finds a solver, if the method's `backend` forces it; there is no state."""
+        if getattr(self, "backend", "auto") == "cvxpy":
+            qp.check_installed()
+
+    def update(
+        self,
+        state: Any,
+        losses: Float[Tensor, "*points m"],
+        gramian: Float[Tensor, "*points m m"],
+        preference: Float[Tensor, "*points m"],
+    ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
+        """Return the weights, the unchanged state and the status."""
+        weights, status = weigh_points(type(self).__name__, gramian, self.weigh, preference, power=self.power)
+        return weights, state, status
 
 
 def code_of(weights: Float[np.ndarray, " m"], gramian: Float[np.ndarray, "m m"]) -> Code:

@@ -15,21 +15,19 @@ is 0, and where g_w vanishes its term is; that, too, is this library's.
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float
-from torch import Tensor
 
 from paretomtl.point import Code
-from paretomtl.solver import Confidence, Status, Sweep, Weighting
+from paretomtl.solver import Confidence
 from paretomtl_solvers import qp
-from paretomtl_solvers.gramians import weigh_points
+from paretomtl_solvers.gramians import GramianWeighting
 from paretomtl_solvers.worst_rate import largest_worst_rate
 
 
 @dataclass(frozen=True)
-class IMGrad(Weighting):
+class IMGrad(GramianWeighting):
     """CAGrad with a trade-off between mean and worst-off loss that follows the gradients' imbalance.
 
     Args:
@@ -56,23 +54,8 @@ class IMGrad(Weighting):
             raise ValueError(f"c={self.c!r}: give a number from 0 to less than 1")
         qp.check_backend(self.backend)
 
-    def init(self, sweep: Sweep) -> None:
-        """Check that cvxpy finds a solver, if it is forced; there is no state."""
-        if self.backend == "cvxpy":
-            qp.check_installed()
-
-    def update(
-        self,
-        state: Any,
-        losses: Float[Tensor, "*points m"],
-        gramian: Float[Tensor, "*points m m"],
-        preference: Float[Tensor, "*points m"],
-    ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
-        """Return the weights, the unchanged state and the status."""
-        weights, status = weigh_points("IMGrad", gramian, self._weigh, preference)
-        return weights, state, status
-
-    def _weigh(self, C: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, int]:
+    def weigh(self, C: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, int]:
+        """Return a point\'s weights and code."""
         if qp.vanishes(r, C):
             return r, Code.STATIONARY
         b = C @ r

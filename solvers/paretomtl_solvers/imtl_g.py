@@ -8,22 +8,21 @@ least norm, and there the projections may differ.
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
 from paretomtl.point import Code
-from paretomtl.solver import Confidence, Status, Weighting
+from paretomtl.solver import Confidence
 from paretomtl_solvers import qp
-from paretomtl_solvers.gramians import RANK, weigh_points
+from paretomtl_solvers.gramians import RANK, GramianWeighting
 
 NO_SUM = 1e-9  # a sum of weights relative to that of their sizes: below, it is zero
 
 
 @dataclass(frozen=True)
-class IMTLG(Weighting):
+class IMTLG(GramianWeighting):
     """The direction that projects equally on all gradients.
 
     The weights (*points, m) sum to 1, and some may be negative. With three objectives or more the sum of v may be
@@ -38,24 +37,14 @@ class IMTLG(Weighting):
     confidence: ClassVar[Confidence] = "derived"
     uses_preference: ClassVar[bool] = False
 
-    def update(
-        self,
-        state: Any,
-        losses: Float[Tensor, "*points m"],
-        gramian: Float[Tensor, "*points m m"],
-        preference: Float[Tensor, "*points m"],
-    ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
-        """Return the weights, the unchanged state and the status."""
-        weights, status = weigh_points("IMTLG", gramian, _weigh)
-        return weights, state, status
-
-
-def _weigh(C: np.ndarray) -> tuple[np.ndarray, int]:
-    v, length = weigh_projections(C, np.ones(len(C)))
-    if length <= qp.VANISHED:
-        return np.zeros(len(C)), Code.STATIONARY
-    total, size = v.sum(), np.abs(v).sum()
-    return (v / total, Code.SOLVED) if abs(total) > NO_SUM * size else (v / size, Code.FELL_BACK)
+    def weigh(self, C: np.ndarray, preference: np.ndarray) -> tuple[np.ndarray, int]:
+        """Return a point's weights and code."""
+        del preference
+        v, length = weigh_projections(C, np.ones(len(C)))
+        if length <= qp.VANISHED:
+            return np.zeros(len(C)), Code.STATIONARY
+        total, size = v.sum(), np.abs(v).sum()
+        return (v / total, Code.SOLVED) if abs(total) > NO_SUM * size else (v / size, Code.FELL_BACK)
 
 
 def weigh_projections(

@@ -7,22 +7,20 @@ even preference it is the published system.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
-from torch import Tensor
 
 from paretomtl.point import Code
-from paretomtl.solver import Confidence, Status, Sweep, Weighting
+from paretomtl.solver import Confidence
 from paretomtl_solvers import fairgrad, qp
-from paretomtl_solvers.gramians import weigh_points
+from paretomtl_solvers.gramians import GramianWeighting
 
 SCALINGS = ("equations", "published")
 
 
 @dataclass(frozen=True)
-class NashMTL(Weighting):
+class NashMTL(GramianWeighting):
     """Progress shared by Nash's bargaining game; a larger preference is more bargaining power.
 
     Args:
@@ -44,29 +42,15 @@ class NashMTL(Weighting):
 
     confidence: ClassVar[Confidence] = "released code"
     preference_means: ClassVar[str] = "bargaining power"
+    power: ClassVar[float] = -1.0
 
     def __post_init__(self):
         if self.scaling not in SCALINGS:
             raise ValueError(f"scaling={self.scaling!r} is not one of {', '.join(SCALINGS)}")
         qp.check_backend(self.backend)
 
-    def init(self, sweep: Sweep) -> None:
-        """Check that cvxpy finds a solver, if it is forced; there is no state."""
-        if self.backend == "cvxpy":
-            qp.check_installed()
-
-    def update(
-        self,
-        state: Any,
-        losses: Float[Tensor, "*points m"],
-        gramian: Float[Tensor, "*points m m"],
-        preference: Float[Tensor, "*points m"],
-    ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
-        """Return the weights, the unchanged state and the status."""
-        weights, status = weigh_points("NashMTL", gramian, self._weigh, preference, power=-1.0)
-        return weights, state, status
-
-    def _weigh(self, C: np.ndarray, preference: np.ndarray) -> tuple[np.ndarray, int]:
+    def weigh(self, C: np.ndarray, preference: np.ndarray) -> tuple[np.ndarray, int]:
+        """Return a point\'s weights and code."""
         players = preference > 0
         weights = np.zeros(len(C))
         weights[players], code = self._bargain(C[players][:, players], len(C) * preference[players])

@@ -12,19 +12,17 @@ batches' Jacobians, which is unbiased, and d from the third.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float
-from torch import Tensor
 
-from paretomtl.solver import Confidence, Status, Sweep, Weighting
+from paretomtl.solver import Confidence
 from paretomtl_solvers import qp
-from paretomtl_solvers.gramians import code_of, weigh_points
+from paretomtl_solvers.gramians import GramianWeighting, code_of
 
 
 @dataclass(frozen=True)
-class SDMGrad(Weighting):
+class SDMGrad(GramianWeighting):
     """The min-norm point of the gradients' hull, pulled towards the preferred mean gradient; exact, on one batch.
 
     Args:
@@ -50,23 +48,8 @@ class SDMGrad(Weighting):
             raise ValueError(f"pull={self.pull!r}: give a number of at least 0")
         qp.check_backend(self.backend)
 
-    def init(self, sweep: Sweep) -> None:
-        """Check that cvxpy finds a solver, if it is forced; there is no state."""
-        if self.backend == "cvxpy":
-            qp.check_installed()
-
-    def update(
-        self,
-        state: Any,
-        losses: Float[Tensor, "*points m"],
-        gramian: Float[Tensor, "*points m m"],
-        preference: Float[Tensor, "*points m"],
-    ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
-        """Return the weights, the unchanged state and the status."""
-        weights, status = weigh_points("SDMGrad", gramian, self._weigh, preference)
-        return weights, state, status
-
-    def _weigh(self, C: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, int]:
+    def weigh(self, C: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, int]:
+        """Return a point\'s weights and code."""
         shift = self.pull * (C @ r)
         pulled = C + shift + shift[:, None] + self.pull * (r @ shift)
         w, code = qp.min_norm(pulled, self.backend)

@@ -7,20 +7,18 @@ of optimality.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float
-from torch import Tensor
 
-from paretomtl.solver import Confidence, Status, Sweep, Weighting
+from paretomtl.solver import Confidence
 from paretomtl_solvers import qp
 from paretomtl_solvers.dualproj import combine, project_on_dual_cone
-from paretomtl_solvers.gramians import weigh_points
+from paretomtl_solvers.gramians import GramianWeighting
 
 
 @dataclass(frozen=True)
-class UPGrad(Weighting):
+class UPGrad(GramianWeighting):
     """The preference's sum of the gradients, each projected to where no loss rises.
 
     Args:
@@ -40,22 +38,7 @@ class UPGrad(Weighting):
     def __post_init__(self):
         qp.check_backend(self.backend)
 
-    def init(self, sweep: Sweep) -> None:
-        """Check that cvxpy finds a solver, if it is forced; there is no state."""
-        if self.backend == "cvxpy":
-            qp.check_installed()
-
-    def update(
-        self,
-        state: Any,
-        losses: Float[Tensor, "*points m"],
-        gramian: Float[Tensor, "*points m m"],
-        preference: Float[Tensor, "*points m"],
-    ) -> tuple[Float[Tensor, "*points m"], Any, Status]:
-        """Return the weights, the unchanged state and the status."""
-        weights, status = weigh_points("UPGrad", gramian, self._weigh, preference)
-        return weights, state, status
-
-    def _weigh(self, C: np.ndarray, preference: np.ndarray) -> tuple[np.ndarray, int]:
+    def weigh(self, C: np.ndarray, preference: np.ndarray) -> tuple[np.ndarray, int]:
+        """Return a point\'s weights and code."""
         projections, code = project_on_dual_cone(C, np.eye(len(C)), self.backend)
         return combine(C, preference @ projections, code)

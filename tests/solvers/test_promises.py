@@ -26,7 +26,7 @@ from tests.catalogue import HOLD_ZERO, JACOBIANS, LOSSES, PREFERENCES
 from tests.solvers.promises.kit import FAULTS, FEW, FINITE, IGNORES, POINTS, Line
 from tests.solvers.promises.table import TABLE
 
-WRAPPERS = {"foreign"}  # modules whose methods are another library's
+APART = {"foreign", "gramians"}  # of methods of another library, and of what methods subclass
 
 
 def cases(line: Line, few: bool) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
@@ -127,7 +127,7 @@ def complaints(table: Iterable[Line], modules: Iterable[ModuleType], names: Iter
 
 def methods() -> list[ModuleType]:
     """The modules that define a method; the others hold what methods share."""
-    names = [room.name for room in pkgutil.iter_modules(ps.__path__) if room.name not in WRAPPERS]
+    names = [room.name for room in pkgutil.iter_modules(ps.__path__) if room.name not in APART]
     modules = [importlib.import_module(f"{ps.__name__}.{name}") for name in names]
     return [
         module
