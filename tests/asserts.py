@@ -7,6 +7,7 @@ Tolerances are relative, to the gradients' norms.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,11 +65,18 @@ def answer(solver: Solver, losses: Tensor, jacobian: Tensor, preference: Tensor,
 def sweep(preference: Tensor) -> Sweep:
     """A study of these preferences (*points, m) and of others, on other rays, one towards each objective."""
     points, m = preference.shape[:-1], preference.shape[-1]
-    asked, index = preference.reshape(-1, m).unique(dim=0, return_inverse=True)
+    known, index = _study_of(tuple(preference.reshape(-1).tolist()), m)
+    generators = tuple(torch.Generator().manual_seed(p) for p in range(len(index)))
+    return Sweep(known, index.reshape(points), STEPS, True, generators)
+
+
+@cache  # most of a call's time, and there are few preferences
+def _study_of(numbers: tuple[float, ...], m: int) -> tuple[Tensor, Tensor]:
+    """All preferences of the study, and which of them these are."""
+    asked, index = torch.tensor(numbers, dtype=torch.float64).reshape(-1, m).unique(dim=0, return_inverse=True)
     others = 0.6 * torch.eye(m, dtype=torch.float64) + 0.4 / m
     apart = others[torch.cdist(unit_rays(asked), unit_rays(others)).min(dim=0).values > 1e-3]
-    generators = tuple(torch.Generator().manual_seed(p) for p in range(index.numel()))
-    return Sweep(torch.cat([asked, apart]), index.reshape(points), STEPS, True, generators)
+    return torch.cat([asked, apart]), index
 
 
 def unit_rays(preferences: Tensor) -> Tensor:

@@ -456,7 +456,7 @@ PROBLEMS = pytest.mark.parametrize("problem", ["quadratics", "fonseca"])
 
 
 @PROBLEMS
-@pytest.mark.parametrize("preference", [(0.5, 0.5), (0.7, 0.3)], ids=str)
+@pytest.mark.parametrize("preference", [(0.5, 0.5), pytest.param((0.7, 0.3), marks=pytest.mark.slow)], ids=str)
 @pytest.mark.parametrize("solver", METHODS, ids=repr)
 def test_on_losses_above_one_they_end_where_the_gradients_balance(solver, problem, preference):
     assert end_of(solver, problem, preference, raised=1.0) < CALM

@@ -9,7 +9,7 @@ import math
 import pickle
 import pkgutil
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import FrozenInstanceError
 from types import ModuleType
@@ -64,35 +64,32 @@ def tensor(values) -> Tensor:
 FIRST = {type(line.solver): line for line in reversed(TABLE)}  # of several variants
 
 
-def is_slow(line: Line, promise: Callable) -> bool:
-    """Whether a promise is left to `make test-all`: of a later variant, what takes several calls a case."""
-    if isinstance(line.solver, ps.CoGrad):
-        return line.solver.hessian != "paper"
-    return line.solver != FIRST[type(line.solver)].solver and getattr(promise, "func", promise) in FEW
+def is_later(line: Line) -> bool:
+    """Whether it is of a later variant of a method; `make test-all` has these in full."""
+    return line.solver != FIRST[type(line.solver)].solver
 
 
-PROMISED = [
-    pytest.param(
-        line,
-        promise,
-        id=f"{line.solver} {promise.__name__}",
-        marks=[
-            *(pytest.mark.fault(row) for row in FAULTS.get(getattr(promise, "func", promise), ())),
-            *([pytest.mark.slow] if is_slow(line, promise) else []),
-        ],
-    )
-    for line in TABLE
-    for promise in line.promises
-]
+def promised() -> Iterator:
+    """Each promise of each line, and whether it is kept on all pairs of losses and preferences, or on a few."""
+    for line in TABLE:
+        hessian = isinstance(line.solver, ps.CoGrad) and line.solver.hessian != "paper"
+        for promise in line.promises:
+            kind = getattr(promise, "func", promise)
+            faults = [pytest.mark.fault(row) for row in FAULTS.get(kind, ())]
+            name, several_calls = f"{line.solver} {promise.__name__}", kind in FEW
+            slow = hessian or (is_later(line) and several_calls)
+            whole = not several_calls and (not is_later(line) or promise is POINTS)
+            yield pytest.param(line, promise, whole, id=name, marks=[*faults, *([pytest.mark.slow] if slow else [])])
+            if not (whole or slow or several_calls):
+                yield pytest.param(line, promise, True, id=f"{name}, on all", marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("line", "promise"), PROMISED)
-def test_promise(line, promise, request):
+@pytest.mark.parametrize(("line", "promise", "whole"), [*promised()])
+def test_promise(line, promise, whole, request):
     if promise is not (FINITE if isinstance(line.solver, Stepper) else POINTS):  # there the shapes are checked
         request.getfixturevalue("unchecked")
-    few = getattr(promise, "func", promise) in FEW
     broken = {}
-    for name, *case in batches(line) if promise is POINTS else cases(line, few):
+    for name, *case in batches(line) if promise is POINTS else cases(line, few=not whole):
         try:
             promise(line.solver, *case)
         except AssertionError as error:
