@@ -143,7 +143,7 @@ def test_explore_trains_with_it(method, tmp_path):
 
 
 # an installed class, such as its projector's, is not looked into; but how the solver is written has all of it
-@pytest.mark.filterwarnings("ignore:cannot tell whether the arguments of the solver changed: it holds a Quadprog")
+@pytest.mark.filterwarnings("ignore:cannot tell whether the arguments of the solver changed")
 def test_a_folder_is_resumed_with_the_same_method_alone(tmp_path):
     def explore(method):
         return pm.explore(
