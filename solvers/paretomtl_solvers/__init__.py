@@ -9,7 +9,7 @@ from paretomtl_solvers.alternating_groups import AlternatingGroups
 from paretomtl_solvers.augmented_tchebycheff import AugmentedTchebycheff
 from paretomtl_solvers.cagrad import CAGrad
 from paretomtl_solvers.cograd import CoGrad
-from paretomtl_solvers.config import ConFIG
+from paretomtl_solvers.con_fig import ConFIG
 from paretomtl_solvers.conic_grad import ConicGrad
 from paretomtl_solvers.continuous_pareto import ContinuousPareto
 from paretomtl_solvers.cosmos import COSMOS
