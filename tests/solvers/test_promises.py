@@ -23,7 +23,7 @@ import paretomtl_solvers as ps
 from paretomtl.solver import Scalarization, Solver, Stepper, solved_status
 from tests import asserts
 from tests.catalogue import HOLD_ZERO, JACOBIANS, LOSSES, PREFERENCES
-from tests.solvers.promises.kit import FAULTS, FEW, FINITE, IGNORES, POINTS, Line
+from tests.solvers.promises.kit import FAULTS, FEW, FINITE, IGNORES, LINEAR, POINTS, SCALE, Line
 from tests.solvers.promises.table import TABLE
 
 APART = {"foreign", "gramians"}  # of methods of another library, and of what methods subclass
@@ -77,8 +77,10 @@ def promised() -> Iterator:
             kind = getattr(promise, "func", promise)
             faults = [pytest.mark.fault(row) for row in FAULTS.get(kind, ())]
             name, several_calls = f"{line.solver} {promise.__name__}", kind in FEW
-            slow = hessian or (is_later(line) and several_calls)
-            whole = not several_calls and (not is_later(line) or promise is POINTS)
+            costly = isinstance(line.solver, Stepper) and kind in (SCALE, IGNORES, LINEAR)
+            slow = hessian or costly or (is_later(line) and several_calls)
+            # where corners are asked for, numbers that are not finite come first
+            whole = promise is POINTS or (promise is FINITE and not is_later(line))
             yield pytest.param(line, promise, whole, id=name, marks=[*faults, *([pytest.mark.slow] if slow else [])])
             if not (whole or slow or several_calls):
                 yield pytest.param(line, promise, True, id=f"{name}, on all", marks=pytest.mark.slow)
