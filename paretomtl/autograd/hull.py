@@ -15,6 +15,12 @@ FARTHEST = 100.0  # how far off a rate may be that binds, in units of |y| and a 
 MOST_AT_BOUNDS = 256  # parameters at bounds whose losses disagree, that one program takes in
 
 
+def factorise(gramian: Float[np.ndarray, "k k"]) -> Float[np.ndarray, "k k"]:
+    """Return F with F'F = C; eigenvalues that rounding made negative count as zero."""
+    values, vectors = np.linalg.eigh(gramian)
+    return np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
+
+
 def least_norm(
     gramian: Float[np.ndarray, "k k"], in_hull: Bool[np.ndarray, " k"] | None = None
 ) -> Float[np.ndarray, " k"] | None:
@@ -35,8 +41,7 @@ def least_norm(
     if not (norms > 0).any():
         return hull / hull.sum()
     sizes = np.where(norms > 0, norms, 1)
-    values, vectors = np.linalg.eigh(gramian / np.outer(sizes, sizes))
-    factor = np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T * norms
+    factor = factorise(gramian / np.outer(sizes, sizes)) * norms
     one = norms[norms > 0].min()
     try:
         x, _ = nnls(np.vstack([factor, one * hull]), np.append(np.zeros(k), one), maxiter=100 * k)
@@ -55,8 +60,7 @@ def least_above(
     """
     from scipy.optimize import nnls
 
-    values, vectors = np.linalg.eigh(gramian)
-    factor = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
+    factor = factorise(gramian)
     least = lower.copy()
     try:
         for row, right in zip(least, -lower @ factor.T, strict=True):
@@ -82,8 +86,7 @@ def least_distance(
     k = len(gramian)
     norms = np.sqrt(np.diagonal(gramian).clip(0))
     sizes = np.where(norms > 0, norms, 1)
-    values, vectors = np.linalg.eigh(gramian / np.outer(sizes, sizes))
-    factor = np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
+    factor = factorise(gramian / np.outer(sizes, sizes))
     # a rate far below all others' never binds; as it is, it would coarsen the solver's tolerance
     lowest = np.clip(rates / sizes, -FARTHEST, None)
     lowest[(norms <= 0) & (rates <= 0)] = -FARTHEST  # no y changes this rate, and it is met

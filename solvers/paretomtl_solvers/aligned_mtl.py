@@ -41,7 +41,7 @@ class AlignedMTL(GramianWeighting):
             raise ValueError(f"scale={self.scale!r} is not one of {', '.join(SCALES)}")
 
     def weigh(self, C: np.ndarray, preference: np.ndarray) -> tuple[np.ndarray, int]:
-        """Return a point\'s weights and code."""
+        """Return a point's weights and code."""
         values, vectors = decompose(C)
         if self.scale == "rmse":
             squared = values.mean()

@@ -60,7 +60,7 @@ class CAGrad(GramianWeighting):
         qp.check_backend(self.backend)
 
     def weigh(self, C: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, int]:
-        """Return a point\'s weights and code."""
+        """Return a point's weights and code."""
         if qp.vanishes(r, C):
             return r, Code.STATIONARY
         b = C @ r

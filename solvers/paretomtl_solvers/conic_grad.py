@@ -58,7 +58,7 @@ class ConicGrad(GramianWeighting):
         qp.check_backend(self.backend)
 
     def weigh(self, C: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, int]:
-        """Return a point\'s weights and code."""
+        """Return a point's weights and code."""
         least, code = qp.min_norm(C, self.backend)
         if qp.vanishes(least, C):
             return least, Code.STATIONARY

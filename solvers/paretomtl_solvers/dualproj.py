@@ -41,7 +41,7 @@ class DualProj(GramianWeighting):
         qp.check_backend(self.backend)
 
     def weigh(self, C: np.ndarray, preference: np.ndarray) -> tuple[np.ndarray, int]:
-        """Return a point\'s weights and code."""
+        """Return a point's weights and code."""
         weights, code = project_on_dual_cone(C, preference[None], self.backend)
         return combine(C, weights[0], code)
 

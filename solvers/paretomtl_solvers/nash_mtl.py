@@ -50,7 +50,7 @@ class NashMTL(GramianWeighting):
         qp.check_backend(self.backend)
 
     def weigh(self, C: np.ndarray, preference: np.ndarray) -> tuple[np.ndarray, int]:
-        """Return a point\'s weights and code."""
+        """Return a point's weights and code."""
         players = preference > 0
         weights = np.zeros(len(C))
         weights[players], code = self._bargain(C[players][:, players], len(C) * preference[players])

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from paretomtl.autograd.hull import least_above, least_norm
+from paretomtl.autograd.hull import factorise, least_above, least_norm
 from paretomtl.errors import ParetomtlError
 from paretomtl.point import Code
 
@@ -170,14 +170,8 @@ def _build_least_norm(m: int) -> tuple[Any, Any, Any]:
 def _solve_clarabel(C: np.ndarray) -> np.ndarray | None:
     """Solve with an interior-point solver, through cvxpy."""
     problem, w, factor = _build_least_norm(len(C))
-    factor.value = _factorise(C)
+    factor.value = factorise(C)
     return _on_simplex(w.value) if _run_clarabel(problem) else None
-
-
-def _factorise(C: np.ndarray) -> np.ndarray:
-    """Return F with F'F = C; eigenvalues that rounding made negative count as zero."""
-    values, vectors = np.linalg.eigh(C)
-    return np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
 
 
 def _run_clarabel(problem: Any, **options: float | bool) -> bool:
@@ -236,7 +230,7 @@ def _build_above(m: int) -> tuple[Any, Any, Any, Any]:
 def _solve_clarabel_above(C: np.ndarray, lower: np.ndarray) -> np.ndarray | None:
     """Solve with an interior-point solver, through cvxpy; None where one row has no answer."""
     problem, v, factor, bound = _build_above(len(C))
-    factor.value, least = _factorise(C), np.empty_like(lower)
+    factor.value, least = factorise(C), np.empty_like(lower)
     for k, row in enumerate(lower):
         bound.value = row
         if not _run_clarabel(problem) or v.value is None:
@@ -268,7 +262,7 @@ def alpha_fair(
         ProgramError: the solver returned no answer.
     """
     problem, w, factor, weighed = _build_fair(len(gramian), p)
-    factor.value, weighed.value = _factorise(gramian), np.ones(len(gramian)) if shares is None else shares
+    factor.value, weighed.value = factorise(gramian), np.ones(len(gramian)) if shares is None else shares
     if not _run_clarabel(problem) or w.value is None or not (w.value > 0).all():
         raise ProgramError(f"Clarabel found no alpha-fair weights of the Gramian {gramian.tolist()}")
     return w.value
@@ -292,7 +286,7 @@ def linear_plus_norm(
     """Return the argmin of b'w + s sqrt(w'Cw) over the simplex, through cvxpy; None where it returns no answer."""
     size = max(np.abs(linear).max(), radius * np.sqrt(scale_of(gramian)))
     problem, w, b, factor = _build_linear_plus_norm(len(gramian))
-    b.value, factor.value = linear / size, _factorise(gramian) * (radius / size)
+    b.value, factor.value = linear / size, factorise(gramian) * (radius / size)
     # the weights are as good as the square root of the optimum, and those of an interior point are never 0
     # from anew: what an earlier program left would be in the last digits of this answer
     solved = _run_clarabel(problem, warm_start=False, tol_gap_abs=TIGHT, tol_gap_rel=TIGHT, tol_feas=TIGHT)

@@ -49,7 +49,7 @@ class SDMGrad(GramianWeighting):
         qp.check_backend(self.backend)
 
     def weigh(self, C: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, int]:
-        """Return a point\'s weights and code."""
+        """Return a point's weights and code."""
         shift = self.pull * (C @ r)
         pulled = C + shift + shift[:, None] + self.pull * (r @ shift)
         w, code = qp.min_norm(pulled, self.backend)

@@ -39,6 +39,6 @@ class UPGrad(GramianWeighting):
         qp.check_backend(self.backend)
 
     def weigh(self, C: np.ndarray, preference: np.ndarray) -> tuple[np.ndarray, int]:
-        """Return a point\'s weights and code."""
+        """Return a point's weights and code."""
         projections, code = project_on_dual_cone(C, np.eye(len(C)), self.backend)
         return combine(C, preference @ projections, code)
