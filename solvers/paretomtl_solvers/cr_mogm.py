@@ -8,18 +8,18 @@ the gradients: it is biased. A moving average of the weights depends on it less,
 with w^_t the weights of the method within. The paper lets alpha rise to 1 as the learning rate falls; here it stays.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from paretomtl.normalisation import Normalisation
 from paretomtl.point import Code
 from paretomtl.solver import Confidence, Status, Sweep, Weighting
 from paretomtl_solvers import qp
 from paretomtl_solvers.mgda import MGDA
+from paretomtl_solvers.wrapper import Wrapper
 
 FACTS = ("uses_preference", "from_ideal", "preference_means", "head_gradient", "cost")
 
@@ -32,7 +32,7 @@ class Smoothed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class CRMOGM(Weighting):
+class CRMOGM(Wrapper, Weighting):
     """A weighting whose weights are averaged over the steps.
 
     Args:
@@ -61,23 +61,7 @@ class CRMOGM(Weighting):
             raise TypeError(f"base={self.base!r}: give a method of one point that sees each step once, such as MGDA()")
         if not 0 <= self.alpha < 1:
             raise ValueError(f"alpha={self.alpha!r}: give a number from 0 to below 1")
-        for name in FACTS:  # of the class elsewhere; here each instance has its base's
-            object.__setattr__(self, name, getattr(self.base, name))
-
-    @property
-    def nonnegative(self) -> bool:
-        """As the base."""
-        return self.base.nonnegative
-
-    @property
-    def weighs_heads(self) -> bool:
-        """As the base."""
-        return self.base.weighs_heads
-
-    def normalised(self, normalisation: Normalisation) -> "CRMOGM":
-        """Return the same around the base for normalised losses."""
-        base: Any = self.base.normalised(normalisation)
-        return replace(self, base=base)
+        self.take_facts(FACTS)
 
     def init(self, sweep: Sweep) -> Smoothed:
         """Return the base's first state, and no weights yet."""

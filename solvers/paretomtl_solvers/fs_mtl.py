@@ -13,7 +13,7 @@ As in the released code. A variant aggregates once, g_i + h_i. Ours: each of the
 own; a change h_i that is within rounding of g_i is none; and a look stays within the model's bounds.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -23,7 +23,6 @@ from torch import Tensor
 from paretomtl.autograd.bounds import held_at_bounds
 from paretomtl.autograd.gradients import renormalise
 from paretomtl.autograd.jacobian import gramian_of
-from paretomtl.normalisation import Normalisation
 from paretomtl.point import Code
 from paretomtl.solver import (
     Aggregation,
@@ -37,6 +36,7 @@ from paretomtl.solver import (
     Weighting,
     solved_status,
 )
+from paretomtl_solvers.wrapper import Wrapper
 
 ROUNDING = 64  # units in the last place of a gradient: below, its change is rounding
 FACTS = ("uses_preference", "stateful", "from_ideal", "observes", "preference_means", "head_gradient", "needs")
@@ -50,7 +50,7 @@ class States(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FSMTL(Stepper):
+class FSMTL(Wrapper, Stepper):
     """Any method, with each loss's gradient taken where the loss is worst near by as well: flat regions.
 
     Args:
@@ -87,28 +87,12 @@ class FSMTL(Stepper):
             raise TypeError(f"base={self.base!r}: {why}; give a method of one point, such as MGDA()")
         if not 0 <= self.rho < float("inf"):
             raise ValueError(f"rho={self.rho!r}: give a number of at least 0")
-        for name in FACTS:  # of the class elsewhere; here each instance has its base's
-            object.__setattr__(self, name, getattr(self.base, name))
+        self.take_facts(FACTS)
 
     @property
     def follows_ray(self) -> bool:
         """As the base."""
         return self.base.follows_ray
-
-    @property
-    def nonnegative(self) -> bool:
-        """As the base."""
-        return self.base.nonnegative
-
-    @property
-    def weighs_heads(self) -> bool:
-        """As the base."""
-        return self.base.weighs_heads
-
-    def normalised(self, normalisation: Normalisation) -> "FSMTL":
-        """Return the same around the base for normalised losses."""
-        base: Any = self.base.normalised(normalisation)
-        return replace(self, base=base)
 
     def init(self, sweep: Sweep) -> States:
         """Return the base's first state, twice where it is called twice."""

@@ -26,7 +26,7 @@ from tests.catalogue import HOLD_ZERO, JACOBIANS, LOSSES, PREFERENCES
 from tests.solvers.promises.kit import FAULTS, FEW, FINITE, IGNORES, LINEAR, POINTS, SCALE, Line
 from tests.solvers.promises.table import TABLE
 
-APART = {"foreign", "gramians"}  # of methods of another library, and of what methods subclass
+APART = {"foreign", "gramians", "wrapper"}  # of methods of another library, and of what methods subclass
 
 
 def cases(line: Line, few: bool) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
