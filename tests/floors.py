@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 BOUND = re.compile(r"([\w.-]+)(?:\[\w+\])?>=([\d.]+)")
-EXTRAS = ("ray", "frames", "tensorboard")  # the others are for tests and docs
+EXTRAS = ("ray", "frames", "studies", "tensorboard")  # the others are for tests and docs
 
 
 def constraints(project: dict) -> list[str]:

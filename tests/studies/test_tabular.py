@@ -107,7 +107,7 @@ def test_census_inputs_hold_no_label_and_an_unknown_kind_is_none_of_the_known(ar
 
 def test_rf1_is_read_from_the_wheel_without_hours_that_have_a_gap(archives):
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    with zipfile.ZipFile(archives / data.RIVER.file, "w") as wheel:
+    with zipfile.ZipFile(archives / data.WIDEDEEP.file, "w") as wheel:
         for part, first in (("train", [1.0, math.nan]), ("test", [3.0, 4.0])):
             content = io.BytesIO()
             table = arrow.table({"CHSI2__0": first, "CHSI2_48H__0": [5.0, 6.0]})
