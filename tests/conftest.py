@@ -22,7 +22,6 @@ torch.set_num_threads(1)
 SHAPES = (
     "paretomtl.autograd",
     "paretomtl.conditioned",
-    "paretomtl.distillation",
     "paretomtl.points.hypervolume_gradient",
     "paretomtl.points.preference_map",
     "paretomtl.points.score",
@@ -37,7 +36,6 @@ CHECKED = (
     "solvers",
     "paretomtl/autograd",
     "paretomtl/conditioned",
-    "paretomtl/distillation",
     "paretomtl/points",
     "paretomtl/selection",
     "paretomtl/training",
