@@ -1,0 +1,29 @@
+"""Diagnosis: what tasks do to one another while they are trained, by estimators that stand alone."""
+
+from paretomtl.diagnosis.affinity import affinity
+from paretomtl.diagnosis.coherence import Coherence, coherence
+from paretomtl.diagnosis.conflict import Conflict, conflict
+from paretomtl.diagnosis.curvature import hessian_top
+from paretomtl.diagnosis.fisher import fisher_trace
+from paretomtl.diagnosis.groups import Grouping, group_tasks
+from paretomtl.diagnosis.learning_curves import LearningCurve, fit_learning_curve
+from paretomtl.diagnosis.matched_loss import GapCurve, gap_at_matched_loss
+from paretomtl.diagnosis.noise import NoiseScale, noise_scale
+
+__all__ = [
+    "Coherence",
+    "Conflict",
+    "GapCurve",
+    "Grouping",
+    "LearningCurve",
+    "NoiseScale",
+    "affinity",
+    "coherence",
+    "conflict",
+    "fisher_trace",
+    "fit_learning_curve",
+    "gap_at_matched_loss",
+    "group_tasks",
+    "hessian_top",
+    "noise_scale",
+]
