@@ -29,6 +29,8 @@ from .points.score import Score as Score
 from .preference import Refine as Refine
 from .problem import Problem as Problem
 from .problem import Truth as Truth
+from .recorder import Moment as Moment
+from .recorder import Recorder as Recorder
 from .selection import rules as rules
 from .selection.ask import Ask as Ask
 from .selection.pick import Deployed as Deployed

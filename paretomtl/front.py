@@ -294,6 +294,19 @@ class Front(Points):
         model.load_state_dict(weights)
         return model.eval()
 
+    def recordings(self, point: Point) -> dict[str, list[dict[str, Any]]]:
+        """Return what recorders recorded of a point's training, by recorder: a dict for each record.
+
+        Raises:
+            ValueError: nothing was recorded, or the file is damaged.
+        """
+        if point.recordings is None or self.folder is None:
+            raise ValueError(
+                f"nothing was recorded of {point.id}; explore with callbacks=[pm.diagnosis.ConflictRecorder()], "
+                "or another recorder"
+            )
+        return Store(self.folder).read_recordings(point.recordings)
+
     def model_at(
         self,
         preference: Sequence[float] | np.ndarray,

@@ -51,6 +51,7 @@ class Point:
         ray_angle: degrees between the preference's ray and the mean losses of the last epoch, for noisy training by a
             method that promises a ray; the validation losses of a conditioned network. None elsewhere.
         network: SHA-256 of the conditioned network's weight file; None for a point trained alone.
+        recordings: SHA-256 of the file of what recorders recorded of its training; None without recorders.
         warnings: warnings from its training.
         reason: why it failed.
         trace: the traceback of the failure, from the training loop on.
@@ -74,6 +75,7 @@ class Point:
     network: str | None = None
     errors: dict[str, tuple[float, ...]] = field(default_factory=dict)
     ray_angle: float | None = None
+    recordings: str | None = None
 
     @property
     def verdict(self) -> str:

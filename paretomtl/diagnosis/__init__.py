@@ -9,13 +9,27 @@ from paretomtl.diagnosis.groups import Grouping, group_tasks
 from paretomtl.diagnosis.learning_curves import LearningCurve, fit_learning_curve
 from paretomtl.diagnosis.matched_loss import GapCurve, gap_at_matched_loss
 from paretomtl.diagnosis.noise import NoiseScale, noise_scale
+from paretomtl.diagnosis.recorders import (
+    AffinityRecorder,
+    ConflictRecorder,
+    CurvatureRecorder,
+    FisherRecorder,
+    LossRecorder,
+    NoiseRecorder,
+)
 
 __all__ = [
+    "AffinityRecorder",
     "Coherence",
     "Conflict",
+    "ConflictRecorder",
+    "CurvatureRecorder",
+    "FisherRecorder",
     "GapCurve",
     "Grouping",
     "LearningCurve",
+    "LossRecorder",
+    "NoiseRecorder",
     "NoiseScale",
     "affinity",
     "coherence",

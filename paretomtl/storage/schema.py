@@ -52,6 +52,7 @@ LARGEST_NUMBER = sys.float_info.max
 MOST_COUNT = 2**63
 LONGEST_TEXT = 300  # characters of a reason: an invalid value may be of any length
 SCHEMA_LINE = re.compile(rb'^ "schema": ([0-9]{1,9})(?=,?\n)', re.MULTILINE)
+HASHED = ("weights", "network", "recordings")  # fields of a record that name a file by its hash
 HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -258,7 +259,7 @@ def _check_simple(mapping: Any, field: str) -> None:
 def to_record(point: Point, names: Sequence[str], study: str, schema: int = SCHEMA) -> dict[str, Any]:
     """Return a point as a record; numbers have the names of their objectives, so that a record can be read alone."""
     record = {"schema": schema, "study": study, **dataclasses.asdict(point)}
-    for optional in ("network", ERRORS, "ray_angle"):  # absent from records without them
+    for optional in ("network", ERRORS, "ray_angle", "recordings"):  # absent from records without them
         if record[optional] in (None, {}) or (optional == "ray_angle" and schema < 3):
             del record[optional]
     record["preference"] = dict(zip(names, point.preference, strict=True))
@@ -307,10 +308,10 @@ def read_record(
 def _check_point(point: Point, splits: Sequence[str]) -> None:
     if point.state not in ("done", "failed"):
         raise ValueError(f"state {point.state!r}")
-    for key, kind in (("status", str), ("reason", str), ("trace", str), ("weights", str), ("network", str)):
+    for key in ("status", "reason", "trace", *HASHED):
         if getattr(point, key) is not None:
-            _check_type(getattr(point, key), kind, key)
-    for key in ("weights", "network"):
+            _check_type(getattr(point, key), str, key)
+    for key in HASHED:
         if getattr(point, key) is not None and not HASH.fullmatch(getattr(point, key)):
             raise ValueError(f"{key} {getattr(point, key)[:80]!r} is no SHA-256")
     for key in ("control_error", "residual", "ray_angle"):

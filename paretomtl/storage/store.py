@@ -36,10 +36,19 @@ if TYPE_CHECKING:
 
 MOST_BYTES = {
     "study": 2**27, "front": 2**27, "record": 2**24, "table": 2**28, "log": 2**28,
-    "checkpoint": 2**27,
+    "checkpoint": 2**27, "recordings": 2**28,
 }  # fmt: skip
 PARTS = ("points", "weights")
-NAMES = {*PARTS, "checkpoints", "study.json", "front.json", "points.csv", "log.jsonl"}  # in a front's folder
+RECORDINGS = "recordings"  # a folder only where there are some
+NAMES = {
+    *PARTS,
+    RECORDINGS,
+    "checkpoints",
+    "study.json",
+    "front.json",
+    "points.csv",
+    "log.jsonl",
+}  # in a front's folder
 
 
 class TemporaryFolder:
@@ -219,17 +228,28 @@ class Store:
 
     # --- points ---
 
-    def write_point(self, point: Point, weights: Mapping[str, "Tensor"] | None) -> Point:
-        """Write a point's weights, if any, then its record; return the point with the hash of its weights."""
+    def write_point(
+        self,
+        point: Point,
+        weights: Mapping[str, "Tensor"] | None,
+        recordings: Mapping[str, Any] | None = None,
+    ) -> Point:
+        """Write a point's weights and recordings, if any, then its record; return the point with their hashes."""
         path = self.part("points") / f"{check_name(point.id)}.json"
         data = None if weights is None else serialise(weights)
         if data is not None:
             point = replace(point, weights=files.sha256(data))
+        records = None if recordings is None else files.encode_json(recordings)
+        if records is not None:
+            point = replace(point, recordings=files.sha256(records))
         record = files.seal_json(
             schema.to_record(point, self.names, self.id, self.layout)
         )  # raises before anything is written
         if data is not None:
             self._write_weights(data)
+        if records is not None:
+            self.part(RECORDINGS).mkdir(exist_ok=True)
+            files.write(self.part(RECORDINGS) / f"{point.recordings}.json", records)
         files.write(path, record)
         return point
 
@@ -253,10 +273,14 @@ class Store:
         for point in other.read_points():
             if point.state == "corrupt":
                 raise DamagedFileError(str(point.reason))
+            if point.recordings is not None:
+                other.read_recordings(point.recordings)  # raises if it is damaged
+                self._copy_file(other.folder / RECORDINGS / f"{point.recordings}.json")
             self._copy_file(other.folder / "points" / f"{point.id}.json")
 
     def _copy_file(self, path: Path) -> None:
         """Copy a file of another folder to its place in this one."""
+        self.part(path.parent.name).mkdir(exist_ok=True)
         files.write(self.part(path.parent.name) / path.name, files.read(path, path.stat().st_size))
 
     def read_points(self, ids: Sequence[str] | None = None) -> list[Point]:
@@ -322,6 +346,18 @@ class Store:
             raise DamagedFileError(f"{path}: its SHA-256 is {actual[:12]}…, not {digest[:12]}…; the file is damaged")
         return path
 
+    def read_recordings(self, digest: str) -> dict[str, list[dict[str, Any]]]:
+        """Read what was recorded of a training, by its hash.
+
+        Raises:
+            ValueError, OSError: the file is missing or damaged.
+        """
+        path = self.part(RECORDINGS) / f"{check_name(digest)}.json"
+        data = files.read(path, MOST_BYTES["recordings"])
+        if files.sha256(data) != digest:
+            raise DamagedFileError(f"{path}: its SHA-256 is not that of its name; the file is damaged")
+        return files.parse_json(data, path)
+
     def is_whole(self, point: Point) -> bool:
         """Whether a point needs no more work: its record and its weights are as they were written."""
         if point.state == "corrupt":
@@ -329,6 +365,8 @@ class Store:
         try:
             for digest in weight_hashes(point):
                 self.check_weights(digest)
+            if point.recordings is not None:
+                self.read_recordings(point.recordings)
         except (OSError, ValueError):
             return False
         return True
@@ -366,8 +404,9 @@ class Store:
 
     def clear_temporary(self) -> None:
         """Remove the temporary files of writes that were killed on this machine."""
-        for part in (self.folder, *map(self.part, PARTS)):
-            files.clear_temporary(part)
+        for part in (self.folder, *map(self.part, (*PARTS, RECORDINGS))):
+            if part.is_dir():
+                files.clear_temporary(part)
 
     def log(self, event: str, **facts: Any) -> None:
         """Add a line to log.jsonl; each line holds the beginning of its own SHA-256."""

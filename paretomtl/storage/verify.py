@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from paretomtl.point import Point
 from paretomtl.storage import checkpoints, files, schema
 from paretomtl.storage.log import log_line
-from paretomtl.storage.store import MOST_BYTES, PARTS, Store, weight_hashes
+from paretomtl.storage.store import MOST_BYTES, PARTS, RECORDINGS, Store, weight_hashes
 
 PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npy", ".npz"}
 MOST_LINE_BYTES = 2**24  # of the log, whose facts are texts and numbers
@@ -79,6 +79,14 @@ def verify(folder: str | Path) -> Verdict:
             damaged[name] = "missing"
         except (ValueError, OSError) as error:
             damaged[name] = store.relative_message(error)
+    recordings = {p.recordings: f"{RECORDINGS}/{p.recordings}.json" for p in points.values() if p.recordings}
+    for digest, name in recordings.items():
+        try:
+            store.read_recordings(digest)
+        except FileNotFoundError:
+            damaged[name] = "missing"
+        except (ValueError, OSError) as error:
+            damaged[name] = store.relative_message(error)
     stale = front is None and "front.json" not in damaged
     if front is not None and study_head is not None and front["study"] != study_head["study"]:
         if front["schema"] == study_head["schema"] and front["id"] == study_head["id"]:
@@ -96,7 +104,7 @@ def verify(folder: str | Path) -> Verdict:
     pending = {p["id"] for p in study["points"]} - {p.id for p in points.values() if p.state != "corrupt"}
     report = checkpoints.check_checkpoints(store, pending)
     damaged |= report.damaged
-    known |= {*weight_files.values(), *report.whole, *report.damaged}
+    known |= {*weight_files.values(), *recordings.values(), *report.whole, *report.damaged}
     return Verdict(str(folder), damaged, absent, stale, dict(_foreign_files(store.folder, known)) | report.obsolete)
 
 
@@ -190,7 +198,7 @@ def _is_sealed(line: bytes, of_schema: int) -> bool:
 
 
 def _foreign_files(folder: Path, known: set[str]) -> Iterator[tuple[str, str]]:
-    parts = (*PARTS, checkpoints.PART)
+    parts = (*PARTS, RECORDINGS, checkpoints.PART)
     for place in ("", *parts):
         if (folder / place).is_symlink() and place:
             continue

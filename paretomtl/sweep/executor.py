@@ -97,7 +97,7 @@ def compute_task(
     start, out_of_memory = time.perf_counter(), False
     for k, trained in enumerate(_train(study, task, splits, store, tick, keeper), 1):
         with hold_interrupt():
-            point = store.write_point(trained.point, trained.weights)
+            point = store.write_point(*trained)
         if keeper is not None and k == len(task):
             keeper.drop(checkpoint_name(study, task))
         out_of_memory |= str(point.reason).startswith(memory.OOM)
@@ -160,5 +160,7 @@ def _stored_network(study: Study, training: NetworkRun, store: Store) -> Learned
         if not training.fits(weights):
             continue
         far = ray_warnings(study.solver, point.control_error or 0.0, Code.TRAINED)
-        return LearnedNetwork(weights, dict(point.counts), point.warnings[: len(point.warnings) - len(far)])
+        recordings = None if point.recordings is None else store.read_recordings(point.recordings)
+        warnings = point.warnings[: len(point.warnings) - len(far)]
+        return LearnedNetwork(weights, dict(point.counts), warnings, recordings)
     return None

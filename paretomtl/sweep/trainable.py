@@ -97,7 +97,7 @@ def _train(
             raise RuntimeError(f"preference {config['preference']}: {reason}") from error
         if trained.point.state == "failed":
             raise RuntimeError(f"preference {config['preference']}: {trained.point.reason}")
-        point = store.write_point(trained.point, trained.weights)
+        point = store.write_point(*trained)
         tune.report(
             _metrics(study.problem, _measure_point(point))
             | {"control_error": point.control_error, "status": point.status},

@@ -135,6 +135,7 @@ class Fleet(Resumable):
             "status": None if self.status is None else tuple(self.status),
             "left": {k: self._checkpoint_point(k) for k in self.left},
             "errors": {k: str(error) for k, error in self.errors.items()},
+            "recordings": [outcome.recordings.checkpoint() for outcome in self.outcomes],
             "steps": self.steps,
             "skipped": self.skipped,
             "counts": self.counts,
@@ -170,6 +171,8 @@ class Fleet(Resumable):
         self.epochs = unpack_epochs(checkpoint["epochs"])
         for name in TRACKERS:
             getattr(self, name).restore(checkpoint[name])
+        for outcome, recordings in zip(self.outcomes, checkpoint.get("recordings", ()), strict=False):
+            outcome.recordings.restore(recordings)  # which checkpoints of earlier versions have not
         # any other error ends the whole fleet
         self.errors = {k: StepError(text) for k, text in checkpoint["errors"].items()}
         for k, part in checkpoint["left"].items():
@@ -195,6 +198,7 @@ class Fleet(Resumable):
                 if self.solver.observes:
                     self._observe(batch)
                 self._call_back(epoch, *result)
+                self._record(batch, epoch)
             self.steps += 1
             if self.tick is not None:
                 self.tick(self.steps / self.budget)
@@ -349,6 +353,15 @@ class Fleet(Resumable):
             weights = {} if result.weights is None else dict(zip(present, result.weights[row].tolist(), strict=True))
             self.outcomes[k].counts["steps"] = self.steps
             self.outcomes[k].call_back(epoch, {i: x[row] for i, x in zip(present, losses, strict=True)}, weights)
+
+    def _record(self, batch: Any, epoch: int) -> None:
+        """Let the recorders look at each point, one after the other, in the plain model."""
+        if not self.study.recorders:
+            return
+        for row, k in enumerate(self.live):
+            self._load({name: p[row] for name, p in self.rows.items()})
+            self.outcomes[k].counts["steps"] = self.steps
+            self.outcomes[k].record(self.model, batch, epoch)
 
     def conclude(self, k: int, error: Exception | None) -> TrainedPoint:
         """Return the measured point of a job; a failed one if `error` ended the fleet before the point had left."""

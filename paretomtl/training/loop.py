@@ -111,6 +111,7 @@ class Run(Outcome, Resumable):
             "warnings": self.warnings,
             "epochs": pack_epochs(self.epochs),
             "collected": self.collected.checkpoint(),
+            "recordings": self.recordings.checkpoint(),
             **{name: getattr(self, name).checkpoint() for name in TRACKERS},
         }
 
@@ -127,6 +128,8 @@ class Run(Outcome, Resumable):
         self.counts, self.warnings[:] = checkpoint["counts"], checkpoint["warnings"]
         self.epochs = unpack_epochs(checkpoint["epochs"])
         self.collected.restore(checkpoint["collected"])
+        if "recordings" in checkpoint:  # not in those of earlier versions
+            self.recordings.restore(checkpoint["recordings"])
         for name in TRACKERS:
             getattr(self, name).restore(checkpoint[name])
 
@@ -156,6 +159,7 @@ class Run(Outcome, Resumable):
                     again = closure(self.problem, model, batch, units=self.units)
                     self.state = self.solver.observe(self.state, again())
                 self.call_back(epoch, *step)
+                self.record(model, batch, epoch)
             self.counts["steps"] += 1
             if self.tick is not None:
                 self.tick(self.counts["steps"] / self.budget)

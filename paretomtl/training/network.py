@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from paretomtl.point import Code, Point
 from paretomtl.points import score
 from paretomtl.preference import control_error, even_design
 from paretomtl.problem import Problem
+from paretomtl.recorder import Moment
 from paretomtl.solver import Sweep
 from paretomtl.training.batches import BatchStream, Splits
 from paretomtl.training.calibration import calibrate
@@ -35,6 +37,7 @@ from paretomtl.training.outcome import (
     step_warnings,
     unmeasured_point,
 )
+from paretomtl.training.recordings import Recordings
 from paretomtl.training.seeds import INITIAL, MEASURING, SAMPLING, reproducible, reseed, seed_of
 from paretomtl.training.study import Job, Step, Study
 from paretomtl.training.watch import check_seen
@@ -48,11 +51,12 @@ CHECK_PREFERENCES = 5  # preferences of an evaluation, or two an objective if th
 
 
 class LearnedNetwork(NamedTuple):
-    """A trained network: its weights and buffers, the counts of its steps, and its warnings."""
+    """A trained network: its weights and buffers, the counts of its steps, its warnings and its recordings."""
 
     weights: dict[str, Tensor]
     counts: dict[str, int]
     warnings: tuple[str, ...]
+    recordings: dict[str, list[dict[str, Any]]] | None = None
 
 
 def network_id(study: Study, seed: int) -> str:
@@ -95,6 +99,7 @@ class NetworkRun(Resumable):
         self.labels: set[int] = set()  # objectives with a label in this epoch
         self.label_counts = LabelCounts(len(self.problem.names))
         self.vmapped: bool | None = None
+        self.recordings = Recordings(self.study.recorders)
 
     @property
     def jobs_key(self) -> list:
@@ -121,6 +126,7 @@ class NetworkRun(Resumable):
             "drawn": self.preferences.drawn,
             "labels": sorted(self.labels),
             "label_counts": self.label_counts.checkpoint(),
+            "recordings": self.recordings.checkpoint(),
             **{name: getattr(self, name) for name in STEP_STATE},
         }
 
@@ -131,6 +137,8 @@ class NetworkRun(Resumable):
         self.preferences.skip(checkpoint["drawn"])
         self.labels, warnings = set(checkpoint["labels"]), self.warnings
         self.label_counts.restore(checkpoint["label_counts"])
+        if "recordings" in checkpoint:  # not in those of earlier versions
+            self.recordings.restore(checkpoint["recordings"])
         for name in STEP_STATE:
             setattr(self, name, checkpoint[name])
         warnings[:] = checkpoint["warnings"]
@@ -176,6 +184,7 @@ class NetworkRun(Resumable):
                     self.scheduler.step()
                 self._count(result)
                 self._call_back(epoch, r, result)
+                self.recordings.take(self.step, partial(self._see, batch, epoch))
             self.step += 1
             self.counts["steps"] = self.step
             if self.tick is not None:
@@ -186,11 +195,20 @@ class NetworkRun(Resumable):
             self.keep()
         self._end_epoch(self.epoch, partial=self.study.epochs is None)
         self.step = None
-        return LearnedNetwork(self.best_weights, self.counts, tuple(self._all_warnings()))
+        return LearnedNetwork(self.best_weights, self.counts, tuple(self._all_warnings()), self.recordings.content)
+
+    def _see(self, batch: Any, epoch: int) -> Moment:
+        """Return what recorders see: the plain network at the even preference."""
+        assert self.step is not None
+        m = len(self.problem.names)
+        plain = write_out(self.network, self.problem, np.full(m, 1 / m))
+        validate = DeviceBatches(self.splits["validate"], self.study.device)
+        return Moment(self.problem, plain, batch, validate, epoch, self.step)
 
     def _all_warnings(self) -> list[str]:
         labels = self.label_counts.warnings_of(self.problem.names)
-        return [*self.warnings, *labels, *step_warnings(self.study.solver, self.counts, self.seen)]
+        steps = step_warnings(self.study.solver, self.counts, self.seen)
+        return [*self.warnings, *labels, *steps, *self.recordings.warnings]
 
     def _take_step(self, batch: Any) -> tuple[Float[Tensor, "p m"], ConditionedStep]:
         """Fill the gradients from a batch at the next preferences; return these and the result."""
@@ -291,7 +309,7 @@ class NetworkRun(Resumable):
                     trained = self._measure_point(pending, job, network, learned)
             except Exception as error:
                 trained = TrainedPoint(failed_point(pending, error, None, learned.counts, learned.warnings), None)
-            yield trained
+            yield trained._replace(recordings=learned.recordings)
 
     def _measure_point(self, pending: Point, job: Job, network: Conditioned, learned: LearnedNetwork) -> TrainedPoint:
         model = write_out(network, self.problem, job.preference)

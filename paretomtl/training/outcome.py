@@ -19,10 +19,12 @@ from paretomtl.normalisation import CORNERS
 from paretomtl.point import OFF_RAY, Code, Point
 from paretomtl.preference import control_error
 from paretomtl.problem import Problem
+from paretomtl.recorder import Moment
 from paretomtl.solver import Closure, EpochMeans, Scalarization, Solver, Status, Sweep, solved_status, status_of
 from paretomtl.training import memory
 from paretomtl.training.batches import Splits
-from paretomtl.training.measuring import measure_splits
+from paretomtl.training.measuring import DeviceBatches, measure_splits
+from paretomtl.training.recordings import Recordings
 from paretomtl.training.seeds import MEASURING, reseed, seed_of
 from paretomtl.training.study import Job, Step, Study
 from paretomtl.training.watch import Norms, is_moving
@@ -38,10 +40,17 @@ Tick = Callable[[float], None]  # called with the share of the steps that is don
 
 
 class TrainedPoint(NamedTuple):
-    """A point and its weights; None for the weights of a point that failed before its training was over."""
+    """A point, its weights, and what was recorded of its training.
+
+    Attributes:
+        point: the point.
+        weights: None for a point that failed before its training was over.
+        recordings: the records by recorder; None without recorders.
+    """
 
     point: Point
     weights: dict[str, Tensor] | None
+    recordings: dict[str, list[dict[str, Any]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,7 @@ class Outcome:
         self.norms, self.labels = Norms(len(self.problem.names)), LabelCounts(len(self.problem.names))
         self.state: Any = None
         self.status: Status = solved_status(self.preference)
+        self.recordings = Recordings(self.study.recorders)
 
     def conclude(self, pending: Point, model: nn.Module) -> TrainedPoint:
         """Let the method finish a trained model, measure it, and return its point.
@@ -135,11 +145,11 @@ class Outcome:
         try:
             measures = measure_splits(self.problem, model, self.splits, self.study.device)
         except Exception as reason:
-            return TrainedPoint(unmeasured_point(point, reason), weights_of(model))
+            return TrainedPoint(unmeasured_point(point, reason), weights_of(model), self.recordings.content)
         error = self._measure_angle(np.array(measures.losses["validate"]))
         warnings = (*point.warnings, *ray_warnings(self.solver, error, Code(int(status.code))))
         point = replace(point, **measures._asdict(), control_error=error, warnings=warnings)
-        return TrainedPoint(point, weights_of(model))
+        return TrainedPoint(point, weights_of(model), self.recordings.content)
 
     def _finish(self, model: nn.Module) -> Status:
         if self.problem.deterministic:
@@ -173,12 +183,20 @@ class Outcome:
         if self.training:
             self._add_step_warnings()
         step = self.counts["steps"] if self.training else None
-        return TrainedPoint(failed_point(pending, error, step, self.counts, self.warnings), None)
+        point = failed_point(pending, error, step, self.counts, self.warnings)
+        return TrainedPoint(point, None, self.recordings.content)
 
     def _add_step_warnings(self) -> None:
         self.warnings += self.labels.warnings_of(self.problem.names)
         self.warnings += self.norms.warnings_of(self.problem.names, self.place)
         self.warnings += step_warnings(self.solver, self.counts, self.counts["steps"])
+        self.warnings += self.recordings.warnings
+
+    def record(self, model: nn.Module, batch: Any, epoch: int) -> None:
+        """Let the study's recorders look at a step that was taken."""
+        step = self.counts["steps"]
+        validate = DeviceBatches(self.splits["validate"], self.study.device)
+        self.recordings.take(step, lambda: Moment(self.problem, model, batch, validate, epoch, step))
 
     def call_back(self, epoch: int, losses: Mapping[int, Tensor | None], weights: Mapping[int, float]) -> None:
         """Call the study's callbacks with a step; losses and weights are by objective."""

@@ -15,6 +15,7 @@ from paretomtl.conditioned.rehearsal import check_fit
 from paretomtl.normalisation import CORNERS, Normalisation
 from paretomtl.preference import Refine
 from paretomtl.problem import Problem
+from paretomtl.recorder import Recorder
 from paretomtl.solver import Solver, Sweep
 from paretomtl.training.seeds import OPENING, SOLVING, reproducible, reseed, seed_of
 
@@ -164,10 +165,18 @@ class Study:
                 raise TypeError(
                     f"callbacks[{k}]={callback!r} cannot be called; give a function of a Step, or a Callback"
                 )
+        names = [recorder.name for recorder in self.recorders]
+        if len(set(names)) < len(names):
+            raise ValueError(f"callbacks has the recorders {names}; give one of each name")
         self._check_optimizer()
         self._check_refine()
         check_fit(self.front_model, self.solver, self.problem, len(self.preferences), self.fleet)
         self._check_budget()
+
+    @property
+    def recorders(self) -> tuple[Recorder, ...]:
+        """The recorders among the callbacks."""
+        return tuple(callback for callback in self.callbacks if isinstance(callback, Recorder))
 
     def _check_optimizer(self):
         if isinstance(self.optimizer, torch.optim.Optimizer):
