@@ -1,0 +1,315 @@
+"""Imitation against reward: generators that match a distribution and earn a reward, beside the known front.
+
+    python -m studies.imitation_reward --size full --out runs/imitation-reward
+
+It takes five minutes of one core ("demo" half a minute), stores its fronts in the folder, and continues where it
+stopped. It says whether there is a trade-off, prints the table of both problems and one choice, and draws the figure.
+
+The problems are those of `studies.generators`; there are no data but draws of noise. Linear scalarization,
+SmoothTchebycheff and EPO have the same even preferences, the same steps, and Adam. On `gaussian` every learning rate
+reaches the front. On `mixture`, with a one-cycle schedule, each method has the peak rate of `RATES` with the largest
+validation hypervolume on a seed that the table does not use; the table's figures are those of the test draws.
+
+The columns, where losses count in units of what there is to gain from one known end to the other:
+
+- hypervolume: the share of the known front's
+- IGD+: how much worse than the places of the known front the nearest points are, on average
+- excess, worst: the nats that the known front saves at the same reward, the mean and the largest of the points
+- least excess: it would be negative for a point better than possible; the draws of z err by a few 1e-4
+- angle: degrees between the requested ray and the losses, the mean
+"""
+
+import argparse
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+import paretomtl as pm
+import paretomtl_solvers as ps
+from paretomtl.points.score import hypervolume, igd_plus
+from paretomtl.points.seeds import compare_paired, interval_half_width
+from paretomtl.preference import control_error, even_design
+from studies.conditioned_fronts import OneCycle, markdown
+from studies.generators import BATCH, NOISE, THREE, Triangular, excess, gaussian, mixture
+
+METHODS: dict[str, pm.Solver] = {
+    "Linear": ps.Linear(), "SmoothTchebycheff": ps.SmoothTchebycheff(), "EPO": ps.EPO(),
+}  # fmt: skip
+RATES, TUNING = (0.0125, 0.025, 0.05), 100  # peak learning rates on `mixture`, and the seed to choose one on
+EXACT_RATE = 0.05  # on `gaussian`
+BOUND = 0.1  # nats of divergence that a choice may have
+MATCHES = 1e-6  # nats of excess up to which a point is on an exact front
+COLUMNS = ("method", "hypervolume", "IGD+", "excess", "worst", "least excess", "angle")
+COLOURS = {"Linear": "#0072b2", "SmoothTchebycheff": "#009e73", "EPO": "#d55e00"}
+
+
+class Size(NamedTuple):
+    """Preferences of both problems; steps on `gaussian`; epochs, seeds and rates to try on `mixture`."""
+
+    points: int
+    steps: int
+    epochs: int
+    seeds: int
+    rates: Sequence[float]
+
+
+SIZES = {
+    "demo": Size(5, 150, 5, 2, (0.05,)),
+    "small": Size(9, 300, 8, 3, (0.05,)),
+    "full": Size(9, 300, 15, 5, RATES),
+}
+
+
+class Figures(NamedTuple):
+    """The figures of one front of one seed, in the order of the columns."""
+
+    hypervolume: float
+    igd_plus: float
+    excess: float
+    worst: float
+    least_excess: float
+    angle: float
+
+
+def known_front(problem: pm.Problem) -> pm.Truth:
+    """Return the front that is known."""
+    assert problem.truth is not None
+    return problem.truth
+
+
+def figures(losses: Float[np.ndarray, "n 2"], angles: Float[np.ndarray, " n"], problem: pm.Problem) -> Figures:
+    """Return the figures of the points of one seed."""
+    known = known_front(problem)
+    span = known.nadir - known.ideal
+    beyond = excess(losses, known)
+    return Figures(
+        (hypervolume(losses, problem.reference) or 0.0) / known.hypervolume,
+        igd_plus(losses / span, known.front[::10] / span),
+        *(float(value) for value in (beyond.mean(), beyond.max(), beyond.min(), angles.mean())),
+    )
+
+
+def figures_by_seed(front: pm.Front, problem: pm.Problem, split: str) -> list[Figures]:
+    """Return the figures of each seed's own front."""
+    return [figures(one.losses_on(split), one.control_errors, problem) for one in front.by_seed()]
+
+
+def on_rays(problem: pm.Problem, points: int) -> Figures:
+    """Return the figures of the known front's own places nearest to the rays of even preferences."""
+    known = known_front(problem)
+    scaled = (known.front - known.ideal) / (known.nadir - known.ideal)
+    errors = np.stack([control_error(scaled, np.broadcast_to(r, scaled.shape)) for r in even_design(2, points)])
+    return figures(known.front[errors.argmin(axis=1)], errors.min(axis=1), problem)
+
+
+def explore_gaussian(method: str, size: Size, out: Path) -> pm.Front:
+    """Explore the front of the exact problem."""
+    return pm.explore(
+        gaussian(), METHODS[method], preferences=size.points, steps=size.steps,
+        optimizer=partial(torch.optim.Adam, lr=EXACT_RATE), out=out / f"gaussian-{method}",
+    )  # fmt: skip
+
+
+def explore_mixture(method: str, size: Size, rate: float, seed: int, seeds: int, out: Path) -> pm.Front:
+    """Explore the front of the network's problem."""
+    optimizer = OneCycle(rate, size.epochs * (NOISE["train"] // BATCH))
+    return pm.explore(
+        mixture(), METHODS[method], preferences=size.points, epochs=size.epochs, optimizer=optimizer, seed=seed,
+        seeds=seeds, fleet=size.points, out=out,
+    )  # fmt: skip
+
+
+def tune(method: str, size: Size, out: Path) -> float:
+    """Return the peak rate with the largest validation hypervolume on the tuning seed; a single one needs no trial."""
+    if len(size.rates) == 1:
+        return size.rates[0]
+    volumes = {
+        rate: explore_mixture(method, size, rate, TUNING, 1, out / "tuning" / f"{method}-{rate:g}").hypervolume() or 0.0
+        for rate in size.rates
+    }
+    shown = ", ".join(f"{rate:g}: {volume:.3f}" for rate, volume in volumes.items())
+    print(f"{method}: validation hypervolume by peak learning rate {shown}", file=sys.stderr, flush=True)
+    return max(volumes, key=volumes.__getitem__)
+
+
+def explore_all(size: Size, out: Path) -> tuple[dict[str, pm.Front], dict[str, pm.Front], dict[str, float]]:
+    """Return the fronts of both problems by method, and the rates on the second."""
+    (out / "tuning").mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # points off their ray, which the table shows
+        exact = {method: explore_gaussian(method, size, out) for method in METHODS}
+        rates = {method: tune(method, size, out) for method in METHODS}
+        noisy = {
+            method: explore_mixture(method, size, rates[method], 0, size.seeds, out / f"mixture-{method}")
+            for method in METHODS
+        }
+    return exact, noisy, rates
+
+
+def gaussian_table(fronts: dict[str, pm.Front]) -> str:
+    """Return the table of the exact problem."""
+    problem, rows = gaussian(), []
+    for method, front in fronts.items():
+        statuses = Counter(str(point.status) for point in front.points)
+        shown = ", ".join(f"{n} {status}" for status, n in statuses.most_common())
+        rows.append([method, *_cells(figures_by_seed(front, problem, "validate"), "{:.0e}"), shown])
+    points = len(fronts["Linear"])
+    rows.append(["known front, on the rays", *_cells([on_rays(problem, points)], "{:.0e}"), ""])
+    return markdown([*COLUMNS, "status"], rows)
+
+
+def mixture_table(fronts: dict[str, pm.Front], rates: dict[str, float]) -> str:
+    """Return the table of the network's problem: means over the seeds, and the hypervolume paired with Linear's."""
+    problem, rows = mixture(), []
+    by_method = {method: figures_by_seed(front, problem, "test") for method, front in fronts.items()}
+    for method, each in by_method.items():
+        ours, linear = (np.array([f.hypervolume for f in of]) for of in (each, by_method["Linear"]))
+        pair = compare_paired(ours, linear)
+        verdict = "" if method == "Linear" else f"{pair.difference:+.4f} ± {pair.half_width or 0:.4f} {pair.verdict}"
+        rows.append([method, *_cells(each), f"{rates[method]:g}", verdict])
+    points = len(fronts["Linear"].by_seed()[0])
+    rows.append(["known front, on the rays", *_cells([on_rays(problem, points)]), "", ""])
+    return markdown([*COLUMNS, "rate", "to Linear's hypervolume"], rows)
+
+
+def _cells(each: Sequence[Figures], nats: str = "{:.4f}") -> list[str]:
+    """Format a row of figures: means over the seeds, of some with the 95 % interval; the least excess of all seeds."""
+    values = np.array(each)
+    half = interval_half_width(values)
+    hypervolume, distance, mean, worst, _, angle = values.mean(axis=0).tolist()
+    shown = [f"{hypervolume:.4f}", f"{distance:.4f}", nats.format(mean)]
+    if half is not None:
+        shown = [f"{text} ± {error:.4f}" for text, error in zip(shown, half.tolist(), strict=False)]
+    return [*shown, nats.format(worst), nats.format(values[:, 4].min()), f"{angle:.2f}"]
+
+
+def ends_table(exact: pm.Front, noisy: pm.Front) -> str:
+    """Return the table of the ends: each objective trained alone, means over the seeds, and what is known."""
+    rows = []
+    for name, front, problem, split in (
+        ("gaussian", exact, gaussian(), "validate"), ("mixture", noisy, mixture(), "test"),
+    ):  # fmt: skip
+        known = known_front(problem)
+        for k, alone in enumerate(front.names):
+            reached = np.mean([p.losses[split] for p in front.corners if p.corner == alone], axis=0)
+            end = known.ideal[0], known.nadir[1], known.nadir[0], known.ideal[1]
+            rows.append([
+                name, alone, f"{reached[0]:.4f}", f"{end[2 * k]:.4f}", f"{-reached[1]:.4f}", f"{-end[2 * k + 1]:.4f}"
+            ])  # fmt: skip
+    return markdown(["problem", "trained alone", "KL", "known", "reward", "known"], rows)
+
+
+def choice_table(fronts: dict[str, pm.Front]) -> str:
+    """Return the table of the choices, the best reward within the bound; and the best reward that there is."""
+    known = known_front(mixture())
+    rows = []
+    for method, front in fronts.items():
+        try:
+            point = front.select(best="reward", subject_to={"KL": BOUND}).point
+        except pm.NoFeasiblePoint:
+            rows.append([method, "none", "", "", ""])
+            continue
+        assert point is not None
+        values = [p.values["test"] for p in front.points if p.preference == point.preference]
+        mean = np.mean(values, axis=0)
+        half = interval_half_width(np.array(values))
+        errors = ["", ""] if half is None else [f" ± {error:.4f}" for error in half]
+        best = -np.interp(mean[0], *known.front.T)
+        rows.append([
+            method, point.id, f"{mean[0]:.4f}{errors[0]}", f"{mean[1]:.4f}{errors[1]}", f"{best:.4f}"
+        ])  # fmt: skip
+    best = -np.interp(BOUND, *known.front.T)
+    rows.append(["known front", "", f"{BOUND:.4f}", f"{best:.4f}", f"{best:.4f}"])
+    return markdown(["method", "model", "KL", "reward", "best at this KL"], rows)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Explore, say whether there is a trade-off, choose, print the tables, draw."""
+    parser = argparse.ArgumentParser(
+        prog="python -m studies.imitation_reward", description="Imitation against reward, beside the known front."
+    )
+    parser.add_argument("--size", choices=list(SIZES), default="demo")
+    parser.add_argument("--out", type=Path, required=True, help="the folder for the fronts and the figure")
+    options = parser.parse_args(arguments)
+    exact, noisy, rates = explore_all(SIZES[options.size], options.out)
+    for name, front in (("mixture, Linear", noisy["Linear"]), ("mixture, EPO", noisy["EPO"])):
+        print(f"{name}: {front.tradeoff().why}\n")
+    print(gaussian_table(exact), end="\n\n")
+    print(mixture_table(noisy, rates), end="\n\n")
+    print(ends_table(exact["EPO"], noisy["Linear"]), end="\n\n")
+    print(choice_table(noisy), end="\n\n")
+    for method, front in noisy.items():
+        print(f"{method}: {choose_why(front)}\n")
+    draw(exact, noisy, options.out / "imitation-reward.svg")
+    return 0
+
+
+def choose_why(front: pm.Front) -> str:
+    """Return the reason of a front's choice."""
+    try:
+        return front.select(best="reward", subject_to={"KL": BOUND}).why
+    except pm.NoFeasiblePoint as error:
+        return str(error)
+
+
+def draw(exact: dict[str, pm.Front], noisy: dict[str, pm.Front], path: Path) -> None:
+    """Draw both fronts beside what is known, and samples of three generators over the density of the data."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.hashsalt": "paretomtl", "font.size": 8}):
+        figure = Figure(figsize=(7.6, 5.6), layout="constrained")
+        above, below = figure.subfigures(2, 1, height_ratios=[1.2, 1])
+        panels = above.subplots(1, 2)
+        for axes, title, fronts, problem in zip(
+            panels, ("Gaussian, affine generator", "mixture, network"), (exact, noisy), (gaussian(), mixture()),
+            strict=True,
+        ):  # fmt: skip
+            draw_fronts(axes, fronts, known_front(problem))
+            axes.set(title=title, xlabel="KL from the data [nats]", ylabel="mean reward")
+        panels[0].legend(frameon=False, loc="lower right")
+        draw_samples(below.subplots(1, 3, sharex=True, sharey=True), noisy["SmoothTchebycheff"])
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {})  # no time: equal bytes
+
+
+def draw_fronts(axes: Any, fronts: dict[str, pm.Front], known: pm.Truth) -> None:
+    """Draw the mean fronts of the methods over the known front, and what is out of reach."""
+    axes.plot(known.front[:, 0], -known.front[:, 1], color="black", lw=0.9, label="known front", zorder=1)
+    axes.fill_between(known.front[:, 0], -known.front[:, 1], 0.25, color="#eeeeee", lw=0)
+    for (method, front), marker in zip(fronts.items(), "o^s", strict=True):
+        values = front.mean().values
+        axes.plot(values[:, 0], values[:, 1], marker, color=COLOURS[method], ms=4, mfc="none", label=method)
+    axes.set(xlim=(-0.1, 1.03 * known.nadir[0]), ylim=(-1.05 * known.nadir[1], 0.25))
+    axes.text(0.05, 0.93, "no generator", transform=axes.transAxes, color="#777777")
+
+
+@torch.no_grad()
+def draw_samples(panels: Sequence[Any], front: pm.Front) -> None:
+    """Draw samples of the first seed's generators with the least KL, in the middle, and with the best reward."""
+    first = sorted(front.by_seed()[0].points, key=lambda point: point.values["test"][0])
+    grid = torch.stack(torch.meshgrid(*[torch.linspace(-3, 3, 121)] * 2, indexing="xy"), dim=-1)
+    density = THREE.data.log_density(grid).exp().numpy()
+    z = torch.randn(600, 2, generator=torch.Generator().manual_seed(1))
+    for axes, point in zip(panels, (first[0], first[len(first) // 2], first[-1]), strict=True):
+        x, _ = front.load_model(point, Triangular)(z)
+        axes.contourf(grid[..., 0], grid[..., 1], density, levels=7, cmap="Blues")
+        axes.plot(*x.T, ".", color="#222222", ms=1.6, alpha=0.6)
+        axes.plot(*THREE.target, "*", color="#d55e00", ms=9, mec="white", mew=0.6)
+        kl, reward = point.values["test"]
+        axes.set(title=f"KL {kl:.2f} nats, reward {reward:.2f}", aspect="equal", xticks=[-2, 0, 2], yticks=[-2, 0, 2])
+        axes.set(xlim=(-2.7, 2.9), ylim=(-2.3, 2.7))
+
+
+if __name__ == "__main__":
+    # imported by its real name, under which workers find functions that cannot travel by value
+    from studies.imitation_reward import main as run
+
+    raise SystemExit(run())
