@@ -3,7 +3,7 @@
 | problem | data | generator | front |
 | --- | --- | --- | --- |
 | `gaussian` | N(0, I) | affine, x = A z + b | in closed form |
-| `mixture` | three Gaussians | a network, one pass from noise z to x | a bound in closed form; no generator is below it |
+| `mixture` | three Gaussians | a network, one pass from noise z to x | a lower bound, in closed form |
 
 paretomtl run studies.generators:gaussian --method EPO --preferences 9 --steps 300 --lr 0.05 --out runs/gaussian
 
