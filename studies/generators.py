@@ -161,13 +161,10 @@ class Triangular(nn.Module):
 @cache
 def noise() -> dict[str, tuple[Tensor]]:
     """Return the draws of z of every split; those to measure on fill the plane evenly (Sobol's)."""
-    from scipy.special import ndtri
-    from scipy.stats import qmc
-
     draws = {"train": torch.randn(NOISE["train"], 2, generator=torch.Generator().manual_seed(0))}
     for seed, split in enumerate(("validate", "test"), start=1):
-        uniform = qmc.Sobol(2, seed=seed).random(NOISE[split])
-        draws[split] = torch.from_numpy(ndtri(uniform)).float()
+        uniform = torch.quasirandom.SobolEngine(2, scramble=True, seed=seed).draw(NOISE[split], dtype=torch.float64)
+        draws[split] = torch.special.ndtri(uniform).float()
     return {split: (z,) for split, z in draws.items()}
 
 

@@ -2,7 +2,7 @@
 
     python -m studies.imitation_reward --size full --out runs/imitation-reward
 
-It takes five minutes of one core ("demo" half a minute), stores its fronts in the folder, and continues where it
+It takes seven minutes of one core ("demo" half a minute), stores its fronts in the folder, and continues where it
 stopped. It says whether there is a trade-off, prints the table of both problems and one choice, and draws the figure.
 
 The problems are those of `studies.generators`; there are no data but draws of noise. Linear scalarization,
@@ -43,7 +43,7 @@ from studies.generators import BATCH, NOISE, THREE, Triangular, excess, gaussian
 METHODS: dict[str, pm.Solver] = {
     "Linear": ps.Linear(), "SmoothTchebycheff": ps.SmoothTchebycheff(), "EPO": ps.EPO(),
 }  # fmt: skip
-RATES, TUNING = (0.02, 0.04, 0.08), 100  # peak learning rates on `mixture`, and the seed to choose one on
+RATES, TUNING = (0.02, 0.04, 0.08, 0.16), 100  # peak learning rates on `mixture`, and the seed to choose one on
 EXACT_RATE = 0.05  # on `gaussian`
 BOUND = 0.1  # nats of divergence that a choice may have
 MATCHES = 1e-6  # nats of excess up to which a point is on an exact front
@@ -110,29 +110,36 @@ def on_rays(problem: pm.Problem, points: int) -> Figures:
     return figures(known.front[errors.argmin(axis=1)], errors.min(axis=1), problem)
 
 
+def explore(problem: pm.Problem, method: str, **options: Any) -> pm.Front:
+    """Explore a front, without the warnings of points off their ray: the table shows them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return pm.explore(problem, METHODS[method], **options)
+
+
 def explore_gaussian(method: str, size: Size, out: Path) -> pm.Front:
     """Explore the front of the exact problem."""
-    return pm.explore(
-        gaussian(), METHODS[method], preferences=size.points, steps=size.steps,
+    return explore(
+        gaussian(), method, preferences=size.points, steps=size.steps,
         optimizer=partial(torch.optim.Adam, lr=EXACT_RATE), out=out / f"gaussian-{method}",
     )  # fmt: skip
 
 
 def explore_mixture(method: str, size: Size, rate: float, seed: int, seeds: int, out: Path) -> pm.Front:
     """Explore the front of the network's problem."""
-    return pm.explore(
-        mixture(), METHODS[method], preferences=size.points, epochs=size.epochs, optimizer=one_cycle(rate, size),
+    return explore(
+        mixture(), method, preferences=size.points, epochs=size.epochs, optimizer=one_cycle(rate, size),
         seed=seed, seeds=seeds, fleet=size.points, out=out,
     )  # fmt: skip
 
 
-def ask_at_bound(front: pm.Front, size: Size, rate: float, out: Path) -> pm.Front:
-    """Ask EPO's front for the known best with a divergence at the bound, and train there by EPO, in the same units."""
+def train_at_bound(method: str, front: pm.Front, size: Size, rate: float, out: Path) -> pm.Front:
+    """Ask a front for the known best with a divergence at the bound, and train by its method what it answers."""
     known = known_front(mixture())
     answer = front.ask({"KL": BOUND, "reward": -float(np.interp(BOUND, *known.front.T))})
-    print(answer.why, end="\n\n")
-    return pm.explore(
-        mixture(), METHODS["EPO"], preferences=[answer.preference], epochs=size.epochs, optimizer=one_cycle(rate, size),
+    print(f"{method}: {answer.why}\n")
+    return explore(
+        mixture(), method, preferences=[answer.preference], epochs=size.epochs, optimizer=one_cycle(rate, size),
         seeds=size.seeds, normalise=front.normalisation, out=out,
     )  # fmt: skip
 
@@ -158,14 +165,12 @@ def tune(method: str, size: Size, out: Path) -> float:
 def explore_all(size: Size, out: Path) -> tuple[dict[str, pm.Front], dict[str, pm.Front], dict[str, float]]:
     """Return the fronts of both problems by method, and the rates on the second."""
     (out / "tuning").mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # points off their ray, which the table shows
-        exact = {method: explore_gaussian(method, size, out) for method in METHODS}
-        rates = {method: tune(method, size, out) for method in METHODS}
-        noisy = {
-            method: explore_mixture(method, size, rates[method], 0, size.seeds, out / f"mixture-{method}")
-            for method in METHODS
-        }
+    exact = {method: explore_gaussian(method, size, out) for method in METHODS}
+    rates = {method: tune(method, size, out) for method in METHODS}
+    noisy = {
+        method: explore_mixture(method, size, rates[method], 0, size.seeds, out / f"mixture-{method}")
+        for method in METHODS
+    }
     return exact, noisy, rates
 
 
@@ -256,8 +261,11 @@ def main(arguments: list[str] | None = None) -> int:
     print(gaussian_table(exact), end="\n\n")
     print(mixture_table(noisy, rates), end="\n\n")
     print(ends_table(exact["EPO"], noisy["Linear"]), end="\n\n")
-    asked = ask_at_bound(noisy["EPO"], size, rates["EPO"], options.out / "mixture-EPO-asked")
-    print(choice_table({**noisy, "EPO, asked for it": asked}), end="\n\n")
+    asked = {
+        f"{method}, asked": train_at_bound(method, front, size, rates[method], options.out / f"mixture-{method}-asked")
+        for method, front in noisy.items()
+    }
+    print(choice_table({**noisy, **asked}), end="\n\n")
     for method, front in noisy.items():
         print(f"{method}: {choose_why(front)}\n")
     draw(exact, noisy, options.out / "imitation-reward.svg")
@@ -279,16 +287,14 @@ def draw(exact: dict[str, pm.Front], noisy: dict[str, pm.Front], path: Path) -> 
 
     with mpl.rc_context({"svg.hashsalt": "paretomtl", "font.size": 8}):
         figure = Figure(figsize=(7.6, 5.6), layout="constrained")
-        above, below = figure.subfigures(2, 1, height_ratios=[1.2, 1])
-        panels = above.subplots(1, 2)
-        for axes, title, fronts, problem in zip(
-            panels, ("Gaussian, affine generator", "mixture, network"), (exact, noisy), (gaussian(), mixture()),
-            strict=True,
-        ):  # fmt: skip
-            draw_fronts(axes, fronts, known_front(problem))
-            axes.set(title=title, xlabel="KL from the data [nats]", ylabel="mean reward")
-        panels[0].legend(frameon=False, loc="lower right")
-        draw_samples(below.subplots(1, 3, sharex=True, sharey=True), noisy["Linear"])
+        grid = figure.add_gridspec(2, 6, height_ratios=[1.2, 1])
+        left, right = (figure.add_subplot(grid[0, part]) for part in (slice(3), slice(3, 6)))
+        draw_fronts(left, exact, known_front(gaussian()))
+        left.set_title("Gaussian, affine generator")
+        left.legend(frameon=False, loc="lower right")
+        draw_fronts(right, noisy, known_front(mixture()))
+        right.set_title("mixture, network")
+        draw_samples([figure.add_subplot(grid[1, k : k + 2]) for k in (0, 2, 4)], noisy["Linear"])
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {})  # no time: equal bytes
 
 
@@ -299,6 +305,7 @@ def draw_fronts(axes: Any, fronts: dict[str, pm.Front], known: pm.Truth) -> None
     for (method, front), marker in zip(fronts.items(), "o^s", strict=True):
         values = front.mean().values
         axes.plot(values[:, 0], values[:, 1], marker, color=COLOURS[method], ms=4, mfc="none", label=method)
+    axes.set(xlabel="KL from the data [nats]", ylabel="mean reward")
     axes.set(xlim=(-0.1, 1.03 * known.nadir[0]), ylim=(-1.05 * known.nadir[1], 0.25))
     axes.text(0.05, 0.93, "no generator", transform=axes.transAxes, color="#777777")
 
