@@ -34,6 +34,7 @@ from jaxtyping import Float
 
 import paretomtl as pm
 import paretomtl_solvers as ps
+from paretomtl.normalisation import Normalisation
 from paretomtl.points.score import hypervolume, igd_plus
 from paretomtl.points.seeds import compare_paired, interval_half_width
 from paretomtl.preference import control_error, even_design
@@ -45,7 +46,7 @@ METHODS: dict[str, pm.Solver] = {
 }  # fmt: skip
 RATES, TUNING = (0.02, 0.04, 0.08, 0.16), 100  # peak learning rates on `mixture`, and the seed to choose one on
 EXACT_RATE = 0.05  # on `gaussian`
-BOUND = 0.1  # nats of divergence that a choice may have
+BOUND, NARROW = 0.1, 0.5  # nats of divergence: what a choice may have, and a range around it
 MATCHES = 1e-6  # nats of excess up to which a point is on an exact front
 COLUMNS = ("method", "hypervolume", "IGD+", "excess", "worst", "least excess", "angle")
 COLOURS = {"Linear": "#0072b2", "SmoothTchebycheff": "#009e73", "EPO": "#d55e00"}
@@ -133,14 +134,37 @@ def explore_mixture(method: str, size: Size, rate: float, seed: int, seeds: int,
     )  # fmt: skip
 
 
+def best_loss(kl: float) -> float:
+    """Return the known least loss of the reward on `mixture` at a divergence."""
+    return float(np.interp(kl, *known_front(mixture()).front.T))
+
+
 def train_at_bound(method: str, front: pm.Front, size: Size, rate: float, out: Path) -> pm.Front:
     """Ask a front for the known best with a divergence at the bound, and train by its method what it answers."""
-    known = known_front(mixture())
-    answer = front.ask({"KL": BOUND, "reward": -float(np.interp(BOUND, *known.front.T))})
+    answer = front.ask({"KL": BOUND, "reward": -best_loss(BOUND)})
     print(f"{method}: {answer.why}\n")
+    return train_one(method, answer.preference, front.normalisation, size, rate, out)
+
+
+def train_in_range(front: pm.Front, size: Size, rate: float, out: Path) -> pm.Front:
+    """Train by EPO on the ray to the same place, in units of the range up to `NARROW` nats.
+
+    In the units of the whole front, the bound is less than the least that noisy losses count as, .05 of their range.
+    """
+    units = front.normalisation
+    assert units is not None
+    units = Normalisation((units.ideal[0], best_loss(NARROW)), (NARROW, units.nadir[1]))
+    inverse = 1 / units.apply(np.array([BOUND, best_loss(BOUND)]))
+    return train_one("EPO", (inverse / inverse.sum()).tolist(), units, size, rate, out)
+
+
+def train_one(
+    method: str, preference: Any, units: Normalisation | None, size: Size, rate: float, out: Path
+) -> pm.Front:
+    """Train one preference of `mixture` with all seeds, in given units."""
     return explore(
-        mixture(), method, preferences=[answer.preference], epochs=size.epochs, optimizer=one_cycle(rate, size),
-        seeds=size.seeds, normalise=front.normalisation, out=out,
+        mixture(), method, preferences=[preference], epochs=size.epochs, optimizer=one_cycle(rate, size),
+        seeds=size.seeds, normalise=units, out=out,
     )  # fmt: skip
 
 
@@ -229,20 +253,19 @@ def ends_table(exact: pm.Front, noisy: pm.Front) -> str:
 
 def choice_table(fronts: dict[str, pm.Front]) -> str:
     """Return the table of the choices, each the best mean reward within the bound, else the nearest to it; on test."""
-    known, rows = known_front(mixture()), []
+    rows = []
     for method, front in fronts.items():
         mean = front.mean()
         k = int(np.argmax(np.where(mean.values[:, 0] <= BOUND, 1e6 + mean.values[:, 1], -mean.values[:, 0])))
         replicates = [p.values["test"] for p in front.points if p.preference == mean.points[k].preference]
         values, half = np.mean(replicates, axis=0), interval_half_width(np.array(replicates))
         errors = ["", ""] if half is None else [f" ± {error:.4f}" for error in half]
-        best = -np.interp(values[0], *known.front.T)
         rows.append([
             method, mean.points[k].id, "yes" if mean.values[k, 0] <= BOUND else "no", f"{values[0]:.4f}{errors[0]}",
-            f"{values[1]:.4f}{errors[1]}", f"{best:.4f}",
+            f"{values[1]:.4f}{errors[1]}", f"{-best_loss(values[0]):.4f}",
         ])  # fmt: skip
-    best = -np.interp(BOUND, *known.front.T)
-    rows.append(["known front", "", "yes", f"{BOUND:.4f}", f"{best:.4f}", f"{best:.4f}"])
+    best = f"{-best_loss(BOUND):.4f}"
+    rows.append(["known front", "", "yes", f"{BOUND:.4f}", best, best])
     return markdown(["method", "model", f"KL ≤ {BOUND:g}", "KL", "reward", "best at this KL"], rows)
 
 
@@ -265,7 +288,8 @@ def main(arguments: list[str] | None = None) -> int:
         f"{method}, asked": train_at_bound(method, front, size, rates[method], options.out / f"mixture-{method}-asked")
         for method, front in noisy.items()
     }
-    print(choice_table({**noisy, **asked}), end="\n\n")
+    narrow = train_in_range(noisy["EPO"], size, rates["EPO"], options.out / "mixture-EPO-narrow")
+    print(choice_table({**noisy, **asked, f"EPO, in a range of {NARROW:g} nats": narrow}), end="\n\n")
     for method, front in noisy.items():
         print(f"{method}: {choose_why(front)}\n")
     draw(exact, noisy, options.out / "imitation-reward.svg")
@@ -295,13 +319,14 @@ def draw(exact: dict[str, pm.Front], noisy: dict[str, pm.Front], path: Path) -> 
         draw_fronts(right, noisy, known_front(mixture()))
         right.set_title("mixture, network")
         draw_samples([figure.add_subplot(grid[1, k : k + 2]) for k in (0, 2, 4)], noisy["Linear"])
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {})  # no time: equal bytes
+        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else {})  # no time: equal bytes
 
 
 def draw_fronts(axes: Any, fronts: dict[str, pm.Front], known: pm.Truth) -> None:
     """Draw the mean fronts of the methods over the known front, and what is out of reach."""
-    axes.plot(known.front[:, 0], -known.front[:, 1], color="black", lw=0.9, label="known front")
-    axes.fill_between(known.front[:, 0], -known.front[:, 1], 0.25, color="#eeeeee", lw=0, zorder=0)
+    kl, reward = known.front[::50].T * [[1], [-1]]
+    axes.plot(kl, reward, color="black", lw=0.9, label="known front")
+    axes.fill_between(kl, reward, 0.25, color="#eeeeee", lw=0, zorder=0)
     for (method, front), marker in zip(fronts.items(), "o^s", strict=True):
         values = front.mean().values
         axes.plot(values[:, 0], values[:, 1], marker, color=COLOURS[method], ms=4, mfc="none", label=method)
@@ -314,13 +339,13 @@ def draw_fronts(axes: Any, fronts: dict[str, pm.Front], known: pm.Truth) -> None
 def draw_samples(panels: Sequence[Any], front: pm.Front) -> None:
     """Draw samples of three of the first seed's generators: the least KL, the middle, the best reward."""
     first = sorted(front.by_seed()[0].points, key=lambda point: point.values["test"][0])
-    grid = torch.stack(torch.meshgrid(*[torch.linspace(-3, 3, 121)] * 2, indexing="xy"), dim=-1)
+    grid = torch.stack(torch.meshgrid(*[torch.linspace(-3, 3, 61)] * 2, indexing="xy"), dim=-1)
     density = THREE.data.log_density(grid).exp().numpy()
     z = torch.randn(600, 2, generator=torch.Generator().manual_seed(1))
     for axes, point in zip(panels, (first[0], first[len(first) // 2], first[-1]), strict=True):
         x, _ = front.load_model(point, Triangular)(z)
         axes.contourf(grid[..., 0], grid[..., 1], density, levels=np.linspace(0.01, density.max(), 8), cmap="Blues")
-        axes.plot(*x.T, ".", color="#222222", ms=1.6, alpha=0.6)
+        axes.plot(*x.T, ".", color="#222222", ms=1.6, alpha=0.6, rasterized=True)
         axes.plot(*THREE.target, "*", color="#d55e00", ms=9, mec="white", mew=0.6)
         kl, reward = point.values["test"]
         axes.set(title=f"KL {kl:.2f} nats, reward {reward:.2f}", aspect="equal", xticks=[-2, 0, 2], yticks=[-2, 0, 2])

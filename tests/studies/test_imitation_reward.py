@@ -267,7 +267,7 @@ def test_a_tiny_study(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "measurable" in printed
     tables = [part.splitlines() for part in printed.split("\n\n") if part.startswith("|")]
-    assert [len(table) - 2 for table in tables] == [4, 4, 4, 7]
+    assert [len(table) - 2 for table in tables] == [4, 4, 4, 8]
     exact, noisy, ends, _ = ([line.strip("| ").split(" | ") for line in table[2:]] for table in tables)
     assert [line[0] for line in exact[:3]] == [line[0] for line in noisy[:3]] == [*imitation_reward.METHODS]
     assert all(re.fullmatch(r"(\d [a-z ]+(, )?)+", line[-1]) for line in exact[:3])
@@ -285,6 +285,21 @@ def test_the_study_file_names_what_exists():
     options = read_study_file(ROOT / "studies" / "imitation_reward.toml")
     assert options.problem.name == "studies.generators:mixture"
     assert options.seeds == 2
+
+
+def test_the_page_says_what_is_known():
+    page = (ROOT / "docs" / "imitation-reward.md").read_text()
+    for name, problem in (("gaussian", gaussian()), ("mixture", mixture())):
+        known = known_front(problem)
+        lines = [
+            line.strip("| ").split(" | ") for line in page.splitlines() if re.match(rf"\| {name} \| (KL|rew)", line)
+        ]
+        assert [(line[3], line[5]) for line in lines] == [
+            (f"{known.ideal[0]:.4f}", f"{-known.nadir[1]:.4f}"), (f"{known.nadir[0]:.4f}", f"{-known.ideal[1]:.4f}")
+        ]  # fmt: skip
+        rays = on_rays(problem, 9)
+        assert f"| known front, on the rays | {rays.hypervolume:.4f} | {rays.igd_plus:.4f} |" in page
+    assert f"| 0.1000 | {-imitation_reward.best_loss(0.1):.4f} |" in page
 
 
 @pytest.mark.docs
