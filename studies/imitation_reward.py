@@ -63,7 +63,7 @@ class Size(NamedTuple):
 
 
 SIZES = {
-    "demo": Size(7, 100, 5, 2, (0.05,)),
+    "demo": Size(5, 100, 4, 2, (0.05,)),
     "small": Size(9, 300, 8, 3, (0.05,)),
     "full": Size(9, 300, 15, 5, RATES),
 }
