@@ -208,15 +208,16 @@ def test_no_untrained_network_is_below_the_front():
 # --- the study ---
 
 
-def test_epo_s_certificate_is_true():
+def test_epo_meets_a_ray_near_the_end_and_its_certificate_is_true():
     known = known_front(gaussian())
     units = Normalisation(tuple(known.ideal), tuple(known.nadir))
     front = pm.explore(
-        gaussian(), ps.EPO(), preferences=[[0.3, 0.7]], steps=60, optimizer=partial(torch.optim.Adam, lr=0.05),
+        gaussian(), ps.EPO(), preferences=[[0.97128, 0.02872]], steps=60, optimizer=partial(torch.optim.Adam, lr=0.05),
         normalise=units,
     )  # fmt: skip
     assert [point.status for point in front.points] == ["solved"]
     assert np.abs(excess(front.losses, known)).max() < 1e-6
+    assert front.losses[0, 0] == pytest.approx(0.1, abs=1e-4)  # nats, where the ray meets the front
     assert front.control_errors.max() < 0.01
     assert front.values[:, 1] == pytest.approx(-front.losses[:, 1])
 
