@@ -14,6 +14,8 @@ from .conditioned.inputs import Inputs as Inputs
 from .conditioned.low_rank import LowRank as LowRank
 from .conditioned.sampling import Sampling as Sampling
 from .descent import Descent as Descent
+from .diagnosing import Diagnosis as Diagnosis
+from .diagnosing import diagnose as diagnose
 from .errors import EmptyFrontError as EmptyFrontError
 from .errors import NoFeasiblePoint as NoFeasiblePoint
 from .errors import NoFeasiblePointError as NoFeasiblePointError

@@ -17,13 +17,16 @@ from paretomtl.diagnosis.recorders import (
     LossRecorder,
     NoiseRecorder,
 )
+from paretomtl.diagnosis.transfer import Correlation, Estimate, Transfer, correlate, measure_transfer
 
 __all__ = [
     "AffinityRecorder",
     "Coherence",
     "Conflict",
     "ConflictRecorder",
+    "Correlation",
     "CurvatureRecorder",
+    "Estimate",
     "FisherRecorder",
     "GapCurve",
     "Grouping",
@@ -31,13 +34,16 @@ __all__ = [
     "LossRecorder",
     "NoiseRecorder",
     "NoiseScale",
+    "Transfer",
     "affinity",
     "coherence",
     "conflict",
+    "correlate",
     "fisher_trace",
     "fit_learning_curve",
     "gap_at_matched_loss",
     "group_tasks",
     "hessian_top",
+    "measure_transfer",
     "noise_scale",
 ]

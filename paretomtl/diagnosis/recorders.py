@@ -4,7 +4,7 @@ Their gradients are on all trained parameters that more than one loss depends on
 step. What needs smaller batches takes parts of it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -28,16 +28,26 @@ PARTS = 8  # of a batch, where estimators need several gradients of one task
 
 @dataclass(frozen=True)
 class LossRecorder(Recorder):
-    """Records each task's loss at the batch, and its mean on the validation split."""
+    """Records each task's training loss, and its mean on the validation split.
+
+    Args:
+        every: steps between two records.
+        probe: batches at which the training loss is taken, the same ones each time; None for the batch of the step,
+            whose noise the running minimum of a curve would take for progress.
+    """
 
     every: int = 50
+    probe: Sequence[Any] | None = None
 
     name: ClassVar[str] = "loss"
     cost: ClassVar[str] = "a forward pass over the batch, and one over the validation split"
 
     def record(self, moment: Moment) -> Mapping[str, Any]:
         """Return losses by task; None for those without a label."""
-        return {"train": self._means(moment, [moment.batch]), "validate": self._means(moment, moment.validate)}
+        device = next(moment.model.parameters()).device
+        probe = tree_map(lambda x: x.to(device) if isinstance(x, Tensor) else x, self.probe)
+        train = [moment.batch] if probe is None else probe
+        return {"train": self._means(moment, train), "validate": self._means(moment, moment.validate)}
 
     @torch.no_grad()
     def _means(self, moment: Moment, batches: Any) -> list[float | None]:
