@@ -9,37 +9,26 @@ Three losses: the cross-entropy of clicks; that of long reads, over all impressi
 trained on clicked items alone and there is no loss on the second factor; and the divergence of the student from the
 stopped teacher. Products of probabilities are sums of log-sigmoids; nothing is clipped.
 
-An interpretation: teacher and student share the embeddings of users, items and their categories. The description of the
-method leaves it open. Without it the third loss would have no parameter in common with the others, and nothing to trade.
+An interpretation: teacher and student share the embeddings of users, items and their categories. The description of
+the method leaves it open. Without it the third loss would have no parameter in common with the others, and nothing to
+trade.
 
-The model takes any fields: see `Catalogue`, whose tables are the features of all users and items. A batch is indices into
-them, and labels: (user (N,), item (N,), click (N,), long read (N,)).
+The model takes any fields: see `Catalogue`, whose tables are the features of all users and items. A batch is indices
+into them, and labels: (user (N,), item (N,), click (N,), long read (N,)).
 """
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, embedding, logsigmoid
+from torch.nn.functional import binary_cross_entropy_with_logits, embedding
+
+from paretomtl.distillation import bernoulli_kl, both_logit
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 OBJECTIVES = ("click", "long read", "distillation")
-
-
-def both_logit(first_logit: Tensor, second_logit: Tensor) -> Tensor:  # until the library's own lands
-    """Return the logit of the product of two probabilities."""
-    log_both = logsigmoid(first_logit) + logsigmoid(second_logit)
-    return log_both - torch.logaddexp(logsigmoid(-first_logit), logsigmoid(first_logit) + logsigmoid(-second_logit))
-
-
-def bernoulli_kl(teacher_logit: Tensor, student_logit: Tensor) -> Tensor:  # until the library's own lands
-    """Return the mean divergence."""
-    p = teacher_logit.detach()
-    return (
-        p.sigmoid() * (logsigmoid(p) - logsigmoid(student_logit))
-        + (-p).sigmoid() * (logsigmoid(-p) - logsigmoid(-student_logit))
-    ).mean()
+LONG = 100_000  # rows of a table from which sparse gradients cost less time, at batches of some thousands
 
 
 class Catalogue(NamedTuple):
@@ -75,7 +64,8 @@ def check_catalogue(catalogue: Catalogue) -> None:
     ):
         if len(kinds) != len(numbers):
             raise ValueError(
-                f"{side}_kinds has {len(kinds)} rows, {side}_numbers {len(numbers)}; give one row for each {side} in both"
+                f"{side}_kinds has {len(kinds)} rows, {side}_numbers {len(numbers)}; "
+                f"give one row for each {side} in both"
             )
         if kinds.numel() and int(kinds.min()) < 0:
             raise ValueError(
@@ -90,7 +80,7 @@ def _check_history(catalogue: Catalogue) -> None:
     history = catalogue.history
     if len(history) != catalogue.users:
         raise ValueError(f"history has {len(history)} rows, and there are {catalogue.users} users; give one row a user")
-    if history.numel() and not (-1 <= int(history.min()) and int(history.max()) < catalogue.items):
+    if history.numel() and (int(history.min()) < -1 or int(history.max()) >= catalogue.items):
         raise ValueError(
             f"history holds items from {int(history.min())} to {int(history.max())}; they are numbered from 0 to "
             f"{catalogue.items - 1}, and -1 fills up a row"
@@ -129,22 +119,19 @@ class Widths(NamedTuple):
 class Features(nn.Module):
     """Embeddings of both sides, which teacher and student share; the tables of the catalogue are not parameters.
 
-    Args:
-        catalogue: the features of users and items.
-        widths: the widths of the embeddings.
-        sparse: sparse gradients for the tables of identities; for tables much longer than a batch.
+    Tables of identities with `LONG` rows or more have sparse gradients: train them with `LazyAdam`.
     """
 
-    def __init__(self, catalogue: Catalogue, widths: Widths, sparse: bool):
+    def __init__(self, catalogue: Catalogue, widths: Widths):
         super().__init__()
         check_catalogue(catalogue)
         for name, table in catalogue._asdict().items():
             self.register_buffer(name, table, persistent=False)
-        self.user = _embedding(catalogue.users, widths.identity, sparse)
-        self.item = _embedding(catalogue.items, widths.identity, sparse)
+        self.user = _embedding(catalogue.users, widths.identity)
+        self.item = _embedding(catalogue.items, widths.identity)
         self.kinds = nn.ModuleDict(
             {
-                side: nn.ModuleList(_embedding(int(field.max()) + 1, widths.kind, False) for field in kinds.unbind(1))
+                side: nn.ModuleList(_embedding(int(field.max()) + 1, widths.kind) for field in kinds.unbind(1))
                 for side, kinds in (("user", catalogue.user_kinds), ("item", catalogue.item_kinds))
             }
         )
@@ -185,7 +172,7 @@ class Features(nn.Module):
         return (vectors * is_item).sum(dim=1) / is_item.sum(dim=1)
 
 
-class Teacher(nn.Module):
+class MixtureOfExperts(nn.Module):
     """Experts on joined features, and for each task a gate over them and a tower that ends in one logit."""
 
     def __init__(self, inputs: int, widths: Widths):
@@ -207,10 +194,10 @@ class Teacher(nn.Module):
 class DoubleTower(nn.Module):
     """A tower for users and one for items: vectors whose inner product, and a constant, is a logit."""
 
-    def __init__(self, catalogue: Catalogue, widths: Widths | None = None, sparse: bool = False):
+    def __init__(self, catalogue: Catalogue, widths: Widths | None = None):
         super().__init__()
         widths = widths or Widths()
-        self.features = Features(catalogue, widths, sparse)
+        self.features = Features(catalogue, widths)
         self.user_tower = _layers(self.features.user_width, widths.hidden, widths.vector)
         self.item_tower = _layers(self.features.item_width, widths.hidden, widths.vector)
         self.constant = nn.Parameter(torch.zeros(()))
@@ -236,9 +223,9 @@ class DoubleTower(nn.Module):
 class DMTL(DoubleTower):
     """The double tower with its teacher: one forward pass gives the logits of both."""
 
-    def __init__(self, catalogue: Catalogue, widths: Widths | None = None, sparse: bool = False):
-        super().__init__(catalogue, widths, sparse)
-        self.teacher = Teacher(self.features.user_width + self.features.item_width, widths or Widths())
+    def __init__(self, catalogue: Catalogue, widths: Widths | None = None):
+        super().__init__(catalogue, widths)
+        self.teacher = MixtureOfExperts(self.features.user_width + self.features.item_width, widths or Widths())
 
     def forward(self, users: Tensor, items: Tensor) -> Logits:  # type: ignore[override]
         """Logits of users (N,) with items (N,)."""
@@ -258,8 +245,39 @@ def losses(model: DMTL, batch: Batch) -> dict[str, Tensor]:
     }
 
 
-def _embedding(rows: int, width: int, sparse: bool) -> nn.Embedding:
-    table = nn.Embedding(rows, width, sparse=sparse)
+class LazyAdam(torch.optim.Adam):
+    """Adam, and for a table whose gradient is sparse, Adam on the rows of the batch alone; the others stay."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Take a step."""
+        tables = [(p, group) for group in self.param_groups for p in group["params"] if _has_sparse_gradient(p)]
+        for p, group in tables:
+            self._step_rows(p, group)
+            p.grad = None  # so that Adam passes it by
+        return super().step(closure)
+
+    def _step_rows(self, p: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[p]
+        if not state:
+            state.update(step=torch.tensor(0.0), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
+        state["step"] += 1
+        gradient = p.grad.coalesce()  # type: ignore[union-attr]
+        rows, values = gradient.indices()[0], gradient.values()
+        (first, second), t = group["betas"], float(state["step"])
+        mean = state["exp_avg"][rows].lerp(values, 1 - first)
+        square = state["exp_avg_sq"][rows].lerp(values.square(), 1 - second)
+        state["exp_avg"][rows], state["exp_avg_sq"][rows] = mean, square
+        scale = (square / (1 - second**t)).sqrt() + group["eps"]
+        p[rows] -= group["lr"] / (1 - first**t) * mean / scale
+
+
+def _has_sparse_gradient(p: Tensor) -> bool:
+    return p.grad is not None and p.grad.is_sparse
+
+
+def _embedding(rows: int, width: int) -> nn.Embedding:
+    table = nn.Embedding(rows, width, sparse=rows >= LONG)
     nn.init.normal_(table.weight, std=width**-0.5)
     return table
 

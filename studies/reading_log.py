@@ -1,8 +1,8 @@
 """A simulated log of impressions, clicks and long reads, whose truth is known.
 
-Users have tastes of two kinds: what they click on, and what they then read to the end; the two agree in part. Items have
-topics, a catchy or a dull title, and a text that is good or poor; catchy titles promise more than their texts keep. So
-titles raise clicks and shorten reading: what is clicked and what is read differ in their causes.
+Users have tastes of two kinds: what they click on, and what they then read to the end; the two agree in part. Items
+have topics, a catchy or a dull title, and a text that is good or poor; catchy titles promise more than their texts
+keep. So titles raise clicks and shorten reading: what is clicked and what is read differ in their causes.
 
 - The logit of a click: a constant, the user's activity, the match of the topics with the tastes, the title.
 - The time that a click leads to is log-normal; the mean of its logarithm: a constant, the user's patience, the match
@@ -10,8 +10,8 @@ titles raise clicks and shorten reading: what is clicked and what is read differ
 - A long read is one of more than `LONG` seconds.
 - The log shows each user items by a policy that favours what is likely to be clicked, none of them twice.
 
-What a model may see is in the catalogue: group and region of a user, and the items read before the log begins; topic and
-source of an item, the length of its text and a noisy rating of its title. All else has to be learnt from the log.
+What a model may see is in the catalogue: group and region of a user, and the items read before the log begins; topic
+and source of an item, the length of its text and a noisy rating of its title. All else has to be learnt from the log.
 
 Nothing is measured, so nothing here says how large such effects are in a real log.
 """
@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Float, Int
 from scipy.special import expit, ndtr
 
+from paretomtl.distillation import check_chain
 from studies.double_tower import Catalogue
 from studies.tabular import Parts
 
@@ -54,8 +55,8 @@ SIZES = {"demo": Size(300, 500, 80), "small": Size(2_000, 3_000, 100), "full": S
 class World(NamedTuple):
     """The truth: every user and item with all that clicks and reading times depend on.
 
-    tastes, depths: what users click on, and what they read; topics: what items are about. Group, region, topic and source
-    are categories that can be seen.
+    tastes, depths: what users click on, and what they read; topics: what items are about. Group, region, topic and
+    source are categories that can be seen.
     """
 
     tastes: Float[np.ndarray, "U tastes"]
@@ -190,13 +191,17 @@ class Data(NamedTuple):
 
 @cache
 def simulate(size: str, seed: int) -> Data:
-    """Return the world and log of a size; impressions are divided at random, 80 % to train on, 10 % each to the others."""
-    size_, seed = SIZES[size], seed
-    world = draw_world(size_, seed)
-    log = draw_log(world, size_.shown, seed)
+    """Return a world of this size and its log: 80 % of the impressions to train on, at random, 10 % each to the others.
+
+    Raises:
+        ValueError: a long read without a click.
+    """
+    world = draw_world(SIZES[size], seed)
+    log = draw_log(world, SIZES[size].shown, seed)
     order = np.random.default_rng([seed, 4]).permutation(len(log.user))
     ends = np.round(np.cumsum(list(SPLITS.values()))[:-1] * len(order)).astype(int)
     columns = (log.user, log.item, log.click.astype(np.float32), log.read.astype(np.float32))
     tensors = [torch.from_numpy(column) for column in columns]
+    check_chain(tensors[2], tensors[3], ("click", "long read"))
     rows = dict(zip(SPLITS, np.split(order, ends), strict=True))
     return Data(world, build_catalogue(world, seed), {k: tuple(t[part] for t in tensors) for k, part in rows.items()})
