@@ -139,7 +139,7 @@ def draw_log(world: World, shown: int, seed: int) -> Log:
     """Draw the log: for each user as many impressions, none of an item twice, and what came of each."""
     draw = np.random.default_rng([seed, 1])
     parts = []
-    for users in _chunks(len(world.tastes)):
+    for users in iterate_users(len(world.tastes)):
         logits = world.click_logit(users)
         item = _draw_items(FAVOUR * logits, shown, draw)
         click = draw.random(item.shape) < expit(np.take_along_axis(logits, item, 1))
@@ -152,11 +152,14 @@ def draw_log(world: World, shown: int, seed: int) -> Log:
 def draw_history(world: World, seed: int) -> Int[np.ndarray, "U L"]:
     """Draw the items that each user has read before the log begins: by the probability of a click with a long read."""
     draw = np.random.default_rng([seed, 2])
-    rows = [_draw_items(np.log(world.read_probability(users)), HISTORY, draw) for users in _chunks(len(world.tastes))]
+    rows = [
+        _draw_items(np.log(world.read_probability(users)), HISTORY, draw) for users in iterate_users(len(world.tastes))
+    ]
     return np.concatenate(rows)
 
 
-def _chunks(users: int) -> Iterator[np.ndarray]:
+def iterate_users(users: int) -> Iterator[np.ndarray]:
+    """Yield users, some hundreds at a time: as many as a table of all items is affordable for."""
     return (np.arange(start, min(start + CHUNK, users)) for start in range(0, users, CHUNK))
 
 

@@ -124,7 +124,7 @@ class Retriever:
 
 
 class Timing(NamedTuple):
-    """Recall of the index, and median milliseconds of one user of both ways; reach of the index, seconds to build it."""
+    """Recall of the index, median milliseconds of one user both ways, the index's reach, and seconds to build it."""
 
     items: int
     recall: float
