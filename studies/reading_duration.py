@@ -2,7 +2,8 @@
 
     python -m studies.reading_duration --size demo --out runs/reading-duration
 
-SIZES_TAKE
+The demo takes half a minute of one core, small seven minutes, full twelve, most of them for the table; its sweep is
+small's. Each front, each seed of the table and the retrieval are stored in the folder, and gone on with.
 
 The data are a simulated log of impressions, clicks and reading times whose truth is known (`studies.reading_log`). The
 model is a teacher of clicks and long reads and its student, a double tower (`studies.double_tower`), in one stage. Its
@@ -16,7 +17,7 @@ double tower at one budget (`studies.reading_towers`), each seed with a log of i
 retrieved, exactly and by an index.
 
 Rates were chosen on validation data of a log that no table uses (`--tune`), by the AUC of long reads, for the towers on
-clicks too. The bound on recall is fixed from the same log. Test data chose nothing.
+clicks too. The bound on recall is nine tenths of what equal weights reached on the same log. Test data chose nothing.
 """
 
 import argparse
@@ -87,9 +88,9 @@ _SMALL = Budget("small", 4, 1024, 5, {DMTL_NAME: 0.01, DIRECT: 0.01, CLICKS: 0.0
 _FULL = Budget("full", 4, 4096, 5, {DMTL_NAME: 0.03, DIRECT: 0.01, CLICKS: 0.03, CLICKED: 0.003})
 STUDIES = {
     "demo": Study(_DEMO, Front(_DEMO, 3, 0.3), False),
-    "small": Study(_SMALL, Front(_SMALL._replace(seeds=3), 6, 0.15), False),
+    "small": Study(_SMALL, Front(_SMALL._replace(seeds=3), 6, 0.165), False),
     # the sweep stays on the smaller log
-    "full": Study(_FULL, Front(_SMALL._replace(seeds=3), 6, 0.15), True),
+    "full": Study(_FULL, Front(_SMALL._replace(seeds=3), 6, 0.165), True),
 }
 
 
@@ -129,8 +130,8 @@ def reading(size: str = "demo", seed: int = 0) -> pm.Problem:
 def explore_fronts(front: Front, out: Path) -> dict[str, pm.Front]:
     """Explore the three losses by both methods; what the folder has of them is taken up.
 
-    The weighted sum is of the losses as they are, all in nats, as its authors weigh them: in units of what there is to
-    gain it is worse here. Its preferences are those of the other method, which has the corners too.
+    The weighted sum is of the losses as they are, all in nats, as DMTL weighs them: on the log that chose the rates it
+    did better so than in units of what there is to gain. Its preferences are the other method's, which has corners too.
     """
     budget, preferences = front.budget, front.preferences
     steps = budget.epochs * (len(_parts(budget.size, 0)["train"][0]) // budget.batch)
