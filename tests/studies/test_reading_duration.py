@@ -354,8 +354,7 @@ def shrink(monkeypatch) -> Budget:
     return budget
 
 
-@pytest.mark.filterwarnings("ignore:cannot tell whether the code:UserWarning")
-@pytest.mark.filterwarnings("ignore:.* do not dominate the reference:UserWarning")
+@pytest.mark.filterwarnings("ignore:.* not dominate the reference:UserWarning")
 def test_a_tiny_study(tmp_path, monkeypatch, capsys):
     pytest.importorskip("faiss")
     shrink(monkeypatch)
@@ -379,7 +378,7 @@ def test_a_tiny_study(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.docs
 @pytest.mark.timeout(limit(600))  # half a minute, where the machine is idle
-@pytest.mark.filterwarnings("ignore:cannot tell whether the code:UserWarning")
+@pytest.mark.filterwarnings("ignore:.* not dominate the reference:UserWarning")
 def test_the_demo_from_end_to_end(tmp_path, capsys):
     """Its log is small; still a tower that knows of long reads is better than one of clicks, and far from the truth."""
     pytest.importorskip("faiss")
