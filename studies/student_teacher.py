@@ -44,6 +44,7 @@ from studies.student_tables import (
     Result,
     draw,
     format_tables,
+    read_csv,
     write_csv,
 )
 
@@ -224,9 +225,11 @@ def main(arguments: list[str] | None = None) -> int:
     except data.Missing as error:
         print(error, file=sys.stderr)
         return 1
+    path = options.out / "task-and-teacher.csv"
+    write_csv(results, path)
+    results = read_csv(path)  # as rounded as who reads the file finds them
     print(format_tables(results))
-    write_csv(results, options.out / "task-and-teacher.csv")
-    draw(results, options.out / "task-and-teacher.svg")
+    draw(results, path.with_suffix(".svg"))
     return 0
 
 
