@@ -290,24 +290,34 @@ def draw(results: Sequence[Result], path: Path) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    markers = iter("*Dsv^P")
     with mpl.rc_context({"svg.hashsalt": "paretomtl", "font.size": 9}):
-        figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-        axes = figure.subplots()
-        for name in dict.fromkeys(one.row for one in results):
-            shares = dict.fromkeys(str(one.share) for one in results if one.row == name)
-            groups = [np.array([[r.old, r.new] for r in results if (r.row, str(r.share)) == (name, s)]) for s in shares]
-            means = np.array([group.mean(axis=0) for group in groups])
-            halves = [interval_half_width(group) for group in groups]
-            x_half, y_half = np.array([np.zeros(2) if half is None else half for half in halves]).T
-            style, colour = STYLES[name] if name in STYLES else (next(markers), "#000000")
-            axes.errorbar(*means.T, y_half, x_half, fmt=style, color=colour, ms=5, lw=1, elinewidth=0.5, label=name)
-            chosen = np.array([[r.old, r.new] for r in results if r.row == name and r.chosen])
-            if len(chosen):
-                axes.plot(*chosen.mean(axis=0), "o", ms=11, mfc="none", color=colour)
-        axes.set(xlabel="accuracy on old digits [%]", ylabel="accuracy on new digits [%]")
-        figure.legend(loc="outside right center", frameon=False)
+        figure = Figure(figsize=(7.4, 4.2), layout="constrained")
+        panels = figure.subplots(1, 2)
+        for axes in panels:
+            _draw_rows(axes, results)
+            axes.set(xlabel="accuracy on old digits [%]", ylabel="accuracy on new digits [%]")
+        near = np.array([[r.old, r.new] for r in results if r.row.endswith("memory") and r.row != OLD_ALONE])
+        (left, low), (right, high) = near.min(axis=0) - 1, near.max(axis=0) + 1
+        panels[0].set_title("all")
+        panels[1].set(title="near the chosen ones", xlim=(left, right), ylim=(low, high))
+        handles, names = panels[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False)
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {})
+
+
+def _draw_rows(axes: Any, results: Sequence[Result]) -> None:
+    markers = iter("*Dsv^")
+    for name in dict.fromkeys(one.row for one in results):
+        shares = dict.fromkeys(str(one.share) for one in results if one.row == name)
+        groups = [np.array([[r.old, r.new] for r in results if (r.row, str(r.share)) == (name, s)]) for s in shares]
+        means = np.array([group.mean(axis=0) for group in groups])
+        halves = [interval_half_width(group) for group in groups]
+        x_half, y_half = np.array([np.zeros(2) if half is None else half for half in halves]).T
+        style, colour = STYLES[name] if name in STYLES else (next(markers), "#000000")
+        axes.errorbar(*means.T, y_half, x_half, fmt=style, color=colour, ms=5, lw=1, elinewidth=0.5, label=name)
+        chosen = np.array([[r.old, r.new] for r in results if r.row == name and r.chosen])
+        if len(chosen):
+            axes.plot(*chosen.mean(axis=0), "o", ms=11, mfc="none", color=colour)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache, partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -42,7 +42,7 @@ class Texts(NamedTuple):
     epochs: int
 
 
-SIZES: dict[str, Texts] = {"demo": Texts(8_000, 1_500, 8), "full": Texts(None, 4_000, 4)}
+SIZES: dict[str, Texts] = {"demo": Texts(5_000, 1_000, 12), "full": Texts(None, 4_000, 4)}
 
 
 def words_of(text: str) -> list[str]:
@@ -89,7 +89,7 @@ def reviews_of(size: Size) -> Reviews:
     """Read the reviews; what the networks know of words comes from the training texts alone."""
     columns = data.clothing()
     stars = {text: rating for text, rating in zip(columns["Review Text"], columns["Rating"], strict=True) if text}
-    texts = [words_of(text) for text in stars][: SIZES[size].read]
+    texts = [words_of(text) for text in islice(stars, SIZES[size].read)]
     label = torch.tensor([*stars.values()][: len(texts)]) - 1
     pairs = [with_pairs(words) for words in texts]
     rows = divide(len(texts), SIZES[size].held_out, SIZES[size].held_out)
@@ -157,7 +157,7 @@ def reviews(size: Size = "demo", temperature: float = TEMPERATURE, folder: str |
     """Return the problem.
 
     Args:
-        size: "demo", 8,000 texts, or "full", all.
+        size: "demo", 5,000 texts, or "full", all.
         temperature: the temperature of both networks in the teacher's loss.
         folder: where the teacher is stored; by default nowhere, and it is trained anew.
     """

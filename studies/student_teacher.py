@@ -59,7 +59,7 @@ class Setting(NamedTuple):
     """A student to distil: how to get its data and teacher."""
 
     name: str
-    course: Callable[[Any, Path], Course]
+    course: Callable[..., Course]
 
 
 SETTINGS = (
@@ -193,8 +193,8 @@ def run(setting: Setting, scale: Scale, out: Path) -> list[Result]:
     print(f"## {setting.name}\n")
     if scale.temperatures:
         print(f"{trial.temperatures()}\n")
-    teacher = trial.course.figures(None, "test")
-    results = [Result(setting.name, TEACHER, np.nan, False, 0, np.nan, *teacher, np.nan, np.nan)]
+    teacher = trial.course.figures(None, "test")._asdict()
+    results = [Result(setting.name, TEACHER, np.nan, False, 0, np.nan, **teacher, volume=np.nan, test_volume=np.nan)]
     for row in FRONTS:
         peak, front = trial.front(row)
         if row is FRONTS[0]:

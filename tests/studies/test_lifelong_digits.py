@@ -83,7 +83,7 @@ def test_the_divergence_is_of_the_memory_the_new_pictures_or_the_old_ones(model)
 
     def divergence(x: torch.Tensor) -> float:
         p, q = model(x).log_softmax(dim=1), learner(x).log_softmax(dim=1)
-        return float((p.exp() * (p - q)).sum(dim=1).mean())
+        return (p.exp() * (p - q)).sum(dim=1).mean().item()
 
     assert losses(learner, (new, label), old, memory)["old"].item() == pytest.approx(divergence(memory), rel=1e-5)
     assert losses(learner, (new, label), old, None)["old"].item() == pytest.approx(divergence(new), rel=1e-5)
@@ -140,7 +140,7 @@ def test_the_page_has_the_table_of_the_stored_results():
 
 @pytest.mark.filterwarnings("ignore:cannot tell whether the code of studies.data.folder:UserWarning")
 def test_a_tiny_study(parts, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(lifelong_digits, "SIZES", {"demo": Scale(2, 1, 64, 2, 2, (5e-3, 1e-2))})
+    monkeypatch.setattr(lifelong_digits, "SIZES", {"demo": Scale(2, 1, 64, 2, 2, (1e-2,))})
     assert main(["--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("Trade-off: ")

@@ -329,7 +329,7 @@ def test_names_of_folders():
 
 def test_a_tiny_study(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(student_teacher, "SETTINGS", (Setting("Tiny", small_course),))
-    monkeypatch.setattr(student_teacher, "SIZES", {"demo": Scale("demo", 2, 3, (1e-2, 1e-1), (1.0, 2.0))})
+    monkeypatch.setattr(student_teacher, "SIZES", {"demo": Scale("demo", 2, 3, (1e-2, 1e-1), (2.0,))})
     assert main(["--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "\nTrade-off: " in printed
