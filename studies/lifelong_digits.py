@@ -11,7 +11,7 @@ the same ten digits with their pixels permuted, from the second half. The object
 `old` is the KL divergence from the old network to the one that learns (Zhao et al., 2022, for translation). The old
 data are gone, so the inputs of `old` are either a memory, 100 pictures without labels that were put aside, or the new
 pictures, shown to the old network. People read both as accuracy on unseen digits, as they are and permuted, in percent.
-The choice: the best accuracy on new digits where at most two points are lost on old ones.
+The choice: the best accuracy on new digits where at most five points are lost on old ones.
 
 The ends are known: new digits alone make it forget, the old network alone teaches it nothing. Every row gets the same:
 learning rates to try with a seed apart, the best by validation hypervolume, then the same seeds, which all begin with
@@ -44,8 +44,9 @@ from studies.tabular import Parts, batches
 
 OBJECTIVES = (pm.Objective("new", "%", "max"), pm.Objective("old", "%", "max"))
 HIDDEN, MEMORY = 64, 100
-PEAKS, TUNING = (2e-3, 5e-3, 1e-2), 100  # learning rates to try, and the seed that tunes
-FORGOTTEN = 2.0  # points of accuracy on old digits that may be lost
+PEAKS, TUNING = (5e-3, 1.5e-2, 4e-2), 100  # learning rates to try, and the seed that tunes
+OLD_PEAK = 5e-3  # of the old network
+FORGOTTEN = 5.0  # points of accuracy on old digits that may be lost
 
 Size = Literal["demo", "full"]
 Inputs = Literal["memory", "new"]
@@ -63,7 +64,7 @@ class Scale(NamedTuple):
 
 
 SIZES: dict[str, Scale] = {
-    "demo": Scale(60, 20, 64, 2, 5, PEAKS[-1:]),
+    "demo": Scale(60, 20, 64, 2, 5, PEAKS[1:2]),
     "full": Scale(15, 10, 128, 5, 9, PEAKS),
 }
 
@@ -103,8 +104,8 @@ def old_network(size: Size, folder: str | Path | None) -> nn.Module:
     return train_or_load(
         None if folder is None else Path(folder) / f"old-{size}.safetensors",
         partial(network, pictures.shape[1]),
-        partial(train, inputs=pictures, labels=label, epochs=scale.old_epochs, peak=PEAKS[1], batch=scale.batch),
-        {"hidden": HIDDEN, "epochs": scale.old_epochs, "batch": scale.batch, "peak": PEAKS[1], "digits": len(label)},
+        partial(train, inputs=pictures, labels=label, epochs=scale.old_epochs, peak=OLD_PEAK, batch=scale.batch),
+        {"hidden": HIDDEN, "epochs": scale.old_epochs, "batch": scale.batch, "peak": OLD_PEAK, "digits": len(label)},
     )
 
 
