@@ -3,7 +3,7 @@
 The data are 22,634 different texts of women's clothing reviews, each with 1 to 5 stars; those without a text are left
 out. 4,000 validate and 4,000 test. The teacher sees all words and pairs of neighbours that five training texts have
 (some 26,000), as the mean of 128 numbers each, and has a hidden layer of 256. The student sees which of the 1,000 words
-that most training texts have are in a text, through four numbers: 4,029 parameters, about a thousandth of the teacher's.
+that most training texts have are in a text, through four numbers: 4,029 parameters, a thousandth of the teacher's.
 
 paretomtl run studies/reviews.toml
 """

@@ -353,7 +353,8 @@ def test_a_tiny_study(tmp_path, monkeypatch, capsys):
 @pytest.mark.filterwarnings("ignore:cannot tell whether the code of studies.data.folder:UserWarning")
 def test_the_study_at_size_demo(tmp_path, capsys):
     try:
-        data.clothing(), data.small_digits()
+        reviews.reviews_of("demo")
+        student_digits.digits("demo")
     except data.Missing as error:
         pytest.skip(f"reviews or digits cannot be had: {error}")
     assert main(["--size", "demo", "--out", str(tmp_path)]) == 0
