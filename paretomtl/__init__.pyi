@@ -1,5 +1,6 @@
 """The public names, each imported from its module at first use."""
 
+from . import distillation as distillation
 from . import errors as errors
 from .autograd.loss_function import closure as closure
 from .callbacks import Callback as Callback
