@@ -38,6 +38,7 @@ from torch import Tensor, nn
 import paretomtl as pm
 import paretomtl_solvers as ps
 from studies import data, reranking
+from studies.cells import slug
 from studies.conditioned_fronts import markdown
 from studies.diverse_films_tables import (
     choices_table,
@@ -50,7 +51,7 @@ from studies.diverse_films_tables import (
     values_by_seed,
     volumes,
 )
-from studies.films import Subset, list_parts, unit_genres
+from studies.films import WHOLE, Subset, list_parts, unit_genres
 from studies.reranking import TOP
 from studies.tabular import batches
 
@@ -64,11 +65,10 @@ class Size(NamedTuple):
     seeds: int
 
 
-WHOLE = Subset(943, 1682)
 SIZES = {"demo": Size(Subset(300, 400), 12, 5, 2), "small": Size(WHOLE, 20, 5, 2), "full": Size(WHOLE, 20, 11, 5)}
 WIDTH, BATCH, START = 32, 64, 0.1  # of a vector; users; the deviation of initial vectors
 PEAK, DECAY = 0.03, 0.8  # of the learning rate; of the weights
-SOFT = 0.5  # width of the soft list's sigmoid, in units of a score
+SOFT = 0.25  # width of the soft list's sigmoid, in units of a score
 TUNING_SEED = 100
 NAMES = ("ndcg", "diversity")
 Batch = tuple[Tensor, Tensor, Tensor]  # users (N,), liked (N, films), excluded (N, films)
@@ -91,9 +91,10 @@ class Way(NamedTuple):
 
 
 WAYS = {"Linear": Way(ps.Linear(), "none"), "SmoothTchebycheff": Way(ps.SmoothTchebycheff(0.1), "training")}
+SOFTS = (0.1, 0.25, 0.5, 1.0)
 TRIALS = [
-    *(Way(ps.Linear(), units, soft) for units in ("none", "corners") for soft in (0.25, 0.5, 1.0)),
-    *(Way(ps.SmoothTchebycheff(mu), "training", soft) for mu in (0.1, 0.3) for soft in (0.25, 0.5, 1.0)),
+    *(Way(ps.Linear(), units, soft) for units in ("none", "corners") for soft in SOFTS),
+    *(Way(ps.SmoothTchebycheff(mu), "training", soft) for mu in (0.1, 0.3) for soft in SOFTS),
     Way(ps.SmoothTchebycheff(0.1), "corners"),
 ]
 
@@ -238,8 +239,8 @@ def tune(size: Size, out: Path) -> str:
     """Return the table of trials: the hypervolume on validation of a front of five points, with a seed apart."""
     size = size._replace(points=5, seeds=1)
     rows, ranges = [], {}
-    for k, way in enumerate(TRIALS):
-        front = explore_front(way, size, out / f"trial-{k}", TUNING_SEED, ranges.get(way.soft))
+    for way in TRIALS:
+        front = explore_front(way, size, out / slug(str(way)), TUNING_SEED, ranges.get(way.soft))
         if way.units == "none":
             ranges[way.soft] = training_range(front, size, way.soft)
         popular = ends(relevance_scores(front, size), size.subset, "validate")["most popular"][0, 0]

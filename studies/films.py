@@ -29,9 +29,13 @@ class Subset(NamedTuple):
     films: int
 
 
+WHOLE = Subset(943, 1682)
+
+
 class Ratings(NamedTuple):
     """Ratings, one a row, of users and films numbered from 0.
 
+    time: in seconds.
     split: index into `SPLITS`.
     genres: 1 where a film is of a genre, else 0; every film has one at least.
     people: age in years, and 1 for women.
@@ -41,6 +45,7 @@ class Ratings(NamedTuple):
     user: Int[np.ndarray, " n"]
     film: Int[np.ndarray, " n"]
     stars: Int[np.ndarray, " n"]
+    time: Int[np.ndarray, " n"]
     split: Int[np.ndarray, " n"]
     genres: Float[np.ndarray, "films genres"]
     people: Float[np.ndarray, "users 2"]
@@ -85,7 +90,7 @@ def load_ratings(subset: Subset) -> Ratings:
     rows &= np.isin(user, users_kept)
     user, film = np.searchsorted(users_kept, user[rows]), np.searchsorted(films_kept, film[rows])
     split = divide_by_time(user, time[rows])
-    return Ratings(user, film, stars[rows], split, *_describe(table, users_kept, films_kept))
+    return Ratings(user, film, stars[rows], time[rows], split, *_describe(table, users_kept, films_kept))
 
 
 def divide_by_time(user: Int[np.ndarray, " n"], time: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:

@@ -33,8 +33,12 @@ def movielens():
 def test_the_listwise_loss_by_hand():
     scores = torch.log(torch.tensor([[1.0, 2.0, 3.0, 4.0], [1.0, 1.0, 1.0, 1.0]]))
     liked = torch.tensor([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
-    excluded = torch.tensor([[True, False, False, True], [False] * 4])  # the fourth does not compete, the first is liked
-    loss, n = listwise_loss(scores, liked, excluded)
+    excluded = torch.tensor(
+        [[True, False, False, True], [False] * 4]
+    )  # the fourth does not compete, the first is liked
+    found = listwise_loss(scores, liked, excluded)
+    assert found is not None
+    loss, n = found
     assert n == 3
     assert float(loss) == pytest.approx(-(math.log(1 / 6) + math.log(2 / 6) + math.log(1 / 4)) / 3)
     assert listwise_loss(scores, torch.zeros(2, 4), excluded) is None
@@ -104,7 +108,7 @@ def test_the_best_ndcg_at_a_diversity():
 
 def test_verdicts_compare_with_linear():
     alike = VALUES[[0, 0]]  # two seeds that agree, so any difference counts
-    table = results_table({"Linear": alike, "MMR": alike + [0.1, 0.0]}, np.array([0.1, 0.4])).splitlines()
+    table = results_table({"Linear": alike, "MMR": alike + np.array([0.1, 0.0])}, np.array([0.1, 0.4])).splitlines()
     assert "better" in table[3]
     assert "better" not in table[2]
 
@@ -112,6 +116,7 @@ def test_verdicts_compare_with_linear():
 def test_a_choice_keeps_the_bound_by_the_means():
     test = VALUES + 0.01
     chosen = choose(front_of(VALUES), test, ["a", "b", "c"], 0.2)
+    assert chosen is not None
     assert chosen.setting == "b"
     assert chosen.test == pytest.approx([0.21, 0.86])
     assert "ndcg ≥ 0.2" in chosen.why
@@ -123,6 +128,12 @@ def test_a_choice_keeps_the_bound_by_the_means():
 
 def cells(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+
+def first_number(cell: str) -> float:
+    found = re.match(r"[\d.]+", cell)
+    assert found is not None
+    return float(found[0])
 
 
 def tables(printed: str) -> list[list[list[str]]]:
@@ -150,12 +161,12 @@ def test_the_demo(movielens, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert printed.startswith("Is there a measurable trade-off? measurable")
     results, known, choices = tables(printed)
-    ends = {line[0]: [float(re.match(r"[\d.]+", cell)[0]) for cell in line[1:]] for line in known[2:]}
+    ends = {line[0]: [first_number(cell) for cell in line[1:]] for line in known[2:]}
     assert ends["relevance alone"][0] == max(ndcg for ndcg, _ in ends.values())
     assert ends["most diverse"][1] == max(diversity for _, diversity in ends.values())
     assert ends["random"][0] < ends["most popular"][0]
     for line in results[2:]:
-        ndcg, diversity = (float(re.match(r"[\d.]+", cell)[0]) for cell in line[4:])
+        ndcg, diversity = map(first_number, line[4:])
         assert ndcg < 1.1 * ends["relevance alone"][0]
         assert diversity <= ends["most diverse"][1] + 0.005
     assert choices[2][1].startswith("preference")
