@@ -254,14 +254,14 @@ def report(size: Size, out: Path) -> None:
     """Explore with both methods, re-rank, print the tables and draw."""
     fronts = explore_fronts(size, out)
     scores = relevance_scores(fronts["Linear"], size)
+    alone = ends(scores, size.subset, "validate")["relevance alone"][..., 0].mean()
     known = ends(scores, size.subset, "test")
-    groups = {name: values_by_seed(front, "test") for name, front in fronts.items()} | rerank(
-        scores, size.subset, size.points, "test"
-    )
+    reranked = {split: rerank(scores, size.subset, size.points, split) for split in ("validate", "test")}
+    groups = {name: values_by_seed(front, "test") for name, front in fronts.items()} | reranked["test"]
     print(f"Is there a measurable trade-off? {fronts['Linear'].tradeoff().why}", end="\n\n")
     print(results_table(groups, known["most popular"][0, 0]), end="\n\n")
     print(ends_table(known), end="\n\n")
-    choices = dict(collect_choices(fronts, scores, size.subset, size.points))
+    choices = collect_choices(fronts, reranked["validate"], groups, size.subset, float(alone), size.points)
     print(choices_table(choices), end="\n\n")
     if (chosen := choices["Linear"]) is not None:
         print(f"Why, for Linear: {chosen.why}")

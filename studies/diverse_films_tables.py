@@ -1,9 +1,9 @@
 """Tables and figure of `studies.diverse_films`: re-ranked lists, known ends, what each way reaches and chooses."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -146,16 +146,27 @@ def choices_table(choices: dict[str, Choice | None]) -> str:
 
 
 def collect_choices(
-    fronts: dict[str, pm.Front], scores: Sequence[Tensor], subset: Subset, points: int
-) -> Iterator[tuple[str, Any]]:
-    """Yield each way's name and choice, by a bound that is a share of the NDCG of relevance alone on validation."""
-    bound = KEPT * float(ends(scores, subset, "validate")["relevance alone"][..., 0].mean())
-    validate, test = (rerank(scores, subset, points, split) for split in ("validate", "test"))
+    fronts: dict[str, pm.Front], reranked: dict[str, Values], groups: dict[str, Values], subset: Subset,
+    alone: float, points: int,
+) -> dict[str, Choice | None]:  # fmt: skip
+    """Return the choice of each way, by a bound that is a share of the NDCG of relevance alone.
+
+    Args:
+        fronts: of the methods.
+        reranked: figures of the ways to re-rank, on validation.
+        groups: figures of all ways on test.
+        subset: users and films.
+        alone: the NDCG of relevance alone on validation.
+        points: the number of settings of each way.
+    """
+    found = {}
     for name, front in fronts.items():
         settings = [f"preference {point.preference[1]:.2g}" for point in front.by_seed()[0].points]
-        yield name, choose(front, values_by_seed(front, "test"), settings, bound)
-    for name, settings in rerankers(subset, points).items():
-        yield name, choose(front_of(validate[name]), test[name], [setting for setting, _ in settings], bound)
+        found[name] = choose(front, groups[name], settings, KEPT * alone)
+    for name, ways in rerankers(subset, points).items():
+        settings = [setting for setting, _ in ways]
+        found[name] = choose(front_of(reranked[name]), groups[name], settings, KEPT * alone)
+    return found
 
 
 def draw(groups: dict[str, Values], known: dict[str, Values], path: Path) -> None:
