@@ -2,8 +2,9 @@
 
     python -m studies.diverse_films --size full --out runs/diverse-films
 
-It takes TIME on one core at this size, half a minute with `--size demo`; it stores its fronts in the folder, and
-continues where it stopped. It prints whether there is a trade-off, the table, and a choice, and draws the figure.
+It takes ten minutes on one core at this size, a quarter of a minute with `--size demo`; it stores its fronts in the
+folder, and continues where it stopped. It prints whether there is a trade-off, the tables and a choice, and draws the
+figure.
 
 The data are MovieLens-100k, each user's ratings divided by time (`studies.films`); a film of 4 or 5 stars is liked. The
 model is a matrix factorisation. For people there are two measures of each user's ten best films that were not rated
@@ -25,7 +26,7 @@ No position-aware distillation of clicks: the data have no positions.
 import argparse
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -37,10 +38,12 @@ from torch import Tensor, nn
 
 import paretomtl as pm
 import paretomtl_solvers as ps
+from paretomtl.point import Point
 from studies import data, reranking
-from studies.cells import slug
+from studies.cells import read_result, slug, write_result
 from studies.conditioned_fronts import markdown
 from studies.diverse_films_tables import (
+    Values,
     choices_table,
     collect_choices,
     draw,
@@ -227,12 +230,26 @@ def explore_fronts(size: Size, out: Path) -> dict[str, pm.Front]:
     return {"Linear": linear, "SmoothTchebycheff": tchebycheff}
 
 
+def relevance_alone(front: pm.Front) -> list[Point]:
+    """Return each seed's point that was trained on relevance alone."""
+    return sorted((p for p in front.corners if p.corner == "ndcg"), key=lambda p: p.seed)
+
+
 @torch.no_grad()
 def relevance_scores(front: pm.Front, size: Size) -> list[Tensor]:
     """Return the scores of each seed's model that was trained on relevance alone."""
     users, build = list_parts(size.subset)["train"][0], diverse_films(size).model
-    alone = sorted((p for p in front.corners if p.corner == "ndcg"), key=lambda p: p.seed)
-    return [front.load_model(point, build)(users) for point in alone]
+    return [front.load_model(point, build)(users) for point in relevance_alone(front)]
+
+
+def rerank_once(front: pm.Front, scores: Sequence[Tensor], size: Size, split: str, out: Path) -> dict[str, Values]:
+    """Return the figures of each way to re-rank; they are stored with the models that they are of."""
+    path, protocol = out / f"reranked-{split}.json", {"models": [point.weights for point in relevance_alone(front)]}
+    if (stored := read_result(path, protocol)) is None:
+        found = rerank(scores, size.subset, size.points, split)
+        stored = {name: values.tolist() for name, values in found.items()}
+        write_result(path, protocol, stored)
+    return {name: np.array(rows) for name, rows in stored.items()}
 
 
 def tune(size: Size, out: Path) -> str:
@@ -256,7 +273,7 @@ def report(size: Size, out: Path) -> None:
     scores = relevance_scores(fronts["Linear"], size)
     alone = ends(scores, size.subset, "validate")["relevance alone"][..., 0].mean()
     known = ends(scores, size.subset, "test")
-    reranked = {split: rerank(scores, size.subset, size.points, split) for split in ("validate", "test")}
+    reranked = {split: rerank_once(fronts["Linear"], scores, size, split, out) for split in ("validate", "test")}
     groups = {name: values_by_seed(front, "test") for name, front in fronts.items()} | reranked["test"]
     print(f"Is there a measurable trade-off? {fronts['Linear'].tradeoff().why}", end="\n\n")
     print(results_table(groups, known["most popular"][0, 0]), end="\n\n")

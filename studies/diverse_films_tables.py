@@ -178,7 +178,7 @@ def draw(groups: dict[str, Values], known: dict[str, Values], path: Path) -> Non
               "DPP": ("#009e73", "--v"), "quota of clusters": ("#777777", "--d")}  # fmt: skip
     marks = {"relevance alone": "*", "most diverse": "P", "most popular": "X", "random": "x"}
     with rc_context({"svg.hashsalt": "diverse films"}):
-        figure = Figure(figsize=(7, 4.4), layout="constrained")
+        figure = Figure(figsize=(7.6, 4), layout="constrained")
         axes = figure.subplots()
         for name, values in groups.items():
             colour, style = styles[name]
@@ -188,5 +188,5 @@ def draw(groups: dict[str, Values], known: dict[str, Values], path: Path) -> Non
             ndcg, diversity = values.mean(axis=(0, 1))
             axes.plot(diversity, ndcg, marks[name], color="black", ms=8, ls="none", label=name, zorder=3)
         axes.set(xlabel=f"{LABELS['diversity']} (mean genre distance)", ylabel=LABELS["ndcg"], ylim=(0, None))
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {})
