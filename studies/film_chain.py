@@ -2,7 +2,7 @@
 
     python -m studies.film_chain --size full --out runs/film-chain
 
-It takes six minutes on one core at this size, half a minute with `--size demo`; it stores its results in the folder,
+It takes five minutes on one core at this size, half a minute with `--size demo`; it stores its results in the folder,
 and continues where it stopped. It prints whether there is a trade-off, a choice, and the table, and draws the figure.
 
 The nets, their losses and the ways to train them are those of the simulated log (`studies.double_tower`,
