@@ -1,6 +1,7 @@
 """DMTL on films rated and liked: impressions, history, figures, the study in a tiny form and in demo size."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,10 +95,11 @@ class Given(torch.nn.Module):
 def test_auc_over_impressions_and_among_the_rated_by_hand():
     impressions = (torch.zeros(5).long(), torch.tensor([4, 1, 3, 2, 0]), torch.tensor([1.0, 1, 1, 0, 0]),
                    torch.tensor([1.0, 0, 1, 0, 0]))  # fmt: skip
-    rows = score_way(CLICKS, Given(), {"test": impressions}, "test")
+    model: Any = Given()
+    rows = score_way(CLICKS, model, {"test": impressions}, "test")
     assert rows == {CLICKS: {"auc": 1.0, "among rated": 1.0}}
     worse = (*impressions[:3], torch.tensor([0.0, 1, 1, 0, 0]))
-    rows = score_way(CLICKS, Given(), {"test": worse}, "test")
+    rows = score_way(CLICKS, model, {"test": worse}, "test")
     assert rows[CLICKS]["auc"] == pytest.approx(3 / 6)  # 1 is above 0 alone; 3 above 2 and 0
     assert rows[CLICKS]["among rated"] == 0
 
@@ -127,7 +129,7 @@ def movielens():
 
 
 def test_a_tiny_study(movielens, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(SIZES, "demo", Size(Subset(60, 300), 1, 512, 2, 3))
+    monkeypatch.setitem(SIZES, "demo", Size(Subset(40, 300), 1, 2048, 2, 3))
     options = ["--size", "demo", "--out", str(tmp_path)]
     assert main(options) == 0
     printed = capsys.readouterr().out
