@@ -15,7 +15,7 @@ from paretomtl.cli.method_list import describe
 DOCS = Path(__file__).parent
 PAPERS = DOCS / "papers.csv"
 # What can be run: a class, a study, a command.
-RUN = re.compile(r"\b(?:ps|pm)\.\w+|\bpython -m [\w.]+|\bparetomtl \w+(?: --\w+)*")
+RUN = re.compile(r"\b(?:ps|pm)(?:\.\w+)+|\bpython -m [\w.]+|\bparetomtl \w+(?: --\w+)*")
 TO_COME, NOT_REPRODUCED, NEAREST, NONE = ": to come", "not reproduced: ", "nearest: ", "none: "
 SURE = """| confidence | what the formula rests on |
 | --- | --- |

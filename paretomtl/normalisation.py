@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 CORNERS = "corners"
+NOISY_FLOOR = 0.05  # least value of a noisy loss measured from its ideal: below, the batch tells more than the model
 
 
 class Normalisation(NamedTuple):

@@ -23,7 +23,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.special import expit, ndtr
 
 from paretomtl.distillation import check_chain
 from studies.double_tower import Catalogue
@@ -83,11 +82,11 @@ class World(NamedTuple):
 
     def click_probability(self, users: np.ndarray) -> Float[np.ndarray, "n I"]:
         """Return the probability of a click, were the item shown."""
-        return expit(self.click_logit(users))
+        return _sigmoid(self.click_logit(users))
 
     def read_probability(self, users: np.ndarray) -> Float[np.ndarray, "n I"]:
         """Return the probability of a click with a long read, were the item shown."""
-        return self.click_probability(users) * ndtr((self.log_seconds(users) - np.log(LONG)) / SPREAD)
+        return self.click_probability(users) * _normal_share((self.log_seconds(users) - np.log(LONG)) / SPREAD)
 
     def seconds_clicked(self, users: np.ndarray) -> Float[np.ndarray, "n I"]:
         """Return the expected seconds of a click."""
@@ -96,6 +95,15 @@ class World(NamedTuple):
     def seconds(self, users: np.ndarray) -> Float[np.ndarray, "n I"]:
         """Return the expected seconds of an impression: 0 without a click."""
         return self.click_probability(users) * self.seconds_clicked(users)
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return torch.from_numpy(x).sigmoid().numpy()
+
+
+def _normal_share(x: np.ndarray) -> np.ndarray:
+    """Return the share of a standard normal below x."""
+    return torch.special.ndtr(torch.from_numpy(x)).numpy()
 
 
 class Log(NamedTuple):
@@ -142,7 +150,7 @@ def draw_log(world: World, shown: int, seed: int) -> Log:
     for users in iterate_users(len(world.tastes)):
         logits = world.click_logit(users)
         item = _draw_items(FAVOUR * logits, shown, draw)
-        click = draw.random(item.shape) < expit(np.take_along_axis(logits, item, 1))
+        click = draw.random(item.shape) < _sigmoid(np.take_along_axis(logits, item, 1))
         mean = np.take_along_axis(world.log_seconds(users), item, 1)
         seconds = np.where(click, np.exp(mean + SPREAD * draw.standard_normal(item.shape)), 0.0)
         parts.append((np.repeat(users, shown), item.ravel(), click.ravel().astype(np.int64), seconds.ravel()))

@@ -137,7 +137,8 @@ class Timing(NamedTuple):
 def measure_retrieval(users: Float[np.ndarray, "U d"], items: Float[np.ndarray, "I d"], k: int = 100) -> Timing:
     """Tune an index on some users, and measure its recall on all others; time both ways in turn, a user at a time."""
     started = time.perf_counter()
-    tuning, others = users[:SAMPLE], users[SAMPLE : 6 * SAMPLE]
+    cut = min(SAMPLE, len(users) // 2)
+    tuning, others = users[:cut], users[cut : 6 * cut]
     index, exact = build_index(items, tuning, k), Exact(items)
     built = time.perf_counter() - started
     recall = recall_of(index(others, k), exact(others, k))

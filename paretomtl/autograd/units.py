@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from paretomtl.normalisation import Normalisation
+from paretomtl.normalisation import NOISY_FLOOR, Normalisation
 from paretomtl.solver import Solver
 
-NOISY_FLOOR = 0.05  # least value of a noisy loss measured from its ideal: below, the batch tells more than the model
 NOISY_CEILING = 1.0  # its largest, at the nadir: else what starts far beyond leaves the others no say for long
 
 

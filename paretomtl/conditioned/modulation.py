@@ -51,11 +51,11 @@ class Modulated(Conditioned):
         for name, (scale, shift) in zip(self.layers, self.changes(r), strict=True):
             layer = self.plain.get_submodule(name)
             weight, bias = weight_of(layer), bias_of(layer)
-            rows = (len(r), *bias.shape)
+            rows, place = (len(r), *bias.shape), f"{name}." if name else ""  # the network may be a single layer
             if scale is not None:
-                weights[f"{name}.weight"] = weight * scale.reshape(*rows, *[1] * (weight.ndim - bias.ndim))
+                weights[f"{place}weight"] = weight * scale.reshape(*rows, *[1] * (weight.ndim - bias.ndim))
                 bias = bias * scale.reshape(rows)
-            weights[f"{name}.bias"] = bias.expand(rows) if shift is None else bias + shift.reshape(rows)
+            weights[f"{place}bias"] = bias.expand(rows) if shift is None else bias + shift.reshape(rows)
         return weights
 
     @contextlib.contextmanager

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from paretomtl.errors import escape_controls
+from paretomtl.normalisation import NOISY_FLOOR
 from paretomtl.point import OFF_RAY, Code, Point
 from paretomtl.points.points import Points
 from paretomtl.points.replicates import nearest_replicate
@@ -115,6 +116,7 @@ def ask(
         *goal.notes,
         *(limit.notes if limit else ()),
         *again,
+        *(_warn_of_floor(front, known, answer) if has_rays else ()),
     )
     return answer._replace(why=" ".join(texts))
 
@@ -188,6 +190,23 @@ def _describe_preference(known: Known, answer: Ask, meeting: Meeting, off: float
         f"the points are not on their rays ({off:.0f}° off in the median), so the preference is a mean of those "
         f"nearby, {parts}: {r}."
     )
+
+
+def _warn_of_floor(front: Points, known: Known, answer: Ask) -> list[str]:
+    """Say where noisy training towards the ray is blind: methods that follow rays take such losses for the floor."""
+    ranges = front.normalisation
+    if ranges is None or not front.study.get("data"):
+        return []
+    units = ranges.apply(np.array([answer.losses[name] for name in known.names]))
+    near = [
+        name for name, unit, ideal in zip(known.names, units, ranges.ideal, strict=True) if ideal and unit < NOISY_FLOOR
+    ]
+    return [
+        f"{escape_controls(name)} is then within {NOISY_FLOOR:.0%} of its range from its ideal, where a method that "
+        "follows rays does not tell noisy losses apart: the point may end anywhere in there. A narrower normalise= "
+        f"for {escape_controls(name)} mends it."
+        for name in near
+    ]
 
 
 def _describe_expected(known: Known, goal: Levels, answer: Ask, meeting: Meeting) -> str:

@@ -29,6 +29,6 @@ NOT_REPRODUCED = (
         "MoKD",
         "2025",
         "withdrawn by its author in August 2025",
-        "its setting, the loss of the task against that of a teacher, as two objectives: distillation, to come",
+        "its setting, the loss of the task and that of a teacher as objectives: `python -m studies.student_teacher`",
     ),
 )

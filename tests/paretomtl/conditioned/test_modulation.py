@@ -45,6 +45,12 @@ def test_changed_outputs_are_the_outputs_at_generated_weights_sample_by_sample(k
     assert not any(module._forward_hooks for module in network.plain.modules())
 
 
+@of_both
+def test_a_network_may_be_a_single_layer(kind):
+    network, x, r = moved(kind.attach(nn.Linear(4, 2).double(), 3)), torch.randn(5, 4).double(), preferences(3, 5)
+    torch.testing.assert_close(each_acted_on(network, x, r), each_called(network, x, r))
+
+
 class Sequences(nn.Module):
     """Convolutions over one and over three axes, normalisations of all sorts, a linear layer within a sequence."""
 

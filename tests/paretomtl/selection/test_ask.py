@@ -8,7 +8,7 @@ import torch
 
 import paretomtl as pm
 import paretomtl_solvers as ps
-from paretomtl.preference import control_error, even_design
+from paretomtl.preference import control_error, even_design, ray
 from paretomtl.selection.ask import Ask
 from studies.analytic import fonseca
 from tests.fronts import asked, point
@@ -202,6 +202,21 @@ def test_a_normalised_study_is_asked_in_its_units():
     assert "no ray passes through the ideal, so misses are in ranges of the front" in beyond.why
     assert not beyond.is_attainable
     assert 1 > beyond.preference["f1"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("data", "aspiration", "is_said"), [(True, 0.02, True), (True, 0.3, False), (False, 0.02, False)]
+)
+def test_a_place_that_noisy_training_cannot_tell_apart_is_said(data, aspiration, is_said):
+    first = np.geomspace(0.01, 0.9, 9)
+    rows = np.stack([first, (1 - np.sqrt(first)) ** 2], axis=1)
+    points = [
+        point(f"p{k}", tuple(1 + row), preference=tuple(ray(row)), control_error=0.0) for k, row in enumerate(rows)
+    ]
+    noisy = {"data": {"train": {"length": 1, "first_and_last": "x"}}} if data else {}
+    front = front_of(points, normalisation={"ideal": [1.0, 1.0], "nadir": [2.0, 2.0]}, **noisy)
+    answer = front.ask({"f1": 1 + aspiration, "f2": 1 + (1 - aspiration**0.5) ** 2})
+    assert ("f1 is then within 5% of its range from its ideal" in answer.why) == is_said
 
 
 def test_points_on_no_rays_lend_their_preferences():
