@@ -59,5 +59,6 @@ from .sweep.ray_tune import RayTune as RayTune
 from .sweep.remeasure import remeasure as remeasure
 from .sweep.trainable import trainable as trainable
 from .training.measuring import evaluate as evaluate
+from .training.recordings import Recordings as Recordings
 from .training.study import Step as Step
 from .walking import walk as walk

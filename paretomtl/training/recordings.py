@@ -12,7 +12,16 @@ from paretomtl.recorder import Moment, Recorder
 
 
 class Recordings:
-    """Records of one training, by recorder; and which recorders have failed."""
+    """Records of one training, by recorder; `explore` keeps them by itself, a loop of one's own calls `take`.
+
+    Args:
+        recorders: what is to be recorded.
+
+    Attributes:
+        entries: the records of each recorder, in the order of the steps.
+        failed: of each recorder that failed, what is said of it; it is not asked again.
+        seconds: what each recorder took so far, in this process.
+    """
 
     def __init__(self, recorders: Sequence[Recorder]):
         self._recorders = recorders
@@ -29,7 +38,7 @@ class Recordings:
         self.entries, self.failed = checkpoint
 
     def take(self, step: int, see: Callable[[], Moment]) -> None:
-        """Let the recorders that are due record; the random numbers and the mode of the training stay as they are.
+        """Let the recorders that are due record; random numbers, gradients and the model's mode stay as they are.
 
         Args:
             step: the step that was taken.

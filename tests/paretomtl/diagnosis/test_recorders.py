@@ -249,3 +249,33 @@ def test_fisher_traces_by_task():
 
 def first(batch: Any) -> torch.Tensor:
     return batch[0]
+
+
+def test_a_loop_of_ones_own_records_as_explore_does():
+    """With `Descent`, from the same weights."""
+    problem = toys.two_regressions()
+    expected = records(explore(callbacks=EVERY, solver=ps.MGDA(), steps=4))
+    model, recordings = toys.initial(), pm.Recordings(EVERY)
+    optimizer, descent = SGD(model.parameters()), pm.Descent(ps.MGDA(), preference={"a": 0.5, "b": 0.5})
+    loader, validate = problem.open()["train"], list(problem.open()["validate"])
+    for step, batch in enumerate(loader):
+        optimizer.zero_grad()
+        descent.backward(problem.losses(model, batch))
+        optimizer.step()
+        recordings.take(step, lambda batch=batch, step=step: pm.Moment(problem, model, batch, validate, 0, step))
+    assert model.training
+    assert recordings.entries["conflict"][0]["step"] == 0
+    assert {name: len(entries) for name, entries in recordings.entries.items()} == {
+        name: len(entries) for name, entries in expected.items()
+    }
+    assert all(seconds > 0 for seconds in recordings.seconds.values())
+
+
+def test_gradients_in_the_making_are_left_alone():
+    problem, recordings = toys.two_regressions(), pm.Recordings(EVERY)
+    model, batch = toys.initial(), next(iter(toys.loader(1)))
+    sum(problem.losses(model, batch).values()).backward()
+    before = [p.grad.clone() for p in model.parameters()]
+    recordings.take(0, lambda: pm.Moment(problem, model, batch, [batch], 0, 0))
+    assert not recordings.failed
+    assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), before, strict=True))
