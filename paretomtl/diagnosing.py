@@ -63,7 +63,8 @@ class Diagnosis:
             )
         names = sorted(path.name for path in folder.iterdir() if path.is_dir() and Store(path).holds_front())
         others = {name: Front.load(folder / name) for name in names if name not in TOGETHER}
-        return _compare(*(Front.load(folder / name) for name in TOGETHER), others)
+        joint, alone = (Front.load(folder / name) for name in TOGETHER)
+        return _compare(joint, alone, others)
 
     @property
     def names(self) -> list[str]:
@@ -75,9 +76,8 @@ class Diagnosis:
         """The mean cosine of each pair of tasks over the joint training, a table a seed; NaN where it is undefined."""
         tables = []
         for records in _read_records(self.joint):
-            entries = records["conflict"]
-            stack = np.array([entry["cosines"] for entry in entries], dtype=float)
-            tables.append(np.nanmean(stack, axis=0))
+            stack = np.array([entry["cosines"] for entry in records.get("conflict", ())], dtype=float)
+            tables.append(np.nanmean(stack, axis=0) if len(stack) else np.full((len(self.names),) * 2, np.nan))
         return np.array(tables)
 
     @property
@@ -133,7 +133,9 @@ class Diagnosis:
 
     def _describe_conflict(self) -> list[str]:
         records = _read_records(self.joint)
-        negative = [entry["negative"] for one in records for entry in one["conflict"]]
+        negative = [entry["negative"] for one in records for entry in one.get("conflict", ())]
+        if not negative:
+            return ["the conflict of gradients was not recorded."]
         share = np.nanmean(np.array(negative, dtype=float))
         return [
             f"gradients of two tasks point against one another in {share:.0%} of the recorded pairs.",

@@ -150,7 +150,7 @@ def measure_transfer(
 
 def _loss_curves(records: Records, i: int) -> tuple[list[float], list[float]]:
     """Return the training and validation losses of objective i, at the steps where both are there."""
-    rows = [(entry["train"][i], entry["validate"][i]) for entry in records["loss"]]
+    rows = [(entry["train"][i], entry["validate"][i]) for entry in records.get("loss", ())]
     whole = [(a, b) for a, b in rows if a is not None and b is not None]
     if not whole:
         raise ValueError(f"the records have no losses of objective {i}; give the run a LossRecorder")

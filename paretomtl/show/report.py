@@ -119,8 +119,6 @@ def choice_as_json(pick: Pick, folder: Path) -> dict[str, Any]:
 
 def diagnosis_as_json(facts: "DiagnosisFacts") -> dict[str, Any]:
     """Return the findings of a diagnosis as values for JSON; what is undefined is None."""
-    cosines = {strip.label: strip.mean for strip in facts.cosines.strips}
-    affinity = None if facts.affinity is None else {strip.label: strip.mean for strip in facts.affinity.strips}
     report = {
         "summary": facts.summary,
         "seeds": facts.seeds,
@@ -129,8 +127,7 @@ def diagnosis_as_json(facts: "DiagnosisFacts") -> dict[str, Any]:
             for one in facts.tasks
         ],
         "notes": facts.notes,
-        "cosines": cosines,
-        "affinity": affinity,
+        "means": {heat.title: {strip.label: strip.mean for strip in heat.strips} for heat in facts.heat_maps},
         "groups": facts.groups,
         "effects": {task: _differences_as_json(differences) for task, differences in facts.effects.items()},
     }

@@ -40,19 +40,16 @@ def collect_diagnosis(
     """
     names = tuple(transfer.task for transfer in transfers)
     cosines = _collect_tables(joint, "conflict", "cosines", len(names))
-    if cosines is None:
-        raise ValueError("the joint training has no records of conflict; give it a ConflictRecorder")
     affinity = _collect_tables(joint, "affinity", "affinity", len(names))
-    pairs = [(i, j, f"{names[i]} · {names[j]}") for i, j in combinations(range(len(names)), 2)]
-    ordered = [(i, j, f"{names[i]} → {names[j]}") for i, j in permutations(range(len(names)), 2)]
+    pairs, ordered = (list(kind(range(len(names)), 2)) for kind in (combinations, permutations))
     return DiagnosisFacts(
         names,
         transfers[0].end.n,
         summarise(transfers),
         [_collect_task(transfer) for transfer in transfers],
         list(notes),
-        _make_heat_map("cosine of gradients", *cosines, pairs, limit=1.0),
-        None if affinity is None else _make_heat_map("affinity", *affinity, ordered),
+        None if cosines is None else _make_heat_map("cosine of gradients", *cosines, names, " · ", pairs, limit=1.0),
+        None if affinity is None else _make_heat_map("affinity", *affinity, names, " → ", ordered),
         [] if affinity is None else _describe_groups(affinity[1], names),
         [_collect_gap(transfer) for transfer in transfers],
         [factor for names_of in FACTORS if (factor := _collect_factor(*names_of, names, joint, alone)) is not None],
@@ -104,13 +101,20 @@ def _make_heat_map(
     title: str,
     steps: list[int],
     tables: Float[np.ndarray, "k m m"],
-    pairs: Sequence[tuple[int, int, str]],
+    names: Sequence[str],
+    between: str,
+    pairs: Sequence[tuple[int, int]],
     limit: float | None = None,
 ) -> HeatMap:
     parts = np.array_split(np.arange(len(steps)), min(COLUMNS, len(steps)))
     strips = [
-        Strip(label, np.array([_mean(tables[part, i, j]) for part in parts]), float(_mean(tables[:, i, j])))
-        for i, j, label in pairs
+        Strip(
+            (names[i], names[j]),
+            between,
+            np.array([_mean(tables[part, i, j]) for part in parts]),
+            float(_mean(tables[:, i, j])),
+        )
+        for i, j in pairs
     ]
     if limit is None:
         sizes = np.abs([strip.values for strip in strips])

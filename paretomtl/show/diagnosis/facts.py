@@ -58,11 +58,17 @@ class Factor(NamedTuple):
 
 
 class Strip(NamedTuple):
-    """A row of a heat map, NaN where it is undefined, and its mean."""
+    """A row of a heat map: a pair of tasks; NaN where it is undefined."""
 
-    label: str
+    names: tuple[str, str]
+    between: str
     values: Float[np.ndarray, " k"]
     mean: float
+
+    @property
+    def label(self) -> str:
+        """The pair in words."""
+        return self.between.join(self.names)
 
 
 class HeatMap(NamedTuple):
@@ -87,6 +93,7 @@ class DiagnosisFacts(NamedTuple):
 
     summary: the sentence to take away.
     notes: sentences on conflict.
+    cosines, affinity: None where they were not recorded.
     gaps: a panel a task, the gap by training loss.
     groups: sentences on groups of tasks; none without recorded affinity.
     effects: by task, the difference of each specialised method to the joint training.
@@ -97,12 +104,17 @@ class DiagnosisFacts(NamedTuple):
     summary: str
     tasks: list[TaskFinding]
     notes: list[str]
-    cosines: HeatMap
+    cosines: HeatMap | None
     affinity: HeatMap | None
     groups: list[str]
     gaps: list[Panel]
     factors: list[Factor]
     effects: dict[str, list[Difference]]
+
+    @property
+    def heat_maps(self) -> list[HeatMap]:
+        """The heat maps of what was recorded."""
+        return [heat for heat in (self.cosines, self.affinity) if heat is not None]
 
 
 def diagnosis_csv(facts: DiagnosisFacts) -> str:
@@ -121,7 +133,7 @@ def _list_rows(facts: DiagnosisFacts) -> Iterator[Sequence[Any]]:
         yield from (["transfer", one.task, d.label, "", d.mean, d.half_width] for d in one.differences)
     for task, differences in facts.effects.items():
         yield from (["effect", task, d.label, "", d.mean, d.half_width] for d in differences)
-    for heat in (facts.cosines, *([] if facts.affinity is None else [facts.affinity])):
+    for heat in facts.heat_maps:
         for strip in heat.strips:
             pairs = zip(heat.steps, strip.values.tolist(), strict=True)
             yield from ([heat.title, strip.label, "", x, value, ""] for x, value in pairs)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from paretomtl.show.diagnosis.facts import DiagnosisFacts, Difference, HeatMap, Panel
+from paretomtl.show.diagnosis.facts import DiagnosisFacts, Difference, HeatMap, Panel, Strip
 from paretomtl.show.diagnosis.vectors import is_logarithmic
 from paretomtl.show.figures.ink import BLUE, DARK, GREY, ORANGE, wrap_label
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 WIDTH = 6.75  # inches: two columns of a paper
 ACROSS = 4  # panels, at most
+TITLE = 1.15  # inches for the title of one
 COLORS = {"joint": BLUE, "alone": ORANGE}
 
 
@@ -23,7 +24,7 @@ def draw(facts: DiagnosisFacts) -> "Figure":
     from matplotlib.figure import Figure
 
     bands: list[tuple[float, Callable[[Any], None]]] = []
-    for heat in (facts.cosines, *([] if facts.affinity is None else [facts.affinity])):
+    for heat in facts.heat_maps:
         bands.append((0.75 + 0.17 * len(heat.strips), lambda part, heat=heat: _draw_heat_map(part, heat)))
     rows = -(-len(facts.names) // ACROSS)
     title = "gap at equal training loss"
@@ -50,7 +51,7 @@ def _draw_heat_map(part: Any, heat: HeatMap) -> None:
     axes = part.subplots()
     table = np.ma.masked_invalid([strip.values for strip in heat.strips])
     image = axes.imshow(table, cmap=colors, vmin=-heat.limit, vmax=heat.limit, aspect="auto", interpolation="nearest")
-    axes.set_yticks(range(len(heat.strips)), [_shorten(strip.label, 28) for strip in heat.strips], fontsize=7.5)
+    axes.set_yticks(range(len(heat.strips)), [_label_pair(strip) for strip in heat.strips], fontsize=7.5)
     places = sorted({0, (len(heat.steps) - 1) // 2, len(heat.steps) - 1})
     axes.set_xticks(places, [str(heat.steps[place]) for place in places], fontsize=7.5)
     axes.set_xlabel("step", fontsize=8)
@@ -58,6 +59,10 @@ def _draw_heat_map(part: Any, heat: HeatMap) -> None:
     bar = part.colorbar(image, ax=axes, pad=0.01, fraction=0.03, ticks=[-heat.limit, 0, heat.limit])
     bar.ax.set_yticklabels([f"{-heat.limit:.2g}", "0", f"{heat.limit:+.2g}"], fontsize=7.5)
     bar.outline.set_visible(False)
+
+
+def _label_pair(strip: Strip) -> str:
+    return strip.between.join(_shorten(name, 16) for name in strip.names)
 
 
 def _shorten(text: str, length: int) -> str:
@@ -75,16 +80,21 @@ def _panel_grid(part: Any, n: int, title: str) -> list[Any]:
 
 
 def _draw_panels(part: Any, panels: Sequence[Panel], title: str, abscissa: str, zero: bool = False) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     logarithmic = not zero and is_logarithmic(panels)
     kinds = {curve.kind for panel in panels for curve in panel.curves}
     both = " (blue: together, orange, dashed: alone)" if len(kinds) > 1 else ""
     for axes, panel in zip(_panel_grid(part, len(panels), title + both), panels, strict=True):
-        axes.set_title(wrap_label(panel.title, WIDTH / ACROSS), fontsize=8)
+        axes.set_title(wrap_label(panel.title, TITLE), fontsize=8)
         axes.set_xlabel(abscissa, fontsize=8)
         axes.tick_params(labelsize=7)
         axes.locator_params(nbins=3)
         if logarithmic:
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(numticks=4))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # names need dollars as such
+            axes.yaxis.set_minor_formatter(NullFormatter())
         if zero:
             axes.axhline(0, color=GREY, lw=0.8, ls=(0, (4, 3)))
         for curve in panel.curves:
@@ -110,6 +120,6 @@ def _draw_effects(part: Any, effects: dict[str, list[Difference]]) -> None:
         labels = [_shorten(one.label, 16) for one in differences] if k % ACROSS == 0 else [""] * len(differences)
         axes.set_yticks(range(len(differences)), labels, fontsize=7.5)
         axes.set_ylim(len(differences) - 0.5, -0.5)
-        axes.set_title(wrap_label(task, WIDTH / ACROSS), fontsize=8)
+        axes.set_title(wrap_label(task, TITLE), fontsize=8)
         axes.locator_params(axis="x", nbins=3)
         axes.tick_params(labelsize=7)

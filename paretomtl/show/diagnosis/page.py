@@ -12,7 +12,7 @@ from paretomtl.show.diagnosis.facts import DiagnosisFacts, Difference, Factor, H
 
 ABOUT_GAPS = (
     "Validation loss of the joint training less that of the task alone, where both have the same training loss. "
-    "Below 0, training together generalises better. A thin line is a seed; the thick one is their mean."
+    "Below 0, training together generalises better. A thin line is a seed; the thick one is their mean, where all have one."
 )
 ABOUT_DIFFERENCES = (
     "Together less alone: below 0, training together is better. The bar is the 95 % interval over seeds."
@@ -22,8 +22,8 @@ ABOUT_EFFECTS = (
     "interval over seeds."
 )
 ABOUT_FACTORS = (
-    "Of each task over its trainings. A thin line is a seed; the thick one is their mean. They are recorded at the "
-    "same steps, not at the same losses."
+    "Of each task over its trainings. A thin line is a seed; the thick one is their mean, where every seed has a "
+    "value. The steps are equal, the losses at them are not."
 )
 ABOUT_AFFINITY = (
     "How much a step of the first task lowers the loss of the second, as a share of that loss and divided by the "
@@ -62,10 +62,11 @@ def _join(names: Sequence[str]) -> str:
 
 def _list_sections(facts: DiagnosisFacts) -> list[str]:
     tasks = "".join(_write_task(one.task, one.verdict, one.differences) for one in facts.tasks)
+    cosines = "" if facts.cosines is None else _write_heat_map(facts.cosines)
     sections = [
         _section("takeaway", "In short", f'<p class="finding">{_escape(facts.summary)}</p>'),
         _section("tasks", "Each task", tasks + _note(ABOUT_DIFFERENCES)),
-        _section("conflict", "Conflict of gradients", _write_heat_map(facts.cosines) + _list(facts.notes)),
+        _section("conflict", "Conflict of gradients", cosines + _list(facts.notes)),
     ]
     if facts.affinity is not None:
         groups = f"<h3>Groups to train together</h3>{_list(facts.groups)}" if facts.groups else ""
@@ -112,7 +113,7 @@ def _write_task(task: str, verdict: str, differences: Sequence[Difference]) -> s
 def _write_forest(differences: Sequence[Difference]) -> str:
     reach = vectors.find_reach(differences)
     rows = [
-        f"<span>{_escape(one.label)}</span>{vectors.draw_difference(one, reach)}<b>{_escape(str(one))}</b>"
+        f"<div><span>{_escape(one.label)}</span>{vectors.draw_difference(one, reach)}<b>{_escape(str(one))}</b></div>"
         for one in differences
     ]
     return f'<div class="forest">{"".join(rows)}</div>'
@@ -120,19 +121,22 @@ def _write_forest(differences: Sequence[Difference]) -> str:
 
 def _write_heat_map(heat: HeatMap) -> str:
     rows = [
-        f'<span title="{_escape(strip.label)}">{_escape(strip.label)}</span>{vectors.draw_strip(heat, strip)}'
-        f"<b>{strip.mean:+.2g}</b>"
+        f"<div><span>{_escape(strip.label)}</span>{vectors.draw_strip(heat, strip)}"
+        f"<b>{_format_mean(strip.mean)}</b></div>"
         for strip in heat.strips
     ]
-    ends = f'<span></span><div class="ends"><span>step {heat.steps[0]}</span><span>{heat.steps[-1]}</span></div><b></b>'
-    head = "<span></span><span></span><b>mean</b>"
-    limit = f"{heat.limit:.2g}"
-    kinds = [("negative", f"−{limit}"), ("positive", f"+{limit}"), ("undefined", "undefined")]
+    ends = f'<div class="ends"><p><span>step {heat.steps[0]}</span><span>{heat.steps[-1]}</span></p></div>'
+    kinds = [("negative", f"{-heat.limit:.2g}"), ("positive", f"{heat.limit:+.2g}"), ("undefined", "undefined")]
     if all(value == value for strip in heat.strips for value in strip.values.tolist()):
         kinds.pop()
     legend = "".join(f'<li class="{kind}"><i></i>{text}</li>' for kind, text in kinds)
-    title = f"{heat.title}, the mean over the seeds; the paler, the nearer to 0"
-    return f'{_note(title)}<ul class="legend">{legend}</ul><div class="heat">{head}{"".join(rows)}{ends}</div>'
+    about = f"The {heat.title} over the training, the mean over the seeds: the fainter, the nearer to 0. The number "
+    about += "is the mean over the training."
+    return f'{_note(about)}<ul class="legend">{legend}</ul><div class="heat">{"".join(rows)}{ends}</div>'
+
+
+def _format_mean(value: float) -> str:
+    return f"{value:+.2g}" if value == value else "undefined"
 
 
 def _write_factor(factor: Factor) -> str:

@@ -54,8 +54,8 @@ def draw_panel(panel: Panel, abscissa: str, name: str, logarithmic: bool = False
     ]
     bottom, top = (math.exp(low), math.exp(high)) if logarithmic else (low, high)
     parts += [
-        _text(LEFT - 5, base, f"{bottom:.3g}" if logarithmic else format_tick(bottom, low, high), "end"),
-        _text(LEFT - 5, TOP + 8, f"{top:.3g}" if logarithmic else format_tick(top, low, high), "end"),
+        _text(LEFT - 5, base, format_tick(bottom, bottom, top), "end"),
+        _text(LEFT - 5, TOP + 8, format_tick(top, bottom, top), "end"),
     ]
     if zero:
         parts.append(f'<path class="zero" d="M{LEFT} {up(0):.1f}H{end}"/>')
