@@ -47,7 +47,7 @@ def _draw_heat_map(part: Any, heat: HeatMap) -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
     colors = LinearSegmentedColormap.from_list("agreement", [ORANGE, "white", BLUE])
-    colors.set_bad("#dddddd")
+    colors = colors.with_extremes(bad="#dddddd")
     axes = part.subplots()
     table = np.ma.masked_invalid([strip.values for strip in heat.strips])
     image = axes.imshow(table, cmap=colors, vmin=-heat.limit, vmax=heat.limit, aspect="auto", interpolation="nearest")

@@ -2,17 +2,18 @@
 
 import base64
 import hashlib
-import html
 import re
 from collections.abc import Sequence
 from importlib.resources import files
 
 from paretomtl.show.diagnosis import vectors
 from paretomtl.show.diagnosis.facts import DiagnosisFacts, Difference, Factor, HeatMap, Panel
+from paretomtl.show.diagnosis.vectors import escape
 
 ABOUT_GAPS = (
     "Validation loss of the joint training less that of the task alone, where both have the same training loss. "
-    "Below 0, training together generalises better. A thin line is a seed; the thick one is their mean, where all have one."
+    "Below 0, training together generalises better. A thin line is a seed; the thick one is their mean, where all are "
+    "defined."
 )
 ABOUT_DIFFERENCES = (
     "Together less alone: below 0, training together is better. The bar is the 95 % interval over seeds."
@@ -37,7 +38,7 @@ def write_page(facts: DiagnosisFacts) -> str:
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     seeds = "one seed" if facts.seeds == 1 else f"{facts.seeds} seeds"
     parts = {
-        "title": _escape(f"What training together does to {_join(facts.names)}"),
+        "title": escape(f"What training together does to {_join(facts.names)}"),
         "count": f"{len(facts.names)} tasks, {seeds}: trained together, and each alone, from the same initial weights",
         "policy": f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; "
         "form-action 'none'",
@@ -52,10 +53,6 @@ def _read_asset(package: str, name: str) -> str:
     return files(package).joinpath(name).read_text(encoding="utf-8")
 
 
-def _escape(text: str) -> str:
-    return html.escape("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text))
-
-
 def _join(names: Sequence[str]) -> str:
     return ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1]
 
@@ -64,7 +61,7 @@ def _list_sections(facts: DiagnosisFacts) -> list[str]:
     tasks = "".join(_write_task(one.task, one.verdict, one.differences) for one in facts.tasks)
     cosines = "" if facts.cosines is None else _write_heat_map(facts.cosines)
     sections = [
-        _section("takeaway", "In short", f'<p class="finding">{_escape(facts.summary)}</p>'),
+        _section("takeaway", "In short", f'<p class="finding">{escape(facts.summary)}</p>'),
         _section("tasks", "Each task", tasks + _note(ABOUT_DIFFERENCES)),
         _section("conflict", "Conflict of gradients", cosines + _list(facts.notes)),
     ]
@@ -83,7 +80,7 @@ def _list_sections(facts: DiagnosisFacts) -> list[str]:
         sections.append(_section("factors", "Along the training", kinds + factors + _note(ABOUT_FACTORS)))
     if any(facts.effects.values()):
         effects = "".join(
-            f"<h3>{_escape(task)}</h3>{_write_forest(differences)}" for task, differences in facts.effects.items()
+            f"<h3>{escape(task)}</h3>{_write_forest(differences)}" for task, differences in facts.effects.items()
         )
         sections.append(_section("effects", "Other methods", effects + _note(ABOUT_EFFECTS)))
     return sections
@@ -94,18 +91,18 @@ def _section(id: str, title: str, content: str) -> str:
 
 
 def _note(text: str) -> str:
-    return f'<p class="note">{_escape(text)}</p>'
+    return f'<p class="note">{escape(text)}</p>'
 
 
 def _list(sentences: Sequence[str]) -> str:
-    rows = "".join(f"<li>{_escape(text[:1].upper() + text[1:])}</li>" for text in sentences)
+    rows = "".join(f"<li>{escape(text[:1].upper() + text[1:])}</li>" for text in sentences)
     return f'<ul class="notes">{rows}</ul>'
 
 
 def _write_task(task: str, verdict: str, differences: Sequence[Difference]) -> str:
     said = verdict.removeprefix(f"{task}: ")
     return (
-        f'<h3>{_escape(task)}</h3><p class="verdict">{_escape(said[:1].upper() + said[1:])}</p>'
+        f'<h3>{escape(task)}</h3><p class="verdict">{escape(said[:1].upper() + said[1:])}</p>'
         f"{_write_forest(differences)}"
     )
 
@@ -113,7 +110,7 @@ def _write_task(task: str, verdict: str, differences: Sequence[Difference]) -> s
 def _write_forest(differences: Sequence[Difference]) -> str:
     reach = vectors.find_reach(differences)
     rows = [
-        f"<div><span>{_escape(one.label)}</span>{vectors.draw_difference(one, reach)}<b>{_escape(str(one))}</b></div>"
+        f"<div><span>{escape(one.label)}</span>{vectors.draw_difference(one, reach)}<b>{escape(str(one))}</b></div>"
         for one in differences
     ]
     return f'<div class="forest">{"".join(rows)}</div>'
@@ -121,8 +118,8 @@ def _write_forest(differences: Sequence[Difference]) -> str:
 
 def _write_heat_map(heat: HeatMap) -> str:
     rows = [
-        f"<div><span>{_escape(strip.label)}</span>{vectors.draw_strip(heat, strip)}"
-        f"<b>{_format_mean(strip.mean)}</b></div>"
+        f"<div><span>{escape(strip.label)}</span>{vectors.draw_strip(heat, strip)}"
+        f"<b>{vectors.format_mean(strip.mean)}</b></div>"
         for strip in heat.strips
     ]
     ends = f'<div class="ends"><p><span>step {heat.steps[0]}</span><span>{heat.steps[-1]}</span></p></div>'
@@ -135,20 +132,16 @@ def _write_heat_map(heat: HeatMap) -> str:
     return f'{_note(about)}<ul class="legend">{legend}</ul><div class="heat">{"".join(rows)}{ends}</div>'
 
 
-def _format_mean(value: float) -> str:
-    return f"{value:+.2g}" if value == value else "undefined"
-
-
 def _write_factor(factor: Factor) -> str:
     logarithmic = vectors.is_logarithmic(factor.panels)
     panels = "".join(_write_panel(panel, "step", factor.title, logarithmic=logarithmic) for panel in factor.panels)
     scale = " (logarithmic axis)" if logarithmic else ""
-    return f'<h3>{_escape(factor.title)}{scale}</h3><div class="panels">{panels}</div>'
+    return f'<h3>{escape(factor.title)}{scale}</h3><div class="panels">{panels}</div>'
 
 
 def _write_panel(panel: Panel, abscissa: str, what: str, logarithmic: bool = False, zero: bool = False) -> str:
     note = f": {panel.note}" if panel.note else ""
-    caption = f"<figcaption><strong>{_escape(panel.title)}</strong>{_escape(note)}</figcaption>"
+    caption = f"<figcaption><strong>{escape(panel.title)}</strong>{escape(note)}</figcaption>"
     drawing = ""
     if panel.curves:
         drawing = vectors.draw_panel(panel, abscissa, f"{what} of {panel.title}", logarithmic, zero)

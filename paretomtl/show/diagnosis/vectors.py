@@ -6,12 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from paretomtl.errors import escape_controls
 from paretomtl.show.diagnosis.facts import Curve, Difference, HeatMap, Panel, Strip
 from paretomtl.show.figures.ink import format_tick
 
 WIDTH, HEIGHT = 320, 190  # of a panel
 LEFT, RIGHT, TOP, BOTTOM = 52, 10, 10, 34  # its margins
 MANY = 100.0  # a ratio of positive values above which an axis is logarithmic
+
+
+def escape(text: str) -> str:
+    """Return a text as HTML; unprintable characters, with which it could pose as another, are escaped too."""
+    return html.escape(escape_controls(text))
 
 
 def is_logarithmic(panels: Sequence[Panel]) -> bool:
@@ -81,12 +87,12 @@ def _draw_curve(curve: Curve, places: Sequence[tuple[float, float]]) -> str:
 
 
 def _text(x: float, y: float, text: str, kind: str) -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{html.escape(text)}</text>'
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
 
 
 def _wrap(parts: Sequence[str], width: float, height: float, name: str, stretched: bool = False) -> str:
     stretch = ' preserveAspectRatio="none"' if stretched else ""
-    label = f'role="img" aria-label="{html.escape(name)}"'
+    label = f'role="img" aria-label="{escape(name)}"'
     return f'<svg viewBox="0 0 {width} {height}"{stretch} {label}>{"".join(parts)}</svg>'
 
 
@@ -99,7 +105,13 @@ def draw_strip(heat: HeatMap, strip: Strip) -> str:
         depth = f' fill-opacity="{min(1.0, abs(value) / heat.limit):.3f}"' if known else ""
         said = f"step {step}: " + (f"{value:+.3g}" if known else "undefined")
         cells.append(f'<rect class="{kind}" x="{k}" width="1.02" height="1"{depth}><title>{said}</title></rect>')
-    return _wrap(cells, len(heat.steps), 1, f"{heat.title}, {strip.label}: mean {strip.mean:+.2g}", stretched=True)
+    name = f"{heat.title}, {strip.label}: mean {format_mean(strip.mean)}"
+    return _wrap(cells, len(heat.steps), 1, name, stretched=True)
+
+
+def format_mean(value: float) -> str:
+    """Format the mean of a row."""
+    return f"{value:+.2g}" if math.isfinite(value) else "undefined"
 
 
 def draw_difference(one: Difference, reach: float) -> str:
