@@ -40,7 +40,18 @@ def draw(facts: DiagnosisFacts) -> "Figure":
     parts = figure.subfigures(len(bands), 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, (_, draw_band) in zip(parts, bands, strict=True):
         draw_band(part)
+    _fix_layout(figure)
     return figure
+
+
+def _fix_layout(figure: "Figure") -> None:
+    """Lay the figure out, and round the places: the solver's last digits change from call to call."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for part in figure.subfigs:
+        part.bbox_relative.set_points(np.round(part.bbox_relative.get_points(), 6))
+        for axes in part.axes:
+            axes.set_position([round(value, 6) for value in axes.get_position().bounds])
 
 
 def _draw_heat_map(part: Any, heat: HeatMap) -> None:
@@ -87,15 +98,19 @@ def _draw_panels(part: Any, panels: Sequence[Panel], title: str, abscissa: str, 
     both = " (blue: together, orange, dashed: alone)" if len(kinds) > 1 else ""
     for axes, panel in zip(_panel_grid(part, len(panels), title + both), panels, strict=True):
         axes.set_title(wrap_label(panel.title, TITLE), fontsize=8)
-        axes.set_xlabel(abscissa, fontsize=8)
+        if panel.curves:
+            axes.set_xlabel(abscissa, fontsize=8)
+        else:
+            axes.set(xticks=[], yticks=[])
         axes.tick_params(labelsize=7)
-        axes.locator_params(nbins=3)
-        if logarithmic:
+        if panel.curves:
+            axes.locator_params(nbins=3)
+        if logarithmic and panel.curves:
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(numticks=4))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # names need dollars as such
             axes.yaxis.set_minor_formatter(NullFormatter())
-        if zero:
+        if zero and panel.curves:
             axes.axhline(0, color=GREY, lw=0.8, ls=(0, (4, 3)))
         for curve in panel.curves:
             style = {"lw": 1.8, "zorder": 3} if curve.mean else {"lw": 0.7, "alpha": 0.45}
@@ -103,7 +118,7 @@ def _draw_panels(part: Any, panels: Sequence[Panel], title: str, abscissa: str, 
             marker = "o" if len(curve.x) == 1 else ""
             axes.plot(curve.x, curve.y, color=COLORS[curve.kind], ls=dashes, marker=marker, ms=3, **style)
         if panel.note:
-            place = (0.5, 0.5) if not panel.curves else (0.5, 0.97)
+            place = (0.5, 0.75) if not panel.curves else (0.5, 0.97)
             said = textwrap.fill(panel.note, 24)
             axes.text(*place, said, transform=axes.transAxes, ha="center", va="top", fontsize=7, color=DARK)
 

@@ -104,7 +104,7 @@ def draw_strip(heat: HeatMap, strip: Strip) -> str:
         kind = "undefined" if not known else "negative" if value < 0 else "positive"
         depth = f' fill-opacity="{min(1.0, abs(value) / heat.limit):.3f}"' if known else ""
         said = f"step {step}: " + (f"{value:+.3g}" if known else "undefined")
-        cells.append(f'<rect class="{kind}" x="{k}" width="1.02" height="1"{depth}><title>{said}</title></rect>')
+        cells.append(f'<rect class="{kind}" x="{k}" width="1" height="1"{depth}><title>{said}</title></rect>')
     name = f"{heat.title}, {strip.label}: mean {format_mean(strip.mean)}"
     return _wrap(cells, len(heat.steps), 1, name, stretched=True)
 
