@@ -36,7 +36,8 @@ def draw(facts: DiagnosisFacts) -> "Figure":
         height = 0.4 + rows * (0.7 + 0.2 * methods)
         bands.append((height, lambda part: _draw_effects(part, facts.effects)))
     heights = [height for height, _ in bands]
-    figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, sum(heights)), dpi=150, layout="constrained")  # as saved: texts have that width
+    figure.get_layout_engine().set(w_pad=0.08)  # type: ignore[union-attr]
     parts = figure.subfigures(len(bands), 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, (_, draw_band) in zip(parts, bands, strict=True):
         draw_band(part)
