@@ -52,7 +52,8 @@ def _fix_layout(figure: "Figure") -> None:
     for part in figure.subfigs:
         part.bbox_relative.set_points(np.round(part.bbox_relative.get_points(), 6))
         for axes in part.axes:
-            axes.set_position([round(value, 6) for value in axes.get_position().bounds])
+            left, bottom, width, height = np.round(axes.get_position().bounds, 6).tolist()
+            axes.set_position((left, bottom, width, height))
 
 
 def _draw_heat_map(part: Any, heat: HeatMap) -> None:
