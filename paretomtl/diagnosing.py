@@ -4,24 +4,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
 from paretomtl.diagnosis.recorders import ConflictRecorder, LossRecorder
-from paretomtl.diagnosis.transfer import Correlation, Transfer, correlate, measure_transfer
+from paretomtl.diagnosis.transfer import Correlation, Transfer, correlate, measure_transfer, summarise
 from paretomtl.exploration import explore
 from paretomtl.front import Front
 from paretomtl.points.seeds import interval_half_width
 from paretomtl.problem import Problem
 from paretomtl.recorder import Recorder
 from paretomtl.solver import Solver
+from paretomtl.storage.store import Store
 from paretomtl.sweep.executor import Executor
 from paretomtl.training.outcome import SingleObjective
 from paretomtl.training.seeds import OPENING, reproducible, reseed, seed_of
 from paretomtl.training.study import adam
 
+if TYPE_CHECKING:
+    from paretomtl.show.diagnosis.facts import DiagnosisFacts
+
+TOGETHER = ("joint", "alone")  # the folders of every diagnosis; the others are named for their methods
 PROBE = 4  # batches of train at which the training loss is recorded
 
 
@@ -41,6 +46,26 @@ class Diagnosis:
     specialised: dict[str, Front]
     transfers: list[Transfer]
 
+    @classmethod
+    def load(cls, folder: str | Path) -> "Diagnosis":
+        """Load a diagnosis from the folder that `diagnose(…, out=)` wrote; nothing is trained, no code of it runs.
+
+        Raises:
+            FileNotFoundError: the folder holds no diagnosis.
+            ValueError: a training is missing or damaged.
+        """
+        folder = Path(folder)
+        missing = [name for name in TOGETHER if not Store(folder / name).holds_front()]
+        if missing:
+            raise FileNotFoundError(
+                f"{folder} holds no diagnosis (there is no front in {' and '.join(missing)}/ of it); give the folder "
+                "that pm.diagnose(…, out=) wrote"
+            )
+        names = sorted(path.name for path in folder.iterdir() if path.is_dir() and Store(path).holds_front())
+        others = {name: Front.load(folder / name) for name in names if name not in TOGETHER}
+        joint, alone = (Front.load(folder / name) for name in TOGETHER)
+        return _compare(joint, alone, others)
+
     @property
     def names(self) -> list[str]:
         """The tasks."""
@@ -50,10 +75,9 @@ class Diagnosis:
     def cosines(self) -> Float[np.ndarray, "seeds m m"]:
         """The mean cosine of each pair of tasks over the joint training, a table a seed; NaN where it is undefined."""
         tables = []
-        for point in self.joint.points:
-            entries = self.joint.recordings(point)["conflict"]
-            stack = np.array([entry["cosines"] for entry in entries], dtype=float)
-            tables.append(np.nanmean(stack, axis=0))
+        for records in _read_records(self.joint):
+            stack = np.array([entry["cosines"] for entry in records.get("conflict", ())], dtype=float)
+            tables.append(np.nanmean(stack, axis=0) if len(stack) else np.full((len(self.names),) * 2, np.nan))
         return np.array(tables)
 
     @property
@@ -65,22 +89,20 @@ class Diagnosis:
     @property
     def conflict_and_fit(self) -> Correlation:
         """The correlation of a task's mean cosine with the others, and the difference of its last training loss."""
-        losses = [self._last(front, "train") for front in (self.joint, self.alone)]
-        return correlate(self._mean_cosines(), losses[0] - losses[1])
+        together, own = self._last_losses()
+        return correlate(self._mean_cosines(), together - own)
 
     def _mean_cosines(self) -> Float[np.ndarray, "seeds m"]:
         tables = self.cosines
         others = ~np.eye(tables.shape[1], dtype=bool)
         return np.array([[row[mask].mean() for row, mask in zip(table, others, strict=True)] for table in tables])
 
-    def _last(self, front: Front, split: str) -> Float[np.ndarray, "seeds m"]:
-        """Return each task's last recorded loss; of the single tasks that of its own training."""
-        m = len(self.names)
-        rows = [front.recordings(point)["loss"][-1][split] for point in front.points]
-        if front is self.joint:
-            return np.array(rows, dtype=float)
-        own = [row[int(np.argmax(point.preference))] for row, point in zip(rows, front.points, strict=True)]
-        return np.array(own, dtype=float).reshape(m, -1).T
+    def _last_losses(self) -> Float[np.ndarray, "2 seeds m"]:
+        """Return each task's last recorded training loss, of the joint training and of the task's own."""
+        joint, alone = _read_records(self.joint), _read_alone(self.alone)
+        together = [records["loss"][-1]["train"] for records in joint]
+        own = [[records["loss"][-1]["train"][i] for records in alone[i]] for i in range(len(self.names))]
+        return np.array([together, np.transpose(own)], dtype=float)
 
     def effect_of(self, name: str) -> Float[np.ndarray, "2 m"]:
         """Return the mean difference of each task's validation loss to the joint training, and half its interval.
@@ -94,18 +116,12 @@ class Diagnosis:
         return np.array([(rows[0] - rows[1]).mean(axis=0), width])
 
     def _validation(self, front: Front) -> Float[np.ndarray, "seeds m"]:
-        return np.array([point.losses["validate"] for point in front.points])
+        return np.array([point.losses["validate"] for point in _by_seed(front)])
 
     def __str__(self) -> str:
-        """Format the findings, a sentence a task."""
-        lines = [transfer.verdict for transfer in self.transfers]
-        negative = [
-            entry["negative"] for point in self.joint.points for entry in self.joint.recordings(point)["conflict"]
-        ]
-        share = np.nanmean(np.array(negative, dtype=float))
-        lines.append(f"gradients of two tasks point against one another in {share:.0%} of the recorded pairs.")
-        lines.append(f"agreement of gradients against the gap at equal training loss: {self.conflict_and_gap}.")
-        lines.append(f"agreement of gradients against the difference of the training losses: {self.conflict_and_fit}.")
+        """Format the findings: what to take away, then a sentence a task."""
+        lines = [summarise(self.transfers), *(transfer.verdict for transfer in self.transfers)]
+        lines += self._describe_conflict()
         for name in self.specialised:
             means, halves = self.effect_of(name)
             parts = [
@@ -114,6 +130,36 @@ class Diagnosis:
             ]
             lines.append(f"{name} instead of the joint training: {', '.join(parts)}.")
         return "\n".join(lines)
+
+    def _describe_conflict(self) -> list[str]:
+        records = _read_records(self.joint)
+        negative = [entry["negative"] for one in records for entry in one.get("conflict", ())]
+        if not negative:
+            return ["the conflict of gradients was not recorded."]
+        share = np.nanmean(np.array(negative, dtype=float))
+        return [
+            f"gradients of two tasks point against one another in {share:.0%} of the recorded pairs.",
+            f"agreement of gradients against the gap at equal training loss: {self.conflict_and_gap}.",
+            f"agreement of gradients against the difference of the training losses: {self.conflict_and_fit}.",
+        ]
+
+    @property
+    def facts(self) -> "DiagnosisFacts":
+        """All that the report shows, as plain values."""
+        from paretomtl.show.diagnosis.collect import collect_diagnosis
+
+        effects = {name: self.effect_of(name) for name in self.specialised}
+        records = _read_records(self.joint), _read_alone(self.alone)
+        return collect_diagnosis(self.transfers, *records, self._describe_conflict(), effects)
+
+    def plot(self, path: str | Path) -> Path:
+        """Draw the diagnosis to an .svg, .pdf or .png file, or write it as one offline .html page.
+
+        Its data goes to a .csv beside it.
+        """
+        from paretomtl.show.plots import plot_diagnosis
+
+        return plot_diagnosis(self.facts, path)
 
 
 def diagnose(
@@ -164,11 +210,42 @@ def diagnose(
     together = run("joint", joint, even, [losses, ConflictRecorder(every), *recorders])
     alone = run("alone", SingleObjective(), np.eye(len(names)), [losses, *recorders])
     fronts = {name: run(name, solver, even, [losses]) for name, solver in (specialised or {}).items()}
-    joint_records = [together.recordings(point) for point in _by_seed(together)]
-    alone_records = [
-        [alone.recordings(point) for point in _by_seed(alone) if point.preference[i] == 1] for i in range(len(names))
-    ]
-    return Diagnosis(together, alone, fronts, measure_transfer(joint_records, alone_records, names))
+    return _compare(together, alone, fronts)
+
+
+def _compare(joint: Front, alone: Front, specialised: dict[str, Front]) -> Diagnosis:
+    """Compare the trainings of each seed.
+
+    Raises:
+        ValueError: a training is missing.
+    """
+    seeds = [point.seed for point in _by_seed(joint)]
+    m = len(joint.names)
+    present = {
+        "joint": [seeds],
+        "alone": [[p.seed for p in _by_seed(alone) if p.preference[i] == 1] for i in range(m)],
+        **{name: [[p.seed for p in _by_seed(front)]] for name, front in specialised.items()},
+    }
+    n = joint.study["seeds"]
+    for name, rows in present.items():
+        if any(row != seeds or len(row) != n for row in rows):
+            raise ValueError(
+                f"{name}: not every one of the {n} seeds is trained; call pm.diagnose again with the same "
+                "arguments and out= to train the rest"
+            )
+    transfers = measure_transfer(_read_records(joint), _read_alone(alone), joint.names)
+    return Diagnosis(joint, alone, specialised, transfers)
+
+
+def _read_records(front: Front) -> list[Any]:
+    """Return the recordings of a front of one preference, by seed."""
+    return [front.recordings(point) for point in _by_seed(front)]
+
+
+def _read_alone(alone: Front) -> list[list[Any]]:
+    """Return for each task the recordings of its own training, by seed."""
+    own = [[point for point in _by_seed(alone) if point.preference[i] == 1] for i in range(len(alone.names))]
+    return [[alone.recordings(point) for point in points] for points in own]
 
 
 def _by_seed(front: Front) -> list[Any]:

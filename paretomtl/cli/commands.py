@@ -1,7 +1,7 @@
 """The command line: its commands and flags, and the exit code of what they do.
 
-What a command needs is imported when it is called: only `run`, `resume`, `ask --train`, `measure` and `methods` import
-torch.
+What a command needs is imported when it is called: only `run`, `resume`, `ask --train`, `measure`, `diagnose` and
+`methods` import torch.
 """
 
 import argparse
@@ -57,6 +57,8 @@ def _import_command(name: str) -> Callable[[argparse.Namespace], int]:
         from paretomtl.cli.exploring import COMMANDS
     elif name == "measure":
         from paretomtl.cli.measuring import COMMANDS
+    elif name == "diagnose":
+        from paretomtl.cli.diagnosing import COMMANDS
     elif name == "ask":
         from paretomtl.cli.asking import COMMANDS
     else:
@@ -111,6 +113,10 @@ def build_parser(name: str | None) -> argparse.ArgumentParser:
         "--train", nargs="*", metavar="MODULE:PROBLEM", help="train there, in DIR, with the code that run began it with"
     )
     ask.add_argument("--trust", action="store_true", help=TRUST)
+
+    diagnose = _add_command(commands, "diagnose", "print what tasks do to one another; trains nothing")
+    diagnose.add_argument("folder", type=Path, metavar="DIR", help="the folder that pm.diagnose(…, out=) wrote")
+    diagnose.add_argument("-o", "--output", type=Path, help="an .svg, .pdf or .png file, or an .html page, to write")
 
     _add_front_command(commands, "verify", "check every file of a front; 1 if any is damaged")
     _add_front_command(commands, "migrate", "write a front of an older version anew in the present schema")

@@ -76,6 +76,35 @@ class Transfer(NamedTuple):
         return f"{end}; {why}; the training loss differs by {self.train}: {fit}."
 
 
+def summarise(transfers: Sequence[Transfer]) -> str:
+    """Return the sentence to take away: which tasks training together helps and harms, and in what way."""
+    n = transfers[0].end.n
+    if transfers[0].end.half_width is None:
+        return "With one seed no difference can be told from noise: repeat the trainings with seeds=5."
+    groups = {sign: [t for t in transfers if t.end.sign == sign] for sign in (1, -1, 0)}
+    if not groups[1] and not groups[-1]:
+        return f"Training together makes no difference to any task that {n} seeds could show."
+    parts = [f"{word} {_list(groups[sign])}" for sign, word in ((1, "harms"), (-1, "helps")) if groups[sign]]
+    if groups[0]:
+        parts.append(f"makes no difference to {_list(groups[0])} that {n} seeds could show")
+    return f"Training together {', '.join(parts[:-1])}{' and ' if parts[:-1] else ''}{parts[-1]}."
+
+
+def _list(transfers: Sequence[Transfer]) -> str:
+    """List tasks, each with the reason for its end where the estimates show one."""
+    return ", ".join(f"{t.task}{_reason(t)}" for t in transfers)
+
+
+def _reason(transfer: Transfer) -> str:
+    sign = transfer.end.sign
+    if not sign:
+        return ""
+    fit, gap = transfer.train.sign == sign, transfer.gap.n > 1 and transfer.gap.sign == sign
+    words = {1: ("fitted less well", "generalises worse"), -1: ("fitted better", "generalises better")}[sign]
+    reasons = [word for word, holds in zip(words, (fit, gap), strict=True) if holds]
+    return f" ({' and '.join(reasons)})" if reasons else ""
+
+
 class Correlation(NamedTuple):
     """A rank correlation over tasks and seeds, with its 95 % bootstrap interval; None with too few of them."""
 
@@ -121,7 +150,7 @@ def measure_transfer(
 
 def _loss_curves(records: Records, i: int) -> tuple[list[float], list[float]]:
     """Return the training and validation losses of objective i, at the steps where both are there."""
-    rows = [(entry["train"][i], entry["validate"][i]) for entry in records["loss"]]
+    rows = [(entry["train"][i], entry["validate"][i]) for entry in records.get("loss", ())]
     whole = [(a, b) for a, b in rows if a is not None and b is not None]
     if not whole:
         raise ValueError(f"the records have no losses of objective {i}; give the run a LossRecorder")

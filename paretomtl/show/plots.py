@@ -1,4 +1,4 @@
-"""The figures of a front: collect the facts, draw them, and write them as CSV beside the figure or the page."""
+"""The figures of a front or a diagnosis: draw the facts, and write them as CSV beside the figure or the page."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +14,7 @@ from paretomtl.show.page import page
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from paretomtl.show.diagnosis.facts import DiagnosisFacts
 
 FIGURES = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}  # no times: equal bytes
 PAGE = ".html"
@@ -53,11 +54,7 @@ def plot(
     collect, draw, to_csv = MAKERS[kind or "matrix"]
     facts: Any = collect(front, chosen)
     if path.suffix.lower() == PAGE:
-        text = page.write_page(page.collect_page(front, chosen, kind))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        path.with_suffix(".csv").write_text(to_csv(facts), encoding="utf-8")
-        return path
+        return _write(path, page.write_page(page.collect_page(front, chosen, kind)), to_csv(facts))
     draw = pair.draw if kind is None and len(facts.names) == 2 else draw
     return _save(path, lambda: draw(facts, width), to_csv(facts), width)
 
@@ -84,6 +81,23 @@ def plot_fronts(fronts: Mapping[str, Points], path: str | Path, width: float | N
     return _save(path, lambda: several.draw(facts, width), several.fronts_csv(facts), width)
 
 
+def plot_diagnosis(facts: "DiagnosisFacts", path: str | Path) -> Path:
+    """Draw a diagnosis to an .svg, .pdf or .png file, or write it as an .html page; its data goes to a .csv beside it.
+
+    Args:
+        facts: what to show.
+        path: the file to write.
+    """
+    from paretomtl.show.diagnosis import figure
+    from paretomtl.show.diagnosis.facts import diagnosis_csv
+    from paretomtl.show.diagnosis.page import write_page
+
+    path = _check_path(path, None, (*FIGURES, PAGE))
+    if path.suffix.lower() == PAGE:
+        return _write(path, write_page(facts), diagnosis_csv(facts))
+    return _save(path, lambda: figure.draw(facts), diagnosis_csv(facts), None)
+
+
 def _check_path(path: str | Path, width: float | None, formats: tuple[str, ...]) -> Path:
     path = Path(path)
     view.check_width(width)
@@ -93,6 +107,13 @@ def _check_path(path: str | Path, width: float | None, formats: tuple[str, ...])
         )
     if width is not None and path.suffix.lower() == PAGE:
         raise ValueError(f"width={width!r}: a page is as wide as its window; give a width with {', '.join(FIGURES)}")
+    return path
+
+
+def _write(path: Path, text: str, data: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    path.with_suffix(".csv").write_text(data, encoding="utf-8")
     return path
 
 

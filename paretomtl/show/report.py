@@ -1,15 +1,18 @@
-"""A front as text and as plain values, for the command line to print."""
+"""A front or a diagnosis as text and as plain values, for the command line to print."""
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paretomtl.errors import EmptyFrontError, escape_controls
 from paretomtl.point import Point
 from paretomtl.points.points import Points
 from paretomtl.selection.pick import Pick
 from paretomtl.show.warnings import list_warnings
+
+if TYPE_CHECKING:
+    from paretomtl.show.diagnosis.facts import DiagnosisFacts, Difference
 
 
 def format_report(front: Points) -> str:
@@ -112,6 +115,27 @@ def choice_as_json(pick: Pick, folder: Path) -> dict[str, Any]:
         "runners_up": [{"point": r.point.id, "gains": r.gains, "gives_up": r.gives_up} for r in pick.runners_up],
         "agreement": pick.agreement,
     }
+
+
+def diagnosis_as_json(facts: "DiagnosisFacts") -> dict[str, Any]:
+    """Return the findings of a diagnosis as values for JSON; what is undefined is None."""
+    report = {
+        "summary": facts.summary,
+        "seeds": facts.seeds,
+        "tasks": [
+            {"task": one.task, "verdict": one.verdict, "together_less_alone": _differences_as_json(one.differences)}
+            for one in facts.tasks
+        ],
+        "notes": facts.notes,
+        "means": {heat.title: {strip.label: strip.mean for strip in heat.strips} for heat in facts.heat_maps},
+        "groups": facts.groups,
+        "effects": {task: _differences_as_json(differences) for task, differences in facts.effects.items()},
+    }
+    return _as_json(report)
+
+
+def _differences_as_json(differences: "Sequence[Difference]") -> dict[str, Any]:
+    return {one.label: {"mean": one.mean, "half_width": one.half_width} for one in differences}
 
 
 def _point_as_json(front: Points, point: Point) -> dict[str, Any]:
