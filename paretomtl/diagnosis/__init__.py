@@ -1,6 +1,6 @@
 """Diagnosis: what tasks do to one another while they are trained, by estimators that stand alone."""
 
-from paretomtl.diagnosis.affinity import affinity
+from paretomtl.diagnosis.affinity import affinity, mean_affinity
 from paretomtl.diagnosis.coherence import Coherence, coherence
 from paretomtl.diagnosis.conflict import Conflict, conflict
 from paretomtl.diagnosis.curvature import hessian_top
@@ -44,6 +44,7 @@ __all__ = [
     "gap_at_matched_loss",
     "group_tasks",
     "hessian_top",
+    "mean_affinity",
     "measure_transfer",
     "noise_scale",
 ]
