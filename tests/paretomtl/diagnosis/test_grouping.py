@@ -64,7 +64,7 @@ def found(seed: int) -> bool:
     problem, families = planted(seed)
     front = pm.explore(
         problem, ps.Linear(), preferences=[[1 / 6] * 6], epochs=10, seed=seed, normalise=None,
-        optimizer=partial(torch.optim.Adam, lr=LR), callbacks=[diagnosis.AffinityRecorder(LR)],
+        optimizer=partial(torch.optim.Adam, lr=LR), callbacks=[diagnosis.AffinityRecorder(LR, every=10)],
     )  # fmt: skip
     mean = diagnosis.mean_affinity([front.recordings(point) for point in front.points])
     return sorted(diagnosis.group_tasks(mean, 2).groups) == families
