@@ -21,8 +21,8 @@ class AdaptationGap(NamedTuple):
     Attributes:
         value: the root of the mean squared difference of the predictions at the queries, relative to that of the
             predictions after the adaptation of all weights; 0 where they predict alike, NaN where all of those are 0.
-        head_loss, whole_loss: the losses on the support at the end. Where they differ, so does how far each has come:
-            give more steps before reading `value`.
+        head_loss, whole_loss: the losses on the support at the end. Where they differ, one has not come as far, or the
+            trunk does not hold what the task needs.
     """
 
     value: float
