@@ -2,7 +2,7 @@
 
 The step is the cheapest there is: linear scalarization, by one backward pass, of the LeNet on digit pairs in batches of
 256. What a record takes in such steps, divided by the steps between two records, is its share of a long training. A
-median over turns is of ratios of neighbours, so that a busy machine slows both alike.
+median over turns is of ratios of neighbours, so that a busy machine slows both alike. Whole trainings take turns too.
 """
 
 import statistics
@@ -10,11 +10,15 @@ import time
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import paretomtl as pm
+import paretomtl_solvers as ps
+from paretomtl.training.loop import train_point
+from paretomtl.training.study import Study
 from studies import data
 from studies.digit_pairs import BATCH, LeNet, digit_pairs
 
@@ -93,3 +97,24 @@ def test_each_recorder_at_its_default_frequency(problem):
     print(f"| all together | | | {sum(overheads.values()):.1%} |")
     assert max(overheads.values()) <= MOST
     assert sum(overheads.values()) <= MOST_TOGETHER
+
+
+def test_a_training_with_recorders_against_one_without(problem):
+    """A hundred steps, two and a half epochs, which are too few for the recorder of the curvature."""
+    splits, steps = problem.open(), 100
+    some = [recorder for recorder in RECORDERS if recorder.every <= steps]
+
+    def seconds(recorders: Any) -> float:
+        study = Study(
+            problem=problem, solver=ps.Linear(), preferences=np.array([[0.5, 0.5]]), corners=False, steps=steps,
+            optimizer=partial(torch.optim.Adam, lr=LR), callbacks=tuple(recorders),
+        )  # fmt: skip
+        start = time.perf_counter()
+        point = train_point(study, study.jobs[0], splits).point
+        assert point.state == "done"
+        assert not [text for text in point.warnings if "recorder" in text]
+        return time.perf_counter() - start
+
+    ratios = [seconds(some) / seconds([]) for _ in range(4)]
+    print(f"\n| {len(some)} recorders together, {steps} steps | {statistics.median(ratios[1:]):.2f} |")
+    assert statistics.median(ratios[1:]) <= 1 + MOST_TOGETHER
