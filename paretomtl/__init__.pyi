@@ -22,6 +22,8 @@ from .errors import NoFeasiblePointError as NoFeasiblePointError
 from .errors import ParetomtlError as ParetomtlError
 from .exploration import explore as explore
 from .front import Front as Front
+from .gains import TransferGains as TransferGains
+from .gains import transfer_gains as transfer_gains
 from .interop.torchjd import to_torchjd as to_torchjd
 from .normalisation import Normalisation as Normalisation
 from .objective import Objective as Objective

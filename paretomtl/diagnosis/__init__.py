@@ -1,6 +1,7 @@
 """Diagnosis: what tasks do to one another while they are trained, by estimators that stand alone."""
 
-from paretomtl.diagnosis.affinity import affinity
+from paretomtl.diagnosis.affinity import affinity, mean_affinity
+from paretomtl.diagnosis.bridging import AdaptationGap, adaptation_gap
 from paretomtl.diagnosis.coherence import Coherence, coherence
 from paretomtl.diagnosis.conflict import Conflict, conflict
 from paretomtl.diagnosis.curvature import hessian_top
@@ -20,6 +21,7 @@ from paretomtl.diagnosis.recorders import (
 from paretomtl.diagnosis.transfer import Correlation, Estimate, Transfer, correlate, measure_transfer
 
 __all__ = [
+    "AdaptationGap",
     "AffinityRecorder",
     "Coherence",
     "Conflict",
@@ -35,6 +37,7 @@ __all__ = [
     "NoiseRecorder",
     "NoiseScale",
     "Transfer",
+    "adaptation_gap",
     "affinity",
     "coherence",
     "conflict",
@@ -44,6 +47,7 @@ __all__ = [
     "gap_at_matched_loss",
     "group_tasks",
     "hessian_top",
+    "mean_affinity",
     "measure_transfer",
     "noise_scale",
 ]
