@@ -17,6 +17,7 @@ from paretomtl.points.seeds import interval_half_width
 from paretomtl.problem import Problem
 from paretomtl.recorder import Recorder
 from paretomtl.solver import Solver
+from paretomtl.storage.files import check_name
 from paretomtl.storage.store import Store
 from paretomtl.sweep.executor import Executor
 from paretomtl.training.outcome import SingleObjective
@@ -77,7 +78,9 @@ class Diagnosis:
         tables = []
         for records in _read_records(self.joint):
             stack = np.array([entry["cosines"] for entry in records.get("conflict", ())], dtype=float)
-            tables.append(np.nanmean(stack, axis=0) if len(stack) else np.full((len(self.names),) * 2, np.nan))
+            counts = np.isfinite(stack).sum(axis=0) if len(stack) else np.zeros((len(self.names),) * 2)
+            sums = np.nansum(stack, axis=0) if len(stack) else counts
+            tables.append(np.divide(sums, counts, out=np.full(counts.shape, np.nan), where=counts > 0))
         return np.array(tables)
 
     @property
@@ -194,7 +197,15 @@ def diagnose(
             five pairs of task and seed.
         out: the folder for the fronts.
         device, executor: as in `explore`.
+
+    Raises:
+        ValueError: a specialised method has a name that cannot be a folder's, or is one of another.
     """
+    for name in specialised or {}:
+        if check_name(name) in TOGETHER:
+            raise ValueError(
+                f"specialised has the name {name!r}, which is that of a folder of each diagnosis; give another"
+            )
     names = problem.names
     even = np.full((1, len(names)), 1 / len(names))
     losses = LossRecorder(every, probe=_probe(problem, seed))

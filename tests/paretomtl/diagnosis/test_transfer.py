@@ -164,3 +164,11 @@ def test_the_training_loss_is_recorded_at_the_same_batches_each_time():
     )  # fmt: skip
     rows = [entry["train"] for entry in front.recordings(front.points[0])["loss"]]
     assert rows[0] == rows[1] == rows[2]
+
+
+@pytest.mark.parametrize("name", ["alone", "joint"])
+def test_a_specialised_method_has_a_folder_of_its_own(name):
+    with pytest.raises(ValueError, match=f"specialised has the name '{name}', which is that of a folder"):
+        diagnose(specialised={name: ps.MGDA()})
+    with pytest.raises(ValueError, match=r"name '\.\./x': use 1 to 100 letters"):
+        diagnose(specialised={"../x": ps.MGDA()})
