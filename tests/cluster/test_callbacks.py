@@ -8,6 +8,7 @@ import pytest
 import paretomtl as pm
 import paretomtl_solvers as ps
 from tests import toys
+from tests.folders import files
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*degrees off the ray:UserWarning")
 
@@ -48,3 +49,14 @@ def test_steps_are_told_there_and_points_and_the_end_here(running, tmp_path, mon
     assert {path.name for path in (tmp_path / "board").iterdir()} == ids | {"front"}
     for id in ids:  # of the worker, and of this process, which adds the measures
         assert len(list((tmp_path / "board" / id).iterdir())) == 2
+
+
+def test_recorders_record_there_what_they_record_here(running, tmp_path):
+    recorders = [pm.diagnosis.ConflictRecorder(every=2), pm.diagnosis.AffinityRecorder(0.01, every=3)]
+    options = {"preferences": [[0.3, 0.7], [0.6, 0.4]], "epochs": 2, "callbacks": recorders, "normalise": None}
+    there = pm.explore(
+        toys.two_regressions(), ps.Linear(), out=tmp_path / "there", executor=pm.RayTune(workers=1), **options
+    )
+    pm.explore(toys.two_regressions(), ps.Linear(), out=tmp_path / "here", **options)
+    assert [entry["step"] for entry in there.recordings(there.points[0])["conflict"]] == [0, 2, 4, 6]
+    assert files(tmp_path / "there") == files(tmp_path / "here")
