@@ -1,0 +1,458 @@
+"""Trajectories: what training tasks together does to each of them on five task sets, and whether conflict tells.
+
+    python -m studies.trajectories --size demo --out runs/trajectories     half a minute on one core
+    python -m studies.trajectories --size full --out runs/trajectories     the page's; 25 minutes on one core
+
+It repeats the questions of "Can Optimization Trajectories Explain Multi-Task Transfer?" (Mueller, Dredze and Andrews,
+2024) on small networks: each task set is trained together (`Linear` with equal weights, the unitary scalarization), by
+four specialised optimizers, and each task alone, with common initial weights and batches. Results are stored in the
+folder, and continued there.
+
+The task sets: two Fashion pictures that overlap; a digit and a Fashion picture that overlap; three questions about a
+person of the census; the flow of a river at three sites; and rating, recommendation and department of a clothing
+review. Training data are cut to one to four thousand samples, so that networks can overfit.
+
+Each rate was chosen on validation data with seed 100 by the joint training (`--tune`); all methods, and the single
+tasks, have that one. The columns of the tables are those of `studies.trajectories_tables`. Test data chose nothing.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
+
+import paretomtl as pm
+import paretomtl_solvers as ps
+from paretomtl.diagnosis.fisher import Kind
+from paretomtl.points.seeds import assess_tradeoff
+from studies import census, data, digit_pairs, reviews, river
+from studies.cells import compute_all, read_result, slug, write_result
+from studies.conditioned_fronts import markdown
+from studies.tabular import Parts, batches, divide
+from studies.trajectories_tables import METHODS, Row, draw, format_tables, write_csv
+
+SOLVERS: dict[str, pm.Solver] = dict(zip(METHODS, (ps.PCGrad(), ps.CAGrad(), ps.MGDA(), ps.FairGrad()), strict=True))
+RATES = (1e-3, 3e-3, 1e-2, 3e-2)
+TUNING_SEED = 100
+WORDS, TEXTS = 1_000, 8_000
+DEPARTMENTS = ("Tops", "Dresses", "Bottoms", "Intimate", "Jackets", "Trend")
+SITES = river.SITES[:3]
+
+
+class Task(NamedTuple):
+    """A task: its kind of labels, and how many numbers its head has."""
+
+    name: str
+    kind: Kind
+    outputs: int
+
+
+class TaskSet(NamedTuple):
+    """Tasks that share inputs.
+
+    trunk: builds the shared layers, whose outputs have `units` numbers.
+    parts: returns inputs and labels (N, tasks) of every split.
+    rate: Adam's, tuned.
+    """
+
+    name: str
+    tasks: tuple[Task, ...]
+    trunk: Callable[[], nn.Module]
+    units: int
+    parts: Callable[[], Parts]
+    batch: int
+    rate: float
+
+
+class Network(nn.Module):
+    """Shared layers and a linear head for each task."""
+
+    def __init__(self, trunk: Callable[[], nn.Module], units: int, outputs: Sequence[int]):
+        super().__init__()
+        self.trunk, self.heads = trunk(), nn.ModuleList(nn.Linear(units, n) for n in outputs)
+
+    def forward(self, inputs: Tensor) -> list[Tensor]:
+        """Return the outputs (N, numbers) of each head."""
+        z = self.trunk(inputs.float())
+        return [head(z) for head in self.heads]
+
+
+class OneTask(nn.Module):
+    """The outputs of a network's task alone."""
+
+    def __init__(self, task: int, network: nn.Module):
+        super().__init__()
+        self.task, self.network = task, network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs (N, numbers)."""
+        return self.network(inputs)[self.task]
+
+
+def loss_of(kind: Kind, outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy in nats, or the mean squared error."""
+    if kind == "classes":
+        return cross_entropy(outputs, labels.long())
+    if kind == "yes or no":
+        return binary_cross_entropy_with_logits(outputs[:, 0], labels.float())
+    return mse_loss(outputs[:, 0], labels.float())
+
+
+def losses(tasks: Sequence[Task], model: nn.Module, batch: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return the loss of each task."""
+    inputs, labels = batch
+    columns = zip(tasks, model(inputs), labels.unbind(1), strict=True)
+    return {task.name: loss_of(task.kind, outputs, column) for task, outputs, column in columns}
+
+
+def problem_of(task_set: TaskSet) -> pm.Problem:
+    """Return the problem of a task set."""
+    tasks, parts = task_set.tasks, task_set.parts
+    return pm.Problem(
+        objectives=[pm.Objective(t.name, unit="" if t.kind == "numbers" else "nats") for t in tasks],
+        model=partial(Network, task_set.trunk, task_set.units, [t.outputs for t in tasks]),
+        losses=partial(losses, tasks),
+        train=partial(batches, parts, "train", task_set.batch),
+        validate=partial(batches, parts, "validate", task_set.batch),
+        test=partial(batches, parts, "test", task_set.batch),
+        ref_point=[3.0] * len(tasks),
+    )
+
+
+# --- the task sets ---
+
+
+def lenet() -> nn.Module:
+    """Build the shared layers of the LeNet for overlapping pictures."""
+    return digit_pairs.LeNet().trunk
+
+
+@cache
+def pictures(kind: digit_pairs.Kind) -> Parts:
+    """Return overlapping pictures and the classes of both: 2,000 to train on, 1,000 to validate on, 2,000 to test on."""
+    parts = {}
+    for split, n in zip(digit_pairs.SPLITS, (2_000, 1_000, 2_000), strict=True):
+        seen, labels = digit_pairs.pairs(split, n, kind)
+        parts[split] = torch.from_numpy(seen).float()[:, None] / 255, torch.from_numpy(labels)
+    return parts
+
+
+def tanh_layer(inputs: int, units: int) -> nn.Module:
+    """Build one shared layer."""
+    return nn.Sequential(nn.Linear(inputs, units), nn.Tanh())
+
+
+def first_rows(parts: Parts, n: int, columns: int) -> Parts:
+    """Keep n rows to train on, and the labels' first columns."""
+    kept = {split: (x, y[:, :columns]) for split, (x, y) in parts.items()}
+    x, y = kept["train"]
+    return kept | {"train": (x[:n], y[:n])}
+
+
+@cache
+def people() -> Parts:
+    """Return the census: 2,000 people to train on."""
+    return first_rows(census.people(), 2_000, 3)
+
+
+@cache
+def hours() -> Parts:
+    """Return the river: 1,000 hours to train on."""
+    return first_rows(river.hours(), 1_000, len(SITES))
+
+
+@cache
+def texts() -> Parts:
+    """Return which words a review has, and its stars less one, recommendation and department.
+
+    4,000 texts train, 2,000 validate, 2,000 test; the 1,000 words are those that most training texts have.
+    """
+    columns = data.clothing()
+    rows = zip(*(columns[c] for c in ("Review Text", "Rating", "Recommended IND", "Department Name")), strict=True)
+    different = {row[0]: row[1:] for row in rows if all(cell is not None for cell in row)}
+    words = [reviews.words_of(text) for text in list(different)[:TEXTS]]
+    labels = torch.tensor([[s - 1, r, DEPARTMENTS.index(d)] for s, r, d in list(different.values())[:TEXTS]])
+    split_rows = divide(len(words), len(words) // 4, len(words) // 4)
+    known = reviews.frequent((words[k] for k in split_rows["train"]), reviews.LEAST, WORDS)
+    seen = reviews.presence(words, known)
+    return {split: (seen[k], labels[k]) for split, k in split_rows.items()}
+
+
+def pair_tasks() -> tuple[Task, ...]:
+    """Return the tasks of overlapping pictures."""
+    return Task("left", "classes", 10), Task("right", "classes", 10)
+
+
+def features_of(parts: Callable[[], Parts], units: int) -> nn.Module:
+    """Build the shared layer for inputs of these data."""
+    return tanh_layer(parts()["train"][0].shape[1], units)
+
+
+TASK_SETS = (
+    TaskSet("Fashion pairs", pair_tasks(), lenet, 50, partial(pictures, "fashion"), 64, 3e-3),
+    TaskSet("mixed pairs", pair_tasks(), lenet, 50, partial(pictures, "mixed"), 64, 3e-3),
+    TaskSet(
+        "Census", tuple(Task(name, "yes or no", 1) for name in census.TASKS), partial(features_of, people, 8), 8,
+        people, 128, 1e-2,
+    ),
+    TaskSet(
+        "RF1", tuple(Task(name, "numbers", 1) for name in SITES), partial(features_of, hours, 8), 8, hours, 128, 1e-2
+    ),
+    TaskSet(
+        "clothing reviews",
+        (Task("rating", "classes", 5), Task("recommended", "yes or no", 1), Task("department", "classes", 6)),
+        partial(tanh_layer, WORDS, 8), 8, texts, 128, 1e-2,
+    ),
+)  # fmt: skip
+
+
+class Size(NamedTuple):
+    """How much to compute: the task sets, seeds, steps of a training, and steps between records.
+
+    every: of losses and conflict; factors are recorded at every fifth of them. It divides the steps less one.
+    """
+
+    sets: tuple[str, ...]
+    seeds: int
+    steps: int
+    every: int
+
+
+ALL = tuple(s.name for s in TASK_SETS)
+SIZES = {"demo": Size(ALL[2:], 2, 101, 10), "small": Size(ALL, 3, 201, 10), "full": Size(ALL, 5, 401, 10)}
+
+
+def trajectories(task_set: str = "clothing reviews") -> pm.Problem:
+    """Return the problem of a task set, by its name."""
+    return problem_of(named(task_set))
+
+
+def named(name: str) -> TaskSet:
+    """Return a task set."""
+    known = {s.name: s for s in TASK_SETS}
+    if name not in known:
+        raise ValueError(f"task_set={name!r} is not one of {', '.join(known)}")
+    return known[name]
+
+
+# --- one task set ---
+
+
+def recorders(task_set: TaskSet, every: int) -> list[pm.diagnosis.NoiseRecorder | Any]:
+    """Return the recorders of the four factors."""
+    of_tasks = {t.name: (partial(OneTask, i), t.kind, first) for i, t in enumerate(task_set.tasks)}
+    return [
+        pm.diagnosis.NoiseRecorder(every),
+        pm.diagnosis.CurvatureRecorder(every, tolerance=0.05),
+        pm.diagnosis.FisherRecorder(of_tasks, every),
+    ]
+
+
+def first(batch: Sequence[Tensor]) -> Tensor:
+    """Return the inputs of a batch."""
+    return batch[0].float()
+
+
+def adam_at(rate: float) -> Callable[[Any], torch.optim.Optimizer]:
+    """Return Adam at a rate."""
+    return partial(torch.optim.Adam, lr=rate)
+
+
+def diagnose_set(task_set: TaskSet, size: Size, out: Path) -> pm.Diagnosis:
+    """Train a task set in all ways, or read what is stored of that."""
+    return pm.diagnose(
+        problem_of(task_set), ps.Linear(), steps=size.steps, specialised=SOLVERS,
+        recorders=recorders(task_set, 5 * size.every), every=size.every, optimizer=adam_at(task_set.rate),
+        seeds=size.seeds, out=out,
+    )  # fmt: skip
+
+
+Curve = tuple[list[float], list[float]]  # training losses, and values at the same steps
+
+
+def factor_curve(records: Any, i: int, recorder: str, value: str) -> Curve:
+    """Return the training losses of task i and a factor, at the steps that have both, without the first step.
+
+    All networks of a seed are equal at first, so that step tells nothing.
+    """
+    at = {entry["step"]: entry["train"][i] for entry in records["loss"]}
+    rows = []
+    for entry in records[recorder]:
+        seen = entry[value]
+        number = [*seen.values()][i] if isinstance(seen, dict) else seen[i]
+        if entry["step"] > 0 and number is not None:
+            rows.append((at[entry["step"]], number))
+    return [a for a, _ in rows], [b for _, b in rows]
+
+
+def matched_means(first: Curve, second: Curve) -> tuple[float, float]:
+    """Return the mean of both factors over the training losses that both trainings have; NaN without any."""
+    if not (first[0] and second[0]):
+        return float("nan"), float("nan")
+    zeros = [[0.0] * len(train) for train, _ in (first, second)]
+    gap = pm.diagnosis.gap_at_matched_loss
+    return gap(first, (second[0], zeros[1])).mean, -gap((first[0], zeros[0]), second).mean
+
+
+def factors(joint: Any, alone: Any, i: int) -> dict[str, float]:
+    """Compare the factors of task i at equal training loss: log2 of the ratio together to alone; coherence as it is."""
+
+    def means(recorder: str, value: str) -> Float[np.ndarray, " 2"]:
+        return np.array(matched_means(*(factor_curve(r, i, recorder, value) for r in (joint, alone))))
+
+    coherence = means("noise", "debiased_coherence")
+    positive = {
+        "sharpness": means("curvature", "sharpness"),
+        "fisher": means("fisher", "trace"),
+        # a ratio of means: single squared norms are too noisy to divide by
+        "noise": _ratio(means("noise", "trace"), means("noise", "squared_norm")),
+    }
+    return {"coherence": float(coherence[0] - coherence[1])} | {name: _doublings(v) for name, v in positive.items()}
+
+
+def _ratio(trace: np.ndarray, squared_norm: np.ndarray) -> np.ndarray:
+    return np.where(squared_norm > 0, trace / np.where(squared_norm > 0, squared_norm, 1), np.nan)
+
+
+def _doublings(pair: np.ndarray) -> float:
+    return float(np.log2(pair[0] / pair[1])) if (pair > 0).all() else float("nan")
+
+
+def percent(value: float, of: float) -> float:
+    """Return a value in percent of another."""
+    return 100 * value / of
+
+
+def summarise(task_set: TaskSet, diagnosis: pm.Diagnosis) -> list[Row]:
+    """Return a row for each task and seed."""
+    seeds = sorted({point.seed for point in diagnosis.joint.points})
+    names = [t.name for t in task_set.tasks]
+    joint = {point.seed: point for point in diagnosis.joint.points}
+    rows = []
+    for i, name in enumerate(names):
+        alone = {point.seed: point for point in diagnosis.alone.points if point.preference[i] == 1}
+        for k, seed in enumerate(seeds):
+            records = diagnosis.joint.recordings(joint[seed]), diagnosis.alone.recordings(alone[seed])
+            last = [r["loss"][-1] for r in records]
+            gap = diagnosis.transfers[i].curves[k].gap
+            validate, train = last[1]["validate"][i], last[1]["train"][i]
+            test = {"alone": alone[seed], "joint": joint[seed]} | {
+                method: next(p for p in front.points if p.seed == seed)
+                for method, front in diagnosis.specialised.items()
+            }
+            at_test = {key: point.losses["test"][i] for key, point in test.items()}
+            cosines = np.array([e["cosines"] for e in records[0]["conflict"]], dtype=float)[:, i]
+            others = np.delete(cosines, i, axis=1)
+            seen = others[np.isfinite(others)]
+            half, rest = len(gap) // 2, len(gap) // 4
+            rows.append(Row(
+                task_set=task_set.name, task=name, seed=seed, alone=at_test["alone"], joint=at_test["joint"],
+                end=percent(at_test["joint"] - at_test["alone"], at_test["alone"]),
+                gap=percent(gap.mean(), validate) if len(gap) else float("nan"),
+                early=percent(gap[:half].mean(), validate) if half else float("nan"),
+                late=percent(gap[-rest:].mean(), validate) if rest else float("nan"),
+                fit=percent(last[0]["train"][i] - train, train),
+                cosine=float(seen.mean()), negative=float((seen < 0).mean()), **factors(*records, i),
+                **{m: percent(at_test[m] - at_test["joint"], at_test["joint"]) for m in METHODS},
+            ))  # fmt: skip
+    return rows
+
+
+def tradeoff_of(task_set: TaskSet, diagnosis: pm.Diagnosis) -> str:
+    """Say whether all five joint trainings are above the single tasks, on validation data."""
+    fronts = {"Linear": diagnosis.joint, **diagnosis.specialised}
+    tables = [[p.losses["validate"] for p in sorted(f.points, key=lambda p: p.seed)] for f in fronts.values()]
+    m = len(task_set.tasks)
+    own = [
+        [p.losses["validate"][i] for p in sorted(diagnosis.alone.points, key=lambda p: p.seed) if p.preference[i] == 1]
+        for i in range(m)
+    ]
+    names = [t.name for t in task_set.tasks]
+    return assess_tradeoff([*fronts], names, np.array(tables).transpose(1, 0, 2), np.array(own).T).why
+
+
+def compute_set(job: tuple[str, str, str]) -> dict[str, Any]:
+    """Compute a task set, or read it from the folder.
+
+    Args:
+        job: the name of the task set, that of the size, and the folder.
+    """
+    name, size, out = job
+    task_set, folder = named(name), Path(out) / size / slug(name)
+    protocol = {"size": SIZES[size]._replace(sets=())._asdict() | {"sets": None}, "rate": task_set.rate}
+    result = read_result(folder / "rows.json", protocol)
+    if result is None:
+        diagnosis = diagnose_set(task_set, SIZES[size], folder)
+        result = {
+            "name": name, "tradeoff": tradeoff_of(task_set, diagnosis), "verdicts": str(diagnosis),
+            "rows": [row._asdict() for row in summarise(task_set, diagnosis)],
+        }  # fmt: skip
+        write_result(folder / "rows.json", protocol, result)
+    return result
+
+
+# --- the command ---
+
+
+def tune(size: Size) -> str:
+    """Return the mean validation loss of the joint training at each rate, with a seed that the study does not use."""
+    rows = []
+    for name in size.sets:
+        task_set = named(name)
+        cells = []
+        for rate in RATES:
+            front = pm.explore(
+                problem_of(task_set), ps.Linear(), preferences=[[1 / len(task_set.tasks)] * len(task_set.tasks)],
+                steps=size.steps, optimizer=adam_at(rate), seed=TUNING_SEED, normalise=None,
+            )  # fmt: skip
+            cells.append(f"{np.mean(front.points[0].losses['validate']):.4f}")
+        rows.append([name, *cells])
+    return markdown(["task set", *(f"{rate:g}" for rate in RATES)], rows)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compute all task sets, print the tables, write them, and draw."""
+    parser = argparse.ArgumentParser(
+        prog="python -m studies.trajectories", description="What training together does, and whether conflict tells."
+    )
+    parser.add_argument("--size", choices=SIZES, default="demo")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--tune", action="store_true", help="print validation losses by rate, and do nothing else")
+    parser.add_argument("--out", type=Path, required=True, help="the folder for the results")
+    options = parser.parse_args(arguments)
+    size = SIZES[options.size]
+    try:
+        if options.tune:
+            print(tune(size))
+            return 0
+        jobs = [(name, options.size, str(options.out)) for name in size.sets]
+        computed = map(compute_set, jobs) if options.jobs == 1 else compute_all(compute_set, jobs, options.jobs)
+        results = {}
+        for result in computed:
+            results[result["name"]] = result
+            print(f"{len(results)} of {len(jobs)}: {result['name']}", file=sys.stderr)
+    except data.Missing as error:
+        print(error, file=sys.stderr)
+        return 1
+    rows = [Row(**row) for name in size.sets for row in results[name]["rows"]]
+    print("## Is there a trade-off?", *(f"- {name}: {results[name]['tradeoff']}" for name in size.sets), sep="\n")
+    print("", *(f"### {name}\n\n{results[name]['verdicts']}\n" for name in size.sets), sep="\n")
+    print(format_tables(rows))
+    write_csv(rows, options.out / "trajectories.csv")
+    draw(rows, options.out / "trajectories.svg")
+    return 0
+
+
+if __name__ == "__main__":
+    # imported by its real name, under which workers find functions that cannot travel by value
+    from studies.trajectories import main as run
+
+    raise SystemExit(run())
