@@ -32,7 +32,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 import paretomtl as pm
 import paretomtl_solvers as ps
 from paretomtl.diagnosis.fisher import Kind
+from paretomtl.point import Point
 from paretomtl.points.seeds import assess_tradeoff
+from paretomtl.recorder import Recorder
 from studies import census, data, digit_pairs, reviews, river
 from studies.cells import compute_all, read_result, slug, write_result
 from studies.conditioned_fronts import markdown
@@ -131,15 +133,15 @@ def problem_of(task_set: TaskSet) -> pm.Problem:
 
 
 def lenet() -> nn.Module:
-    """Build the shared layers of the LeNet for overlapping pictures."""
-    return digit_pairs.LeNet().trunk
+    """Build the shared layers of the scarce LeNet, in which tasks compete."""
+    return digit_pairs.LeNet("scarce").trunk
 
 
 @cache
 def pictures(kind: digit_pairs.Kind) -> Parts:
-    """Return overlapping pictures and the classes of both: 2,000 to train on, 1,000 to validate on, 2,000 to test on."""
+    """Return overlapping pictures and the classes of both: 2,000 train, 500 validate, 2,000 test."""
     parts = {}
-    for split, n in zip(digit_pairs.SPLITS, (2_000, 1_000, 2_000), strict=True):
+    for split, n in zip(digit_pairs.SPLITS, (2_000, 500, 2_000), strict=True):
         seen, labels = digit_pairs.pairs(split, n, kind)
         parts[split] = torch.from_numpy(seen).float()[:, None] / 255, torch.from_numpy(labels)
     return parts
@@ -197,19 +199,19 @@ def features_of(parts: Callable[[], Parts], units: int) -> nn.Module:
 
 
 TASK_SETS = (
-    TaskSet("Fashion pairs", pair_tasks(), lenet, 50, partial(pictures, "fashion"), 64, 3e-3),
-    TaskSet("mixed pairs", pair_tasks(), lenet, 50, partial(pictures, "mixed"), 64, 3e-3),
+    TaskSet("Fashion pairs", pair_tasks(), lenet, 16, partial(pictures, "fashion"), 64, 1e-2),
+    TaskSet("mixed pairs", pair_tasks(), lenet, 16, partial(pictures, "mixed"), 64, 1e-2),
     TaskSet(
         "Census", tuple(Task(name, "yes or no", 1) for name in census.TASKS), partial(features_of, people, 8), 8,
-        people, 128, 1e-2,
+        people, 128, 3e-3,
     ),
     TaskSet(
-        "RF1", tuple(Task(name, "numbers", 1) for name in SITES), partial(features_of, hours, 8), 8, hours, 128, 1e-2
+        "RF1", tuple(Task(name, "numbers", 1) for name in SITES), partial(features_of, hours, 8), 8, hours, 128, 3e-2
     ),
     TaskSet(
         "clothing reviews",
         (Task("rating", "classes", 5), Task("recommended", "yes or no", 1), Task("department", "classes", 6)),
-        partial(tanh_layer, WORDS, 8), 8, texts, 128, 1e-2,
+        partial(tanh_layer, WORDS, 8), 8, texts, 128, 3e-3,
     ),
 )  # fmt: skip
 
@@ -217,7 +219,8 @@ TASK_SETS = (
 class Size(NamedTuple):
     """How much to compute: the task sets, seeds, steps of a training, and steps between records.
 
-    every: of losses and conflict; factors are recorded at every fifth of them. It divides the steps less one.
+    every: of losses and conflict; noise and Fisher trace are recorded at every second of them, sharpness at every
+        fifth. Its tenfold divides the steps less one, so that the last step is recorded.
     """
 
     sets: tuple[str, ...]
@@ -227,7 +230,7 @@ class Size(NamedTuple):
 
 
 ALL = tuple(s.name for s in TASK_SETS)
-SIZES = {"demo": Size(ALL[2:], 2, 101, 10), "small": Size(ALL, 3, 201, 10), "full": Size(ALL, 5, 401, 10)}
+SIZES = {"demo": Size(ALL[2:], 2, 51, 5), "small": Size(ALL, 3, 101, 10), "full": Size(ALL, 5, 201, 10)}
 
 
 def trajectories(task_set: str = "clothing reviews") -> pm.Problem:
@@ -246,13 +249,13 @@ def named(name: str) -> TaskSet:
 # --- one task set ---
 
 
-def recorders(task_set: TaskSet, every: int) -> list[pm.diagnosis.NoiseRecorder | Any]:
-    """Return the recorders of the four factors."""
+def recorders(task_set: TaskSet, every: int) -> list[Recorder]:
+    """Return the recorders of the four factors, where losses are recorded every so many steps."""
     of_tasks = {t.name: (partial(OneTask, i), t.kind, first) for i, t in enumerate(task_set.tasks)}
     return [
-        pm.diagnosis.NoiseRecorder(every),
-        pm.diagnosis.CurvatureRecorder(every, tolerance=0.05),
-        pm.diagnosis.FisherRecorder(of_tasks, every),
+        pm.diagnosis.NoiseRecorder(2 * every),
+        pm.diagnosis.CurvatureRecorder(5 * every, tolerance=0.05),
+        pm.diagnosis.FisherRecorder(of_tasks, 2 * every),
     ]
 
 
@@ -270,7 +273,7 @@ def diagnose_set(task_set: TaskSet, size: Size, out: Path) -> pm.Diagnosis:
     """Train a task set in all ways, or read what is stored of that."""
     return pm.diagnose(
         problem_of(task_set), ps.Linear(), steps=size.steps, specialised=SOLVERS,
-        recorders=recorders(task_set, 5 * size.every), every=size.every, optimizer=adam_at(task_set.rate),
+        recorders=recorders(task_set, size.every), every=size.every, optimizer=adam_at(task_set.rate),
         seeds=size.seeds, out=out,
     )  # fmt: skip
 
@@ -281,7 +284,7 @@ Curve = tuple[list[float], list[float]]  # training losses, and values at the sa
 def factor_curve(records: Any, i: int, recorder: str, value: str) -> Curve:
     """Return the training losses of task i and a factor, at the steps that have both, without the first step.
 
-    All networks of a seed are equal at first, so that step tells nothing.
+    After one step all networks of a seed are nearly equal, so that it tells nothing.
     """
     at = {entry["step"]: entry["train"][i] for entry in records["loss"]}
     rows = []
@@ -303,7 +306,7 @@ def matched_means(first: Curve, second: Curve) -> tuple[float, float]:
 
 
 def factors(joint: Any, alone: Any, i: int) -> dict[str, float]:
-    """Compare the factors of task i at equal training loss: log2 of the ratio together to alone; coherence as it is."""
+    """Compare the factors of task i at equal training loss: log2 of the ratio; the difference for coherence."""
 
     def means(recorder: str, value: str) -> Float[np.ndarray, " 2"]:
         return np.array(matched_means(*(factor_curve(r, i, recorder, value) for r in (joint, alone))))
@@ -331,52 +334,65 @@ def percent(value: float, of: float) -> float:
     return 100 * value / of
 
 
+def trained(front: pm.Front, seed: int, task: int | None = None) -> Point:
+    """Return a front's point of a seed, or that of the task that it trained alone."""
+    [point] = [p for p in front.points if p.seed == seed and (task is None or p.preference[task] == 1)]
+    return point
+
+
 def summarise(task_set: TaskSet, diagnosis: pm.Diagnosis) -> list[Row]:
     """Return a row for each task and seed."""
-    seeds = sorted({point.seed for point in diagnosis.joint.points})
-    names = [t.name for t in task_set.tasks]
-    joint = {point.seed: point for point in diagnosis.joint.points}
-    rows = []
-    for i, name in enumerate(names):
-        alone = {point.seed: point for point in diagnosis.alone.points if point.preference[i] == 1}
-        for k, seed in enumerate(seeds):
-            records = diagnosis.joint.recordings(joint[seed]), diagnosis.alone.recordings(alone[seed])
-            last = [r["loss"][-1] for r in records]
-            gap = diagnosis.transfers[i].curves[k].gap
-            validate, train = last[1]["validate"][i], last[1]["train"][i]
-            test = {"alone": alone[seed], "joint": joint[seed]} | {
-                method: next(p for p in front.points if p.seed == seed)
-                for method, front in diagnosis.specialised.items()
-            }
-            at_test = {key: point.losses["test"][i] for key, point in test.items()}
-            cosines = np.array([e["cosines"] for e in records[0]["conflict"]], dtype=float)[:, i]
-            others = np.delete(cosines, i, axis=1)
-            seen = others[np.isfinite(others)]
-            half, rest = len(gap) // 2, len(gap) // 4
-            rows.append(Row(
-                task_set=task_set.name, task=name, seed=seed, alone=at_test["alone"], joint=at_test["joint"],
-                end=percent(at_test["joint"] - at_test["alone"], at_test["alone"]),
-                gap=percent(gap.mean(), validate) if len(gap) else float("nan"),
-                early=percent(gap[:half].mean(), validate) if half else float("nan"),
-                late=percent(gap[-rest:].mean(), validate) if rest else float("nan"),
-                fit=percent(last[0]["train"][i] - train, train),
-                cosine=float(seen.mean()), negative=float((seen < 0).mean()), **factors(*records, i),
-                **{m: percent(at_test[m] - at_test["joint"], at_test["joint"]) for m in METHODS},
-            ))  # fmt: skip
-    return rows
+    seeds = sorted(point.seed for point in diagnosis.joint.points)
+    return [
+        Row(
+            task_set=task_set.name, task=task.name, seed=seed, **figures_on_test(diagnosis, i, seed),
+            **figures_of_course(diagnosis, i, seed),
+        )
+        for i, task in enumerate(task_set.tasks) for seed in seeds
+    ]  # fmt: skip
+
+
+def figures_on_test(diagnosis: pm.Diagnosis, i: int, seed: int) -> dict[str, float]:
+    """Return the test losses of task i, and what each method does to them."""
+    alone = trained(diagnosis.alone, seed, i).losses["test"][i]
+    joint = trained(diagnosis.joint, seed).losses["test"][i]
+    others = {name: trained(front, seed).losses["test"][i] for name, front in diagnosis.specialised.items()}
+    effects = {name: percent(loss - joint, joint) for name, loss in others.items()}
+    return {"alone": alone, "joint": joint, "end": percent(joint - alone, alone), **effects}
+
+
+def figures_of_course(diagnosis: pm.Diagnosis, i: int, seed: int) -> dict[str, float]:
+    """Return what the records tell of task i: gap, fit, conflict and factors."""
+    joint = diagnosis.joint.recordings(trained(diagnosis.joint, seed))
+    alone = diagnosis.alone.recordings(trained(diagnosis.alone, seed, i))
+    last, of = joint["loss"][-1], alone["loss"][-1]
+    whole = pm.diagnosis.measure_transfer([joint], [[alone]] * len(last["train"]), diagnosis.names)[i].gap.mean
+    course = pm.diagnosis.gap_at_matched_loss(*(factor_curve(r, i, "loss", "validate") for r in (joint, alone))).gap
+    parts = {"gap": whole, "early": _mean(course[: len(course) // 2]), "late": _mean(course[-(len(course) // 4) :])}
+    cosines = np.array([entry["cosines"] for entry in joint["conflict"]], dtype=float)[:, i]
+    seen = np.delete(cosines, i, axis=1)
+    seen = seen[np.isfinite(seen)]
+    return {
+        **{name: percent(value, of["validate"][i]) for name, value in parts.items()},
+        "fit": percent(last["train"][i] - of["train"][i], of["train"][i]),
+        "cosine": _mean(seen),
+        "negative": _mean(seen < 0),
+        **factors(joint, alone, i),
+    }
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")
 
 
 def tradeoff_of(task_set: TaskSet, diagnosis: pm.Diagnosis) -> str:
     """Say whether all five joint trainings are above the single tasks, on validation data."""
+    seeds = sorted(point.seed for point in diagnosis.joint.points)
     fronts = {"Linear": diagnosis.joint, **diagnosis.specialised}
-    tables = [[p.losses["validate"] for p in sorted(f.points, key=lambda p: p.seed)] for f in fronts.values()]
-    m = len(task_set.tasks)
-    own = [
-        [p.losses["validate"][i] for p in sorted(diagnosis.alone.points, key=lambda p: p.seed) if p.preference[i] == 1]
-        for i in range(m)
-    ]
-    names = [t.name for t in task_set.tasks]
-    return assess_tradeoff([*fronts], names, np.array(tables).transpose(1, 0, 2), np.array(own).T).why
+    losses = [[trained(front, seed).losses["validate"] for front in fronts.values()] for seed in seeds]
+    tasks = range(len(task_set.tasks))
+    ideals = [[trained(diagnosis.alone, seed, i).losses["validate"][i] for i in tasks] for seed in seeds]
+    return assess_tradeoff([*fronts], diagnosis.names, np.array(losses), np.array(ideals)).why
 
 
 def compute_set(job: tuple[str, str, str]) -> dict[str, Any]:
@@ -387,7 +403,12 @@ def compute_set(job: tuple[str, str, str]) -> dict[str, Any]:
     """
     name, size, out = job
     task_set, folder = named(name), Path(out) / size / slug(name)
-    protocol = {"size": SIZES[size]._replace(sets=())._asdict() | {"sets": None}, "rate": task_set.rate}
+    protocol = {
+        "seeds": SIZES[size].seeds,
+        "steps": SIZES[size].steps,
+        "every": SIZES[size].every,
+        "rate": task_set.rate,
+    }
     result = read_result(folder / "rows.json", protocol)
     if result is None:
         diagnosis = diagnose_set(task_set, SIZES[size], folder)

@@ -30,7 +30,8 @@ class Row(NamedTuple):
     """What one seed shows of one task; figures as in the tables, NaN where undefined.
 
     alone, joint: test losses.
-    early, late: the gap in the upper half and in the lowest quarter of the common training losses.
+    early, late: the gap in the upper half and in the lowest quarter of the common training losses, without the first
+        step, before which the networks of a seed are equal.
     PCGrad, CAGrad, MGDA, FairGrad: the test loss less that of the joint training, in percent of that.
     """
 
