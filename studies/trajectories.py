@@ -249,9 +249,9 @@ def named(name: str) -> TaskSet:
 # --- one task set ---
 
 
-def recorders(task_set: TaskSet, every: int) -> list[Recorder]:
+def recorders(task_set: TaskSet, every: int) -> Sequence[Recorder]:
     """Return the recorders of the four factors, where losses are recorded every so many steps."""
-    of_tasks = {t.name: (partial(OneTask, i), t.kind, first) for i, t in enumerate(task_set.tasks)}
+    of_tasks: dict[str, Any] = {t.name: (partial(OneTask, i), t.kind, first) for i, t in enumerate(task_set.tasks)}
     return [
         pm.diagnosis.NoiseRecorder(2 * every),
         pm.diagnosis.CurvatureRecorder(5 * every, tolerance=0.05),
@@ -367,7 +367,8 @@ def figures_of_course(diagnosis: pm.Diagnosis, i: int, seed: int) -> dict[str, f
     alone = diagnosis.alone.recordings(trained(diagnosis.alone, seed, i))
     last, of = joint["loss"][-1], alone["loss"][-1]
     whole = pm.diagnosis.measure_transfer([joint], [[alone]] * len(last["train"]), diagnosis.names)[i].gap.mean
-    course = pm.diagnosis.gap_at_matched_loss(*(factor_curve(r, i, "loss", "validate") for r in (joint, alone))).gap
+    together, single = (factor_curve(records, i, "loss", "validate") for records in (joint, alone))
+    course = pm.diagnosis.gap_at_matched_loss(together, single).gap
     parts = {"gap": whole, "early": _mean(course[: len(course) // 2]), "late": _mean(course[-(len(course) // 4) :])}
     cosines = np.array([entry["cosines"] for entry in joint["conflict"]], dtype=float)[:, i]
     seen = np.delete(cosines, i, axis=1)

@@ -153,13 +153,15 @@ PAIRS = {
 
 def over_pairs(rows: Sequence[Row], x: str, y: str) -> Correlation:
     """Correlate over all pairs of task and seed."""
-    return correlate(*(np.array([getattr(row, name) for row in rows], dtype=float) for name in (x, y)))
+    first, second = (np.array([getattr(row, name) for row in rows], dtype=float) for name in (x, y))
+    return correlate(first, second)
 
 
 def over_tasks(rows: Sequence[Row], x: str, y: str) -> Correlation:
     """Correlate the tasks' means over the seeds: seeds of a task are alike, so pairs of task and seed say too much."""
     groups = by_task(rows).values()
-    return correlate(*(np.array([over_seeds(group, name).mean for group in groups]) for name in (x, y)))
+    first, second = (np.array([over_seeds(group, name).mean for group in groups]) for name in (x, y))
+    return correlate(first, second)
 
 
 def by_set(rows: Sequence[Row], x: str, y: str) -> dict[str, Correlation]:

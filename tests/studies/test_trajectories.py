@@ -206,7 +206,7 @@ def test_rows_outlive_a_file(tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_task_set_in_a_tiny_form(tmp_path):
-    size = Size(("tiny",), 2, 21, 2)
+    size = Size(("tiny",), 2, 11, 1)
     diagnosis = diagnose_set(TINY, size, tmp_path)
     rows = summarise(TINY, diagnosis)
     assert [(r.task, r.seed) for r in rows] == [
@@ -254,7 +254,8 @@ def test_the_page_has_the_tables_of_the_stored_runs(stored):
 @pytest.mark.filterwarnings("ignore")
 def test_the_demo(tmp_path, capsys):
     try:
-        data.census(1), data.river(), data.clothing()
+        for read in (trajectories.people, trajectories.hours, trajectories.texts):
+            read()
     except data.Missing as error:
         pytest.skip(f"the data cannot be had: {error}")
     assert main(["--size", "demo", "--out", str(tmp_path)]) == 0
