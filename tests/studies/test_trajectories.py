@@ -9,25 +9,9 @@ import pytest
 import torch
 
 from paretomtl.diagnosis.transfer import Correlation
-from studies import data, trajectories, trajectories_tables
-from studies.trajectories import (
-    SIZES,
-    Network,
-    OneTask,
-    Size,
-    Task,
-    TaskSet,
-    diagnose_set,
-    factors,
-    loss_of,
-    losses,
-    main,
-    matched_means,
-    named,
-    summarise,
-    tanh_layer,
-    tradeoff_of,
-)  # fmt: skip
+from studies import data, trajectories, trajectories_sets, trajectories_tables
+from studies.trajectories import SIZES, Size, diagnose_set, factors, main, matched_means, summarise, tradeoff_of
+from studies.trajectories_sets import Network, OneTask, Task, TaskSet, loss_of, losses, named, tanh_layer
 from studies.trajectories_tables import (
     CONFIRMED,
     METHODS,
@@ -41,7 +25,7 @@ from studies.trajectories_tables import (
     read_csv,
     unrelated,
     write_csv,
-)  # fmt: skip
+)
 from tests.limits import limit
 
 NAN = math.nan
@@ -254,7 +238,7 @@ def test_the_page_has_the_tables_of_the_stored_runs(stored):
 @pytest.mark.filterwarnings("ignore")
 def test_the_demo(tmp_path, capsys):
     try:
-        for read in (trajectories.people, trajectories.hours, trajectories.texts):
+        for read in (trajectories_sets.people, trajectories_sets.hours, trajectories_sets.texts):
             read()
     except data.Missing as error:
         pytest.skip(f"the data cannot be had: {error}")
