@@ -172,7 +172,7 @@ TASK_SETS = (
     TaskSet("mixed pairs", pair_tasks(), lenet, 16, partial(pictures, "mixed"), 64, 1e-2),
     TaskSet(
         "Census", tuple(Task(name, "yes or no", 1) for name in census.TASKS), partial(features_of, people, 8), 8,
-        people, 128, 3e-3,
+        people, 128, 1e-2,
     ),
     TaskSet(
         "RF1", tuple(Task(name, "numbers", 1) for name in SITES), partial(features_of, hours, 8), 8, hours, 128, 3e-2

@@ -304,6 +304,7 @@ def format_tables(rows: Sequence[Row]) -> str:
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000")
 MARKERS = "os^Dv"
+TICKS = (-30, -10, -3, -1, 0, 1, 3, 10, 30)  # of the gap
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
@@ -317,6 +318,10 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         for axes, (name, label) in zip(figure.subplots(1, 2), labels.items(), strict=True):
             _draw_tasks(axes, rows, name)
             axes.set(xlabel="mean cosine with the other tasks", ylabel=label)
+        gaps = figure.axes[0]
+        gaps.set_yscale("symlog", linthresh=2, linscale=0.6)  # most gaps are small, those of RF1 large
+        gaps.set_yticks(TICKS, [f"{tick:g}" for tick in TICKS], minor=False)
+        gaps.minorticks_off()
         handles, names = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {})
