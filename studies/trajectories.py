@@ -1,7 +1,7 @@
 """Trajectories: what training tasks together does to each of them on five task sets, and whether conflict tells.
 
     python -m studies.trajectories --size demo --out runs/trajectories     half a minute on one core
-    python -m studies.trajectories --size full --out runs/trajectories     the page's; 25 minutes on one core
+    python -m studies.trajectories --size full --out runs/trajectories     the page's; some ten minutes on one core
 
 It repeats the questions of "Can Optimization Trajectories Explain Multi-Task Transfer?" (Mueller, Dredze and Andrews,
 2024) on small networks: each task set is trained together (`Linear` with equal weights, the unitary scalarization), by
@@ -37,7 +37,7 @@ from studies import data
 from studies.cells import compute_all, read_result, slug, write_result
 from studies.conditioned_fronts import markdown
 from studies.trajectories_sets import TASK_SETS, OneTask, TaskSet, named, problem_of
-from studies.trajectories_tables import METHODS, Row, draw, format_tables, write_csv
+from studies.trajectories_tables import METHODS, Row, draw, format_tables, read_csv, write_csv
 
 SOLVERS: dict[str, pm.Solver] = dict(zip(METHODS, (ps.PCGrad(), ps.CAGrad(), ps.MGDA(), ps.FairGrad()), strict=True))
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
@@ -71,7 +71,7 @@ def trajectories(task_set: str = "clothing reviews") -> pm.Problem:
 
 def recorders(task_set: TaskSet, every: int) -> Sequence[Recorder]:
     """Return the recorders of the four factors, where losses are recorded every so many steps."""
-    of_tasks: dict[str, Any] = {t.name: (partial(OneTask, i), t.kind, first) for i, t in enumerate(task_set.tasks)}
+    of_tasks: dict[str, Any] = {t.name: (partial(OneTask, i), t.kind, inputs_of) for i, t in enumerate(task_set.tasks)}
     return [
         pm.diagnosis.NoiseRecorder(2 * every),
         pm.diagnosis.CurvatureRecorder(5 * every, tolerance=0.05),
@@ -79,7 +79,7 @@ def recorders(task_set: TaskSet, every: int) -> Sequence[Recorder]:
     ]
 
 
-def first(batch: Sequence[Tensor]) -> Tensor:
+def inputs_of(batch: Sequence[Tensor]) -> Tensor:
     """Return the inputs of a batch."""
     return batch[0].float()
 
@@ -287,8 +287,9 @@ def main(arguments: list[str] | None = None) -> int:
     rows = [Row(**row) for name in size.sets for row in results[name]["rows"]]
     print("## Is there a trade-off?", *(f"- {name}: {results[name]['tradeoff']}" for name in size.sets), sep="\n")
     print("", *(f"### {name}\n\n{results[name]['verdicts']}\n" for name in size.sets), sep="\n")
-    print(format_tables(rows))
     write_csv(rows, options.out / "trajectories.csv")
+    rows = read_csv(options.out / "trajectories.csv")  # the tables are those of the file, whose digits are fewer
+    print(format_tables(rows))
     draw(rows, options.out / "trajectories.svg")
     return 0
 
