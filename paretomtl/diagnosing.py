@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from paretomtl.diagnosis.factors import factors_at_matched_loss
 from paretomtl.diagnosis.recorders import ConflictRecorder, LossRecorder
-from paretomtl.diagnosis.transfer import Correlation, Transfer, correlate, measure_transfer, summarise
+from paretomtl.diagnosis.transfer import (
+    Correlation,
+    Estimate,
+    Transfer,
+    correlate,
+    estimate,
+    measure_transfer,
+    summarise,
+)
 from paretomtl.exploration import explore
 from paretomtl.front import Front
 from paretomtl.points.seeds import interval_half_width
@@ -95,6 +104,31 @@ class Diagnosis:
         together, own = self._last_losses()
         return correlate(self._mean_cosines(), together - own)
 
+    @property
+    def factors(self) -> dict[str, list[Estimate]]:
+        """Each recorded factor of each task at equal training loss, together less alone."""
+        return {name: [estimate(values[np.isfinite(values)]) for values in rows.T] for name, rows in self._factors()}
+
+    def factor_and_gap(self, name: str) -> Correlation:
+        """Return the correlation of a factor's difference and the gap, both at equal training loss.
+
+        Args:
+            name: a factor that was recorded, such as "sharpness".
+        """
+        gaps = np.array([[curve.mean for curve in transfer.curves] for transfer in self.transfers]).T
+        return correlate(dict(self._factors())[name], gaps)
+
+    def _factors(self) -> list[tuple[str, Float[np.ndarray, "seeds m"]]]:
+        joint, alone = _read_records(self.joint), _read_alone(self.alone)
+        tables = [
+            [factors_at_matched_loss(records, alone[i][k], i) for i in range(len(self.names))]
+            for k, records in enumerate(joint)
+        ]
+        return [
+            (name, np.array([[row[name].together - row[name].alone for row in table] for table in tables]))
+            for name in tables[0][0]
+        ]
+
     def _mean_cosines(self) -> Float[np.ndarray, "seeds m"]:
         tables = self.cosines
         others = ~np.eye(tables.shape[1], dtype=bool)
@@ -125,6 +159,10 @@ class Diagnosis:
         """Format the findings: what to take away, then a sentence a task."""
         lines = [summarise(self.transfers), *(transfer.verdict for transfer in self.transfers)]
         lines += self._describe_conflict()
+        for name, estimates in self.factors.items():
+            parts = [f"{task} {seen}" for task, seen in zip(self.names, estimates, strict=True)]
+            lines.append(f"{name} at equal training loss, together less alone: {', '.join(parts)}.")
+            lines.append(f"{name}, its difference against the gap: {self.factor_and_gap(name)}.")
         for name in self.specialised:
             means, halves = self.effect_of(name)
             parts = [

@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 import paretomtl as pm
@@ -98,51 +97,15 @@ def diagnose_set(task_set: TaskSet, size: Size, out: Path) -> pm.Diagnosis:
     )  # fmt: skip
 
 
-Curve = tuple[list[float], list[float]]  # training losses, and values at the same steps
-
-
-def factor_curve(records: Any, i: int, recorder: str, value: str) -> Curve:
-    """Return the training losses of task i and a factor, at the steps that have both, without the first step.
-
-    After one step all networks of a seed are nearly equal, so that it tells nothing.
-    """
-    at = {entry["step"]: entry["train"][i] for entry in records["loss"]}
-    rows = []
-    for entry in records[recorder]:
-        seen = entry[value]
-        number = [*seen.values()][i] if isinstance(seen, dict) else seen[i]
-        if entry["step"] > 0 and number is not None:
-            rows.append((at[entry["step"]], number))
-    return [a for a, _ in rows], [b for _, b in rows]
-
-
-def matched_means(first: Curve, second: Curve) -> tuple[float, float]:
-    """Return the mean of both factors over the training losses that both trainings have; NaN without any."""
-    if not (first[0] and second[0]):
-        return float("nan"), float("nan")
-    zeros = [[0.0] * len(train) for train, _ in (first, second)]
-    gap = pm.diagnosis.gap_at_matched_loss
-    return gap(first, (second[0], zeros[1])).mean, -gap((first[0], zeros[0]), second).mean
-
-
 def factors(joint: Any, alone: Any, i: int) -> dict[str, float]:
     """Compare the factors of task i at equal training loss: log2 of the ratio; the difference for coherence."""
-
-    def means(recorder: str, value: str) -> Float[np.ndarray, " 2"]:
-        return np.array(matched_means(*(factor_curve(r, i, recorder, value) for r in (joint, alone))))
-
-    coherence = means("noise", "debiased_coherence")
-    positive = {
-        "sharpness": means("curvature", "sharpness"),
-        "fisher": means("fisher", "trace"),
-        # a ratio of means: single squared norms are too noisy to divide by
-        "noise": _ratio(means("noise", "trace"), means("noise", "squared_norm")),
+    pairs = pm.diagnosis.factors_at_matched_loss(joint, alone, i)
+    coherence = pairs["coherence"]
+    positive = {"sharpness": "sharpness", "fisher": "Fisher trace", "noise": "noise scale"}
+    return {
+        "coherence": coherence.together - coherence.alone,
+        **{name: _doublings(np.array(pairs[factor])) for name, factor in positive.items()},
     }
-    return {"coherence": float(coherence[0] - coherence[1])} | {name: _doublings(v) for name, v in positive.items()}
-
-
-def _ratio(trace: np.ndarray, squared_norm: np.ndarray) -> np.ndarray:
-    return np.where(squared_norm > 0, trace / np.where(squared_norm > 0, squared_norm, 1), np.nan)
 
 
 def _doublings(pair: np.ndarray) -> float:
@@ -187,7 +150,7 @@ def figures_of_course(diagnosis: pm.Diagnosis, i: int, seed: int) -> dict[str, f
     alone = diagnosis.alone.recordings(trained(diagnosis.alone, seed, i))
     last, of = joint["loss"][-1], alone["loss"][-1]
     whole = pm.diagnosis.measure_transfer([joint], [[alone]] * len(last["train"]), diagnosis.names)[i].gap.mean
-    together, single = (factor_curve(records, i, "loss", "validate") for records in (joint, alone))
+    together, single = (pm.diagnosis.factor_curve(records, i, "loss", "validate") for records in (joint, alone))
     course = pm.diagnosis.gap_at_matched_loss(together, single).gap
     parts = {"gap": whole, "early": _mean(course[: len(course) // 2]), "late": _mean(course[-(len(course) // 4) :])}
     cosines = np.array([entry["cosines"] for entry in joint["conflict"]], dtype=float)[:, i]

@@ -5,6 +5,7 @@ from paretomtl.diagnosis.bridging import AdaptationGap, adaptation_gap
 from paretomtl.diagnosis.coherence import Coherence, coherence
 from paretomtl.diagnosis.conflict import Conflict, conflict
 from paretomtl.diagnosis.curvature import hessian_top
+from paretomtl.diagnosis.factors import FactorPair, factor_curve, factors_at_matched_loss
 from paretomtl.diagnosis.fisher import fisher_trace
 from paretomtl.diagnosis.groups import Grouping, group_tasks
 from paretomtl.diagnosis.learning_curves import LearningCurve, fit_learning_curve
@@ -29,6 +30,7 @@ __all__ = [
     "Correlation",
     "CurvatureRecorder",
     "Estimate",
+    "FactorPair",
     "FisherRecorder",
     "GapCurve",
     "Grouping",
@@ -42,6 +44,8 @@ __all__ = [
     "coherence",
     "conflict",
     "correlate",
+    "factor_curve",
+    "factors_at_matched_loss",
     "fisher_trace",
     "fit_learning_curve",
     "gap_at_matched_loss",

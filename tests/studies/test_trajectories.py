@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from paretomtl.diagnosis.factors import matched_means
 from paretomtl.diagnosis.transfer import Correlation
 from studies import data, trajectories, trajectories_sets, trajectories_tables
-from studies.trajectories import SIZES, Size, diagnose_set, factors, main, matched_means, summarise, tradeoff_of
+from studies.trajectories import SIZES, Size, diagnose_set, factors, main, summarise, tradeoff_of
 from studies.trajectories_sets import Network, OneTask, Task, TaskSet, loss_of, losses, named, tanh_layer
 from studies.trajectories_tables import (
     CONFIRMED,

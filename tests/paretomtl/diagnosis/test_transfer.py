@@ -172,3 +172,57 @@ def test_a_specialised_method_has_a_folder_of_its_own(name):
         diagnose(specialised={name: ps.MGDA()})
     with pytest.raises(ValueError, match=r"name '\.\./x': use 1 to 100 letters"):
         diagnose(specialised={"../x": ps.MGDA()})
+
+
+# --- factors ---
+
+
+def with_sharpness(train, sharpness, by_name=False):
+    steps = range(len(train))
+    value = [{"a": s, "b": s} if by_name else [s, s] for s in sharpness]
+    return {
+        "loss": [{"step": k, "train": [t, t], "validate": [t, t]} for k, t in zip(steps, train, strict=True)],
+        "curvature": [{"step": k, "sharpness": v} for k, v in zip(steps, value, strict=True)],
+    }
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_factor_is_compared_where_the_training_losses_are_equal(by_name):
+    """The slower training is as sharp at each loss; at equal steps it would seem half as sharp."""
+    fast = with_sharpness([9.0, 4.0, 2.0, 1.0], [0.0, 4.0, 2.0, 1.0], by_name)
+    slow = with_sharpness([9.0, 4.0, 3.0, 2.0], [0.0, 4.0, 3.0, 2.0], by_name)
+    pair = diagnosis.factors_at_matched_loss(slow, fast, 0)["sharpness"]
+    assert pair.together == pytest.approx(pair.alone)
+    assert pair.together == pytest.approx(3.0)  # of losses from 4 to 2, without the first step
+
+
+def test_a_factor_without_a_common_loss_is_undefined_and_one_that_was_not_recorded_is_absent():
+    far = diagnosis.factors_at_matched_loss(
+        with_sharpness([9, 8, 7], [1, 1, 1]), with_sharpness([3, 2, 1], [1, 1, 1]), 0
+    )
+    assert all(map(math.isnan, far["sharpness"]))
+    assert set(far) == {"sharpness"}
+
+
+def test_the_noise_scale_is_a_ratio_of_means():
+    noisy = {
+        "loss": [{"step": k, "train": [t], "validate": [t]} for k, t in enumerate([9.0, 4.0, 2.0])],
+        "noise": [
+            {"step": k, "trace": [t], "squared_norm": [s], "debiased_coherence": [None]}
+            for k, (t, s) in enumerate([(0.0, 0.0), (6.0, -1.0), (2.0, 3.0)])
+        ],
+    }
+    seen = diagnosis.factors_at_matched_loss(noisy, noisy, 0)
+    assert seen["noise scale"].together == pytest.approx(4.0)  # of means 4 and 1
+    assert all(map(math.isnan, seen["coherence"]))
+
+
+def test_a_diagnosis_has_the_factors_that_were_recorded(diagnosed):
+    _, plain = diagnosed
+    assert plain.factors == {}
+    seen = diagnose(recorders=[diagnosis.NoiseRecorder(every=5)], steps=20)
+    assert list(seen.factors) == ["coherence", "noise scale"]
+    assert seen.factors["coherence"][0].n == 3
+    assert seen.factor_and_gap("coherence").n == 6
+    assert "coherence at equal training loss, together less alone: a " in str(seen)
+    assert "coherence, its difference against the gap: " in str(seen)
