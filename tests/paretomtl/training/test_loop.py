@@ -159,7 +159,7 @@ def bowls(offset: float, start: float = 0.0) -> pm.Problem:
 @pytest.mark.fault(8)
 @pytest.mark.parametrize("offset", [1.0, 3.0], ids=["on its ray", "off its ray"])
 def test_without_any_gradient_a_point_is_stationary_and_done(offset):
-    point, weights = train(bowls(offset), ps.EPO(), steps=50)
+    point, weights, _ = train(bowls(offset), ps.EPO(), steps=50)
     assert (point.state, point.status, point.counts["steps"]) == ("done", "stationary", 0)
     assert point.losses["validate"] == (1.0, offset)
     assert not weights["x"].any()
@@ -221,7 +221,7 @@ def test_what_weighs_losses_against_each_other_waits_for_every_label(solver):
     told, both = [], list(toys.loader(1))[:2]
     batches = [(*batch, name) for batch in both for name in ("a", "b")]
     problem = toys.two_regressions(losses=labelled, train=[*batches, (*both[0], "a")], validate=marked("ab"))
-    point, weights = train(problem, solver, epochs=1, callbacks=(told.append,))
+    point, weights, _ = train(problem, solver, epochs=1, callbacks=(told.append,))
     assert (point.state, point.counts["steps"], point.counts["collected"]) == ("done", 5, 3)
     assert [(step.step, set(step.losses)) for step in told] == [(1, {"a", "b"}), (3, {"a", "b"})]
     whole = train(toys.two_regressions(train=both), solver, epochs=1).weights

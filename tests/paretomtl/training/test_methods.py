@@ -152,7 +152,7 @@ class Spoiled:
 def test_a_loss_that_is_not_finite_ends_the_point(solver, number, word):
     spoiled = Spoiled(number)
     problem = toys.two_regressions(losses=spoiled.losses)
-    point, weights = train(problem, solver, callbacks=(spoiled.callback,))
+    point, weights, _ = train(problem, solver, callbacks=(spoiled.callback,))
     assert (point.state, point.reason, weights) == ("failed", f"{word} in 'b' at step 3", None)
 
 

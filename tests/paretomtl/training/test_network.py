@@ -511,11 +511,11 @@ def test_corners_come_first_and_are_computed_again_without_the_network(tmp_path)
 def test_stopped_while_points_are_measured(whole, tmp_path, monkeypatch):
     written, write = [], Store.write_point
 
-    def signalled(self, point, weights):
+    def signalled(self, point, *rest):
         written.append(point.id)
         if len(written) == 1:
             os.kill(os.getpid(), signal.SIGINT)
-        return write(self, point, weights)
+        return write(self, point, *rest)
 
     monkeypatch.setattr(Store, "write_point", signalled)
     with pytest.raises(pm.Interrupted, match="stopped: 1 of 4 points are in"):
