@@ -140,6 +140,7 @@ def tables(printed: str) -> list[list[list[str]]]:
     return [cells(block) for block in printed.strip().split("\n\n") if block.startswith("|")]
 
 
+@pytest.mark.docs  # beside the demo, so that the quick lane stays quick
 def test_a_tiny_study(movielens, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(SIZES, "demo", Size(Subset(70, 150), 1, 3, 2))
     options = ["--size", "demo", "--out", str(tmp_path)]

@@ -128,6 +128,7 @@ def movielens():
         pytest.skip(f"MovieLens cannot be had: {error}")
 
 
+@pytest.mark.docs  # beside the demo, so that the quick lane stays quick
 def test_a_tiny_study(movielens, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(SIZES, "demo", Size(Subset(40, 300), 1, 2048, 2, 3))
     options = ["--size", "demo", "--out", str(tmp_path)]

@@ -261,6 +261,7 @@ def few_draws(monkeypatch):
 
 @pytest.mark.usefixtures("few_draws")
 @pytest.mark.timeout(limit(120))  # seconds, where the machine is idle
+@pytest.mark.docs  # beside the demo, so that the quick lane stays quick
 def test_a_tiny_study(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(imitation_reward.SIZES, "demo", TINY)
     monkeypatch.setattr(imitation_reward, "NARROW", 3.0)  # nats, for networks that are next to untrained

@@ -139,6 +139,7 @@ def test_the_page_has_the_table_of_the_stored_results():
 
 
 @pytest.mark.filterwarnings("ignore:cannot tell whether the code of studies.data.folder:UserWarning")
+@pytest.mark.docs  # beside the demo, so that the quick lane stays quick
 def test_a_tiny_study(parts, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(lifelong_digits, "SIZES", {"demo": Scale(2, 1, 64, 2, 2, (1e-2,))})
     assert main(["--out", str(tmp_path)]) == 0

@@ -354,6 +354,7 @@ def shrink(monkeypatch) -> Budget:
 
 
 @pytest.mark.filterwarnings("ignore:.* not dominate the reference:UserWarning")
+@pytest.mark.docs  # beside the demo, so that the quick lane stays quick
 def test_a_tiny_study(tmp_path, monkeypatch, capsys):
     pytest.importorskip("faiss")
     shrink(monkeypatch)

@@ -327,6 +327,7 @@ def test_names_of_folders():
     assert folder_name("by hand, α = .5, T = 4") == "by-hand-.5-t-4"
 
 
+@pytest.mark.docs  # beside the demo, so that the quick lane stays quick
 def test_a_tiny_study(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(student_teacher, "SETTINGS", (Setting("Tiny", small_course),))
     monkeypatch.setattr(student_teacher, "SIZES", {"demo": Scale("demo", 2, 3, (1e-2, 1e-1), (2.0,))})

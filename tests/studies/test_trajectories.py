@@ -190,6 +190,7 @@ def test_rows_outlive_a_file(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.docs  # beside the demo, so that the quick lane stays quick
 def test_a_task_set_in_a_tiny_form(tmp_path):
     size = Size(("tiny",), 2, 11, 1)
     diagnosis = diagnose_set(TINY, size, tmp_path)
