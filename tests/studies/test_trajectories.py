@@ -228,6 +228,7 @@ def stored():
     return read_csv(Path(trajectories_tables.__file__).parents[1] / "docs" / "trajectories.csv")
 
 
+@pytest.mark.docs
 def test_the_page_has_the_tables_of_the_stored_runs(stored):
     page = (Path(trajectories_tables.__file__).parents[1] / "docs" / "trajectories.md").read_text()
     for line in format_tables(stored).splitlines():
