@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,7 @@ class Diagnosis:
     def cosines(self) -> Float[np.ndarray, "seeds m m"]:
         """The mean cosine of each pair of tasks over the joint training, a table a seed; NaN where it is undefined."""
         tables = []
-        for records in _read_records(self.joint):
+        for records in self._records[0]:
             stack = np.array([entry["cosines"] for entry in records.get("conflict", ())], dtype=float)
             counts = np.isfinite(stack).sum(axis=0) if len(stack) else np.zeros((len(self.names),) * 2)
             sums = np.nansum(stack, axis=0) if len(stack) else counts
@@ -95,8 +96,7 @@ class Diagnosis:
     @property
     def conflict_and_gap(self) -> Correlation:
         """The correlation of a task's mean cosine with the others, and its gap at equal training loss."""
-        gaps = np.array([[curve.mean for curve in transfer.curves] for transfer in self.transfers]).T
-        return correlate(self._mean_cosines(), gaps)
+        return correlate(self._mean_cosines(), self._gaps())
 
     @property
     def conflict_and_fit(self) -> Correlation:
@@ -107,7 +107,9 @@ class Diagnosis:
     @property
     def factors(self) -> dict[str, list[Estimate]]:
         """Each recorded factor of each task at equal training loss, together less alone."""
-        return {name: [estimate(values[np.isfinite(values)]) for values in rows.T] for name, rows in self._factors()}
+        return {
+            name: [estimate(values[np.isfinite(values)]) for values in rows.T] for name, rows in self._factors.items()
+        }
 
     def factor_and_gap(self, name: str) -> Correlation:
         """Return the correlation of a factor's difference and the gap, both at equal training loss.
@@ -115,19 +117,28 @@ class Diagnosis:
         Args:
             name: a factor that was recorded, such as "sharpness".
         """
-        gaps = np.array([[curve.mean for curve in transfer.curves] for transfer in self.transfers]).T
-        return correlate(dict(self._factors())[name], gaps)
+        return correlate(self._factors[name], self._gaps())
 
-    def _factors(self) -> list[tuple[str, Float[np.ndarray, "seeds m"]]]:
-        joint, alone = _read_records(self.joint), _read_alone(self.alone)
+    def _gaps(self) -> Float[np.ndarray, "seeds m"]:
+        return np.array([[curve.mean for curve in transfer.curves] for transfer in self.transfers]).T
+
+    @cached_property
+    def _records(self) -> tuple[list[Any], list[list[Any]]]:
+        """The records of the joint training, by seed, and those of each task's own; read once."""
+        return _read_records(self.joint), _read_alone(self.alone)
+
+    @cached_property
+    def _factors(self) -> dict[str, Float[np.ndarray, "seeds m"]]:
+        """The factors' differences at equal training loss, by name."""
+        joint, alone = self._records
         tables = [
             [factors_at_matched_loss(records, alone[i][k], i) for i in range(len(self.names))]
             for k, records in enumerate(joint)
         ]
-        return [
-            (name, np.array([[row[name].together - row[name].alone for row in table] for table in tables]))
+        return {
+            name: np.array([[row[name].together - row[name].alone for row in table] for table in tables])
             for name in tables[0][0]
-        ]
+        }
 
     def _mean_cosines(self) -> Float[np.ndarray, "seeds m"]:
         tables = self.cosines
@@ -136,7 +147,7 @@ class Diagnosis:
 
     def _last_losses(self) -> Float[np.ndarray, "2 seeds m"]:
         """Return each task's last recorded training loss, of the joint training and of the task's own."""
-        joint, alone = _read_records(self.joint), _read_alone(self.alone)
+        joint, alone = self._records
         together = [records["loss"][-1]["train"] for records in joint]
         own = [[records["loss"][-1]["train"][i] for records in alone[i]] for i in range(len(self.names))]
         return np.array([together, np.transpose(own)], dtype=float)
@@ -173,8 +184,7 @@ class Diagnosis:
         return "\n".join(lines)
 
     def _describe_conflict(self) -> list[str]:
-        records = _read_records(self.joint)
-        negative = [entry["negative"] for one in records for entry in one.get("conflict", ())]
+        negative = [entry["negative"] for one in self._records[0] for entry in one.get("conflict", ())]
         if not negative:
             return ["the conflict of gradients was not recorded."]
         share = np.nanmean(np.array(negative, dtype=float))
@@ -190,8 +200,7 @@ class Diagnosis:
         from paretomtl.show.diagnosis.collect import collect_diagnosis
 
         effects = {name: self.effect_of(name) for name in self.specialised}
-        records = _read_records(self.joint), _read_alone(self.alone)
-        return collect_diagnosis(self.transfers, *records, self._describe_conflict(), effects)
+        return collect_diagnosis(self.transfers, *self._records, self._describe_conflict(), effects)
 
     def plot(self, path: str | Path) -> Path:
         """Draw the diagnosis to an .svg, .pdf or .png file, or write it as one offline .html page.
@@ -269,10 +278,9 @@ def _compare(joint: Front, alone: Front, specialised: dict[str, Front]) -> Diagn
         ValueError: a training is missing.
     """
     seeds = [point.seed for point in _by_seed(joint)]
-    m = len(joint.names)
     present = {
         "joint": [seeds],
-        "alone": [[p.seed for p in _by_seed(alone) if p.preference[i] == 1] for i in range(m)],
+        "alone": [[p.seed for p in points] for points in _own_points(alone)],
         **{name: [[p.seed for p in _by_seed(front)]] for name, front in specialised.items()},
     }
     n = joint.study["seeds"]
@@ -293,8 +301,12 @@ def _read_records(front: Front) -> list[Any]:
 
 def _read_alone(alone: Front) -> list[list[Any]]:
     """Return for each task the recordings of its own training, by seed."""
-    own = [[point for point in _by_seed(alone) if point.preference[i] == 1] for i in range(len(alone.names))]
-    return [[alone.recordings(point) for point in points] for points in own]
+    return [[alone.recordings(point) for point in points] for points in _own_points(alone)]
+
+
+def _own_points(alone: Front) -> list[list[Any]]:
+    """Return for each task the points that trained it alone, by seed."""
+    return [[point for point in _by_seed(alone) if point.preference[i] == 1] for i in range(len(alone.names))]
 
 
 def _by_seed(front: Front) -> list[Any]:

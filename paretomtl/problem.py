@@ -140,6 +140,20 @@ class Problem:
         filled = [0.0 if loss is None else count or length for (loss, _), count in zip(pairs, counts, strict=True)]
         return CountedLosses([loss for loss, _ in pairs], filled, is_stated)
 
+    def mean_losses(self, model: nn.Module, batches: Iterable[Any]) -> list[float | None]:
+        """Return the mean of each loss over the batches that have its label, each weighed by its number of such labels.
+
+        None where no batch has a label.
+        """
+        totals, weights = [0.0] * len(self.names), [0.0] * len(self.names)
+        for batch in batches:
+            losses, counts, _ = self.counted_losses(model, batch)
+            for i, (loss, count) in enumerate(zip(losses, counts, strict=True)):
+                if loss is not None:
+                    totals[i] += count * float(loss.detach())
+                    weights[i] += count
+        return [total / weight if weight else None for total, weight in zip(totals, weights, strict=True)]
+
     def _pairs(self, model: nn.Module, batch: Any) -> list[tuple[Tensor | None, float | Tensor | None]]:
         """Return each loss of a batch and the count that came with it, or None, in the order of the objectives."""
         losses = self.losses(model, batch)

@@ -43,24 +43,14 @@ class LossRecorder(Recorder):
     name: ClassVar[str] = "loss"
     cost: ClassVar[str] = "a forward pass over the batch, and one over the validation split"
 
+    @torch.no_grad()
     def record(self, moment: Moment) -> Mapping[str, Any]:
         """Return losses by task; None for those without a label."""
         device = next(moment.model.parameters()).device
         probe = tree_map(lambda x: x.to(device) if isinstance(x, Tensor) else x, self.probe)
         train = [moment.batch] if probe is None else probe
-        return {"train": self._means(moment, train), "validate": self._means(moment, moment.validate)}
-
-    @torch.no_grad()
-    def _means(self, moment: Moment, batches: Any) -> list[float | None]:
-        m = len(moment.problem.names)
-        totals, weights = [0.0] * m, [0.0] * m
-        for batch in batches:
-            losses, counts, _ = moment.problem.counted_losses(moment.model, batch)
-            for i, (loss, count) in enumerate(zip(losses, counts, strict=True)):
-                if loss is not None:
-                    totals[i] += count * float(loss)
-                    weights[i] += count
-        return [total / weight if weight else None for total, weight in zip(totals, weights, strict=True)]
+        batches = {"train": train, "validate": moment.validate}
+        return {split: moment.problem.mean_losses(moment.model, part) for split, part in batches.items()}
 
 
 @dataclass(frozen=True)

@@ -40,15 +40,8 @@ MOST_BYTES = {
 }  # fmt: skip
 PARTS = ("points", "weights")
 RECORDINGS = "recordings"  # a folder only where there are some
-NAMES = {
-    *PARTS,
-    RECORDINGS,
-    "checkpoints",
-    "study.json",
-    "front.json",
-    "points.csv",
-    "log.jsonl",
-}  # in a front's folder
+# in a front's folder
+NAMES = {*PARTS, RECORDINGS, "checkpoints", "study.json", "front.json", "points.csv", "log.jsonl"}
 
 
 class TemporaryFolder:

@@ -3,7 +3,7 @@
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,21 +72,9 @@ def verify(folder: str | Path) -> Verdict:
         if point.state == "corrupt":
             damaged[f"points/{point.id}.json"] = str(point.reason)
     weight_files = {digest: f"weights/{digest}.safetensors" for p in points.values() for digest in weight_hashes(p)}
-    for digest, name in weight_files.items():
-        try:
-            store.check_weights(digest)
-        except FileNotFoundError:
-            damaged[name] = "missing"
-        except (ValueError, OSError) as error:
-            damaged[name] = store.relative_message(error)
     recordings = {p.recordings: f"{RECORDINGS}/{p.recordings}.json" for p in points.values() if p.recordings}
-    for digest, name in recordings.items():
-        try:
-            store.read_recordings(digest)
-        except FileNotFoundError:
-            damaged[name] = "missing"
-        except (ValueError, OSError) as error:
-            damaged[name] = store.relative_message(error)
+    _check_hashed(store, weight_files, store.check_weights, damaged)
+    _check_hashed(store, recordings, store.read_recordings, damaged)
     stale = front is None and "front.json" not in damaged
     if front is not None and study_head is not None and front["study"] != study_head["study"]:
         if front["schema"] == study_head["schema"] and front["id"] == study_head["id"]:
@@ -106,6 +94,17 @@ def verify(folder: str | Path) -> Verdict:
     damaged |= report.damaged
     known |= {*weight_files.values(), *recordings.values(), *report.whole, *report.damaged}
     return Verdict(str(folder), damaged, absent, stale, dict(_foreign_files(store.folder, known)) | report.obsolete)
+
+
+def _check_hashed(store: Store, names: dict[str, str], check: Callable[[str], Any], damaged: dict[str, str]) -> None:
+    """Check the files that records name by their hashes; add what is wrong to the damaged ones."""
+    for digest, name in names.items():
+        try:
+            check(digest)
+        except FileNotFoundError:
+            damaged[name] = "missing"
+        except (ValueError, OSError) as error:
+            damaged[name] = store.relative_message(error)
 
 
 def _read_head(store: Store, name: str, damaged: dict[str, str]) -> dict[str, Any] | None:

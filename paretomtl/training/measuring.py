@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -114,17 +113,12 @@ def to_device(batch: Any, device: Any) -> Any:
 
 
 def _mean_losses(problem: Problem, model: nn.Module, batches: Iterable[Any], split: str) -> tuple[float, ...]:
-    totals, weights = np.zeros(len(problem.names)), np.zeros(len(problem.names))
-    for batch in batches:
-        losses, counts, _ = problem.counted_losses(model, batch)
-        for i, (loss, count) in enumerate(zip(losses, counts, strict=True)):
-            if loss is not None:
-                totals[i] += count * float(loss.detach())
-                weights[i] += count
-    for name, weight in zip(problem.names, weights, strict=True):
-        if weight == 0:
+    means = []
+    for name, mean in zip(problem.names, problem.mean_losses(model, batches), strict=True):
+        if mean is None:
             raise ValueError(f"no batch of {split} has a label for {name!r}; its loss cannot be measured")
-    return tuple((totals / weights).tolist())
+        means.append(mean)
+    return tuple(means)
 
 
 def read_measures(names: Sequence[str], measures: Any) -> tuple[tuple[float, ...], tuple[float, ...] | None]:
